@@ -1,0 +1,1 @@
+"""What ``limadask bench`` runs."""

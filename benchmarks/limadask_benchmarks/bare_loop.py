@@ -1,0 +1,78 @@
+"""The same work without any framework: what there is to reach.
+
+One thread fills a ring from the simulator's source; two threads run the same compiled kernels on
+a frame at a time, and compress and write direct chunks. Prints frames a second.
+
+    python -m limadask_benchmarks.bare_loop FRAMES ROWS COLUMNS SLOTS [FILE]
+"""
+
+from __future__ import annotations
+
+import queue
+import sys
+import threading
+import time
+
+import h5py
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from limadask.storage import dataset_options, encoder
+from limadask_benchmarks.workload import ROIS, camera, flatfield, runs_of
+from limadask_tasks import kernels
+
+
+def run(frames: int, rows: int, columns: int, slots: int, path: str = "") -> float:
+    """Return frames a second."""
+    ring = np.zeros((slots, 1, rows, columns), np.uint16)
+    free: queue.SimpleQueue[int] = queue.SimpleQueue()
+    full: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
+    flat, runs, encode = flatfield(rows, columns), runs_of(rows, columns), encoder("bshuf_lz4")
+    source = camera(rows, columns).source()
+    lock, file = threading.Lock(), h5py.File(path, "w", libver="latest") if path else None
+    if file is not None:
+        shape = (frames, rows, columns)
+        options = dict(dataset_options("bshuf_lz4"))
+        data = file.create_dataset("data", shape, "f4", chunks=(1, rows, columns), **options)
+
+    def receive() -> None:
+        for number in range(frames):
+            slot = free.get()
+            source.fill(number, ring[slot])
+            full.put((number, slot))
+        full.put(None)
+        full.put(None)
+
+    def process() -> None:
+        threadpool_limits(1, user_api="openmp")
+        out = np.empty((1, 1, rows, columns), np.float32)
+        table = np.empty((1, 1, len(ROIS), 6))
+        while (item := full.get()) is not None:
+            number, slot = item
+            kernels.divide(ring[slot][np.newaxis], flat, out)
+            free.put(slot)
+            kernels.statistics(out, runs, -1, table)
+            if file is not None:
+                chunk = encode(out[0, 0])
+                with lock:
+                    data.id.write_direct_chunk((number, 0, 0), chunk)
+
+    for slot in range(slots):
+        ring[slot] = 1
+        free.put(slot)
+    threads = [threading.Thread(target=target) for target in (receive, process, process)]
+    began = time.perf_counter()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if file is not None:
+        file.close()
+    return frames / (time.perf_counter() - began)
+
+
+if __name__ == "__main__":
+    sys.setswitchinterval(1e-4)
+    numbers = [int(argument) for argument in sys.argv[1:5]]
+    run(8, *numbers[1:3], 4)  # compiled kernels, warm memory
+    print(run(*numbers, *sys.argv[5:6]))  # noqa: T201

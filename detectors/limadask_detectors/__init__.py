@@ -1,0 +1,5 @@
+"""Detectors that come with limadask, written as a third party would."""
+
+from limadask_detectors.simulator import Simulator
+
+__all__ = ["Simulator"]

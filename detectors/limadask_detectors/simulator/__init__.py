@@ -1,0 +1,137 @@
+"""A simulated camera: powder rings on a detector with modules."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from limadask.detector import Capabilities, Detector, DetectorInfo
+from limadask.geometry import grid_coordinates
+from limadask.model import Model
+from limadask.parameters import HardwareParameters
+from limadask_detectors.simulator.images import DISTANCE, PIXEL, WAVELENGTH, Bank, Scene
+from limadask_detectors.simulator.receiver import SimulatorReceiver
+
+
+class Faults(Model):
+    """What goes wrong, on purpose."""
+
+    drop: frozenset[NonNegativeInt] = frozenset()
+    """Frames that never come."""
+
+
+class Simulator(Detector):
+    """A camera that shows diffraction rings of LaB6, as an EIGER2 would see them.
+
+    Frame *i* is a function of the parameters and *i* alone, the same in every process; all frames
+    of a run differ. Gaps between modules hold the dtype's maximum.
+    """
+
+    shape: tuple[PositiveInt, PositiveInt] = (512, 512)
+    """Rows and columns."""
+    bands: tuple[str, ...] = Field(("0",), min_length=1)
+    """Names of the bands, as thresholds are."""
+    dtype: Literal["uint8", "uint16", "uint32", "int16", "int32", "float32"] = "uint16"
+    """Type of the pixels."""
+    modules: PositiveInt = 1
+    """Modules one above the other."""
+    gap: NonNegativeInt = 38
+    """Rows between two modules; 38 as an EIGER2 has."""
+    photons: NonNegativeFloat = 0.1
+    """Mean count of a pixel of the first band."""
+    hot_pixels: NonNegativeInt = 20
+    """Pixels that always count some 100 photons more."""
+    growth: NonNegativeFloat = 0.0
+    """Photons that each frame has more than the one before."""
+    seed: NonNegativeInt = 0
+    """Where the noise comes from."""
+    buffers: Literal["fill", "lend"] = "fill"
+    """Whether it fills the buffers it is given, or lends its own."""
+    realtime: bool = False
+    """Whether frames are lost when nobody takes them in time, as with a real camera; else it
+    waits."""
+    hardware_roi: bool = True
+    """Whether it can cut a ROI itself, with borders at multiples of 4."""
+    hardware_binning: bool = True
+    """Whether it can bin by 1, 2 and 4 itself."""
+    hardware_flip: bool = True
+    """Whether it can mirror its images itself."""
+    faults: Faults = Field(default_factory=Faults)
+    """What goes wrong, on purpose: ``{drop: [3, 7]}``."""
+
+    @model_validator(mode="after")
+    def _modules_fit(self) -> Simulator:
+        rows = self.shape[0] - (self.modules - 1) * self.gap
+        if rows < self.modules or rows % self.modules:
+            raise ValueError(
+                f"{self.modules} modules with gaps of {self.gap} rows do not fit into "
+                f"{self.shape[0]} rows"
+            )
+        return self
+
+    def info(self) -> DetectorInfo:
+        """Say what it is."""
+        return DetectorInfo(
+            model="limadask simulator",
+            shape=self.shape,
+            dtype=self.dtype,
+            bands=self.bands,
+            serial=f"seed-{self.seed}",
+            pixel_size=(PIXEL, PIXEL),
+            sensor_material="Si",
+            sensor_thickness=450e-6,
+            distance=DISTANCE,
+            wavelength=WAVELENGTH,
+            beam_centre=self._scene().centre,
+        )
+
+    def capabilities(self) -> Capabilities:
+        """Say what it can do."""
+        return Capabilities(
+            trigger_modes=("internal", "software"),
+            expo_time_range=(0.0, 3600.0),
+            default_expo_time=1e-3,
+            roi_step=4 if self.hardware_roi else 0,
+            binning=(1, 2, 4) if self.hardware_binning else (1,),
+            flip=self.hardware_flip,
+        )
+
+    def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:
+        """Round times to its clock of 1 µs."""
+        times = {name: round(getattr(share, name), 6) for name in ("expo_time", "latency_time")}
+        return share.replace(**times)
+
+    def receiver(self, index: int, count: int) -> SimulatorReceiver:
+        """Make the receiver."""
+        return SimulatorReceiver(self.source, self.buffers, self.realtime, self.faults.drop)
+
+    def frame(self, index: int) -> xr.DataArray:
+        """Return frame ``index`` in full, dims ``(band, y, x)``."""
+        bank = self.source()
+        image = bank.blank()
+        bank.fill(index, image)
+        coordinates = grid_coordinates(self.info().grid).assign(band=list(self.bands))
+        return xr.DataArray(image, coordinates, ("band", "y", "x"), "frame")
+
+    def gaps(self) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Return where no module is, shape ``(y, x)``."""
+        return self._scene().gaps()
+
+    def _scene(self) -> Scene:
+        return Scene(
+            self.shape,
+            len(self.bands),
+            np.dtype(self.dtype),
+            self.modules,
+            self.gap,
+            self.photons,
+            self.hot_pixels,
+            self.seed,
+        )
+
+    def source(self) -> Bank:
+        """Return what makes the frames."""
+        return Bank(self._scene(), self.growth)

@@ -1,0 +1,94 @@
+"""Acquire and process the images of 2-D detectors on a Dask cluster."""
+
+from limadask.acquisition.acquisition import Acquisition
+from limadask.detector import Capabilities, Detector, DetectorInfo, End, Frame, Receiver
+from limadask.errors import (
+    AcquisitionFailed,
+    ConfigError,
+    LimadaskError,
+    StalledError,
+    StateError,
+)
+from limadask.events import (
+    Event,
+    FileClosed,
+    FramesAbsent,
+    FramesDone,
+    StateChanged,
+    TaskFailed,
+)
+from limadask.frames import Frames, Spec, Status
+from limadask.geometry import Affine, Arc, Grid, Polygon, Rect
+from limadask.ledger import Ledger
+from limadask.parameters import (
+    AcquisitionParameters,
+    Binning,
+    Buffers,
+    HardwareParameters,
+    Policy,
+    Topology,
+)
+from limadask.pipeline import Pipeline
+from limadask.task import (
+    Accumulating,
+    PixelTask,
+    Place,
+    Products,
+    Reduction,
+    RunRecord,
+    Sink,
+    Task,
+    Variable,
+    ViewTask,
+    task,
+)
+from limadask.version import __version__
+
+__all__ = [
+    "Accumulating",
+    "Acquisition",
+    "AcquisitionFailed",
+    "AcquisitionParameters",
+    "Affine",
+    "Arc",
+    "Binning",
+    "Buffers",
+    "Capabilities",
+    "ConfigError",
+    "Detector",
+    "DetectorInfo",
+    "End",
+    "Event",
+    "FileClosed",
+    "Frame",
+    "Frames",
+    "FramesAbsent",
+    "FramesDone",
+    "Grid",
+    "HardwareParameters",
+    "Ledger",
+    "LimadaskError",
+    "Pipeline",
+    "PixelTask",
+    "Place",
+    "Policy",
+    "Polygon",
+    "Products",
+    "Receiver",
+    "Rect",
+    "Reduction",
+    "RunRecord",
+    "Sink",
+    "Spec",
+    "StalledError",
+    "StateChanged",
+    "StateError",
+    "Status",
+    "Task",
+    "TaskFailed",
+    "Topology",
+    "Variable",
+    "ViewTask",
+    "__version__",
+    "task",
+]

@@ -1,0 +1,1 @@
+"""An acquisition as its user sees it."""

@@ -1,0 +1,102 @@
+"""By-products and observation points, as the user sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from limadask import task
+from limadask.engine.messages import loads
+from limadask.cluster.link import Link
+from limadask.errors import ConfigError
+
+
+class Products(Mapping[str, xr.Dataset]):
+    """By-products by node, fetched as they are asked for; each part travels once."""
+
+    def __init__(self, link: Link, uuid: str, planned: Mapping[str, task.Products]) -> None:
+        self._link, self._uuid, self._planned = link, uuid, planned
+        self._parts: dict[str, list[tuple[Any, task.Values]]] = {name: [] for name in planned}
+
+    @classmethod
+    def of(cls, link: Link, uuid: str, outputs: Mapping[str, Any]) -> Products:
+        """Return the by-products among the outputs of a plan."""
+        planned = {n: out for n, out in outputs.items() if isinstance(out, task.Products)}
+        return cls(link, uuid, planned)
+
+    def __getitem__(self, node: str) -> xr.Dataset:
+        """Return a snapshot: dims ``(frame, …)``, sorted by frame."""
+        if node not in self._planned:
+            raise ConfigError(
+                "no node of this name yields by-products",
+                field="name",
+                value=node,
+                allowed=list(self._planned),
+            )
+        parts = self._parts[node]
+        new = self._link.ask("products", uuid=self._uuid, node=node, start=len(parts))
+        parts += [loads(data) for data in new]
+        planned = self._planned[node]
+        if not parts:
+            return task.dataset(planned, np.empty(0, np.int64), task.empty(planned))
+        numbers = np.concatenate([numbers for numbers, _ in parts])
+        whole = task.dataset(planned, numbers, task.stacked([values for _, values in parts]))
+        numbers, first = np.unique(numbers, return_index=True)
+        return whole.isel(frame=first)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._planned)
+
+    def __len__(self) -> int:
+        return len(self._planned)
+
+
+class Observation:
+    """One observation point; pixels come straight from the workers, when asked for."""
+
+    def __init__(self, link: Link, uuid: str, node: str, workers: list[str]) -> None:
+        self._link, self._uuid, self._node, self._workers = link, uuid, node, workers
+
+    def latest(self) -> xr.DataArray:
+        """Return the frame of the highest number seen, dims ``(band, y, x)``.
+
+        Raises
+        ------
+        LookupError
+            When none has been seen yet.
+        """
+        found = self._pull("latest")
+        if not found:
+            raise LookupError(f"{self._node!r} has seen no frame yet")
+        return max(found, key=lambda one: int(one["frame"][-1])).isel(frame=-1)
+
+    def history(self) -> xr.DataArray:
+        """Return the frames kept, oldest first, dims ``(frame, band, y, x)``."""
+        found = self._pull("history")
+        if not found:
+            raise LookupError(f"{self._node!r} has seen no frame yet")
+        return xr.concat(found, "frame", coords="minimal", compat="override").sortby("frame")
+
+    def _pull(self, what: str) -> list[xr.DataArray]:
+        answers = [
+            self._link.ask_worker(worker, "pull", uuid=self._uuid, node=self._node, what=what)
+            for worker in self._workers
+        ]
+        return [answer for answer in map(_opened, answers) if answer is not None]
+
+
+class Observations:
+    """Observation points by node."""
+
+    def __init__(self, link: Link, uuid: str, workers: list[str]) -> None:
+        self._link, self._uuid, self._workers = link, uuid, workers
+
+    def __getitem__(self, node: str) -> Observation:
+        return Observation(self._link, self._uuid, node, self._workers)
+
+
+def _opened(answer: Any) -> xr.DataArray | None:
+    return None if answer is None else loads(answer)

@@ -1,0 +1,1 @@
+"""limadask on Dask: the only place that touches the internals of distributed."""

@@ -1,0 +1,327 @@
+"""limadask in Dask's scheduler: a plugin that owns the tickets and hosts the coordinator."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import pickle
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any
+
+import dask
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.task_spec import Task, TaskRef
+from dask.utils import parse_bytes
+from distributed import Client, Scheduler, SchedulerPlugin
+from distributed.comm import CommClosedError
+
+from limadask.engine.coordinator import Coordinator
+from limadask.engine.messages import dumps
+from limadask.engine.port import Ticket, WorkerError, WorkerInfo
+from limadask.engine.run import Run
+from limadask.cluster import tickets as functions
+from limadask.cluster.tickets import RECEIVE, ticket_key
+from limadask.errors import LimadaskError
+from limadask.events import Event
+
+logger = logging.getLogger(__name__)
+TOPIC = "limadask"
+"""The one event topic of all runs."""
+TICK = 0.5
+Key = tuple[str, int]
+
+
+class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
+    """Owns the tickets of all runs, so that these need no client, and is their port to Dask."""
+
+    name = "limadask"
+    idempotent = True
+
+    async def start(self, scheduler: Scheduler) -> None:
+        """Install handlers."""
+        self._scheduler, self._client = scheduler, None
+        self._loop = asyncio.get_running_loop()
+        self._coordinator = Coordinator(self)
+        self._keys: dict[Key, tuple[str, Ticket]] = {}
+        self._finished: dict[Key, dict[str, Any] | None] = {}
+        self._ticks: dict[str, float] = {}
+        self._owners: dict[str, str] = {}
+        self._jobs: set[asyncio.Task[None]] = set()
+        scheduler.handlers.update(
+            {
+                f"limadask_{name}": getattr(self, f"_{name}")
+                for name in ("create", "command", "status", "ledger", "products", "ready", "runs")
+            }
+        )
+        scheduler.stream_handlers.update(
+            {
+                "limadask-tick": self._tick,
+                "limadask-receiver-ended": self._receiver_ended,
+            }
+        )
+        scheduler.extensions["limadask"] = self
+        self.spawn(self._watch())
+
+    async def close(self) -> None:
+        """End what runs beside the scheduler."""
+        for job in self._jobs:
+            job.cancel()
+        if self._client is not None:
+            await self._client.close()
+
+    # ---- the port -----------------------------------------------------------------------------
+
+    def workers(self) -> list[WorkerInfo]:
+        """Return the workers that run, the least busy first."""
+        busy = self._coordinator.busy()
+        states = sorted(
+            self._scheduler.running, key=lambda one: (one.address in busy, str(one.name))
+        )
+        return [
+            WorkerInfo(one.address, str(one.name), one.nthreads, _pool_nbytes(one.memory_limit))
+            for one in states
+        ]
+
+    async def call(self, worker: str, operation: str, uuid: str, **message: Any) -> Any:
+        """Ask a worker for something."""
+        if worker not in self._scheduler.workers:
+            raise CommClosedError(f"no worker {worker}")
+        answer = await getattr(self._scheduler.rpc(worker), operation)(uuid=uuid, **message)
+        if "error" in answer:
+            raise WorkerError(answer["error"], answer["pickled"])
+        return answer["result"]
+
+    def send(self, worker: str, operation: str, uuid: str, **message: Any) -> None:
+        """Tell a worker something; one that is gone needs it no more."""
+        if worker in self._scheduler.workers:
+            self._scheduler.worker_send(worker, {"op": operation, "uuid": uuid, **message})
+
+    def submit(self, uuid: str, label: str, rank: int, tickets: Sequence[Ticket]) -> None:
+        """Hand tickets out as tasks: later acquisitions first, then by number."""
+        self.spawn(self._submit(uuid, label, rank, tickets))
+
+    def publish(self, event: Event) -> None:
+        """Tell all clients."""
+        self._scheduler.log_event(TOPIC, event.to_message())
+
+    def spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the rest; what it raises is logged."""
+        task = self._loop.create_task(job)
+        self._jobs.add(task)
+        task.add_done_callback(self._job_done)
+
+    # ---- tasks --------------------------------------------------------------------------------
+
+    async def _submit(self, uuid: str, label: str, rank: int, tickets: Sequence[Ticket]) -> None:
+        if self._client is None:
+            self._client = await Client(
+                self._scheduler.address,
+                asynchronous=True,
+                set_as_default=False,
+                security=self._scheduler.security,
+            )
+        receiving, processing = {}, {}
+        for ticket in tickets:
+            key = ticket_key(label, uuid, ticket.number)
+            self._keys[key] = uuid, ticket
+            if ticket.receiver == ticket.processor:
+                task = Task(key, functions.receive_and_process, uuid, ticket.number)
+                processing.setdefault(ticket.processor, {})[key] = task
+                continue
+            source = ticket_key(RECEIVE, uuid, ticket.number)
+            receiving.setdefault(ticket.receiver, {})[source] = Task(
+                source, functions.receive, uuid, ticket.number, ticket.processor
+            )
+            processing.setdefault(ticket.processor, {})[key] = Task(
+                key, functions.process, TaskRef(source), uuid, ticket.number
+            )
+
+        def priority(key: Key, rank: int = rank) -> int:
+            return rank * 1_000_000_000 - key[1]
+
+        layers = {
+            f"{name}-{worker}": MaterializedLayer(
+                tasks, annotations={"workers": [worker], "priority": priority}
+            )
+            for name, group in ((RECEIVE, receiving), ("process", processing))
+            for worker, tasks in group.items()
+        }
+        sources = {name for name in layers if name.startswith(f"{RECEIVE}-")}
+        depends = {name: set() if name in sources else sources for name in layers}
+        keys = [ticket_key(label, uuid, ticket.number) for ticket in tickets]
+        # the futures are dropped at once: update_graph adopts the keys before their release comes
+        self._client.get(HighLevelGraph(layers, depends), keys, sync=False, fifo_timeout=0)
+
+    def update_graph(
+        self, scheduler: Scheduler, *, keys: set[Any], stimulus_id: str, **kwargs: Any
+    ) -> None:
+        """Adopt the tickets among new keys; lift the pins of those that came too late."""
+        mine = [key for key in keys if key in self._keys]
+        if not mine:
+            return
+        scheduler.client_desires_keys(mine, self.name)
+        wanted = {
+            worker
+            for key in mine
+            for worker in (self._keys[key][1].receiver, self._keys[key][1].processor)
+        }
+        for worker in wanted - set(scheduler.workers):
+            self._lift_pins(worker, stimulus_id)
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        """Take the receipt of a finished ticket, and release its key: nothing is recomputed."""
+        if finish in ("memory", "erred") and key in self._keys:
+            receipt = (kwargs.get("metadata") or {}).get("limadask")
+            self._finish([key], {key: pickle.loads(receipt)} if receipt else {})  # noqa: S301
+
+    def remove_worker(
+        self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **kwargs: Any
+    ) -> None:
+        """Let a lost worker's tickets run anywhere, where they end as absent."""
+        self._ticks.pop(worker, None)
+        self._lift_pins(worker, stimulus_id)
+        self._coordinator.worker_lost(worker)
+
+    def remove_client(self, scheduler: Scheduler, client: str) -> None:
+        """Abort what a client had prepared and can start no more."""
+        for uuid, owner in list(self._owners.items()):
+            if owner != client:
+                continue
+            run = self._coordinator.runs.get(uuid)
+            if run is not None and run.detector.current in ("preparing", "prepared"):
+                self.spawn(run.abort())
+            del self._owners[uuid]
+
+    def _lift_pins(self, worker: str, stimulus_id: str) -> None:
+        tasks, moves = self._scheduler.tasks, {}
+        gone: list[Key] = []
+        for key, (uuid, ticket) in self._keys.items():
+            pinned = [ticket_key(RECEIVE, uuid, ticket.number)] if ticket.receiver == worker else []
+            if ticket.processor == worker:
+                pinned.append(key)
+            for one in pinned:
+                state = tasks.get(one)  # not there: still on its way, see update_graph
+                if state is None:
+                    continue
+                others = self._others(uuid) if one == key and ticket.receiver != worker else None
+                state.worker_restrictions = others
+                if state.state == "no-worker":
+                    moves[one] = "processing"
+                gone.append(key)
+        if self._scheduler.workers:
+            self._scheduler.transitions(moves, stimulus_id=stimulus_id)
+        else:  # no task will ever run: the ledger is told here
+            self._finish(gone, {})
+
+    def _others(self, uuid: str) -> set[str] | None:
+        """Return the workers that process a run and live; None if there is none left."""
+        run = self._coordinator.runs.get(uuid)
+        processors = {one.address for one in run.processors} if run else set()
+        return processors & set(self._scheduler.workers) or None
+
+    def _finish(self, keys: list[Key], receipts: Mapping[Key, dict[str, Any]]) -> None:
+        """Account for tickets and release their keys: in batches, outside the transition."""
+        if not self._finished:
+            self._loop.call_soon(self._account)
+        for key in keys:
+            self._finished.setdefault(key, receipts.get(key))
+
+    def _account(self) -> None:
+        finished, self._finished = self._finished, {}
+        for key, receipt in finished.items():
+            uuid, ticket = self._keys.pop(key)
+            run = self._coordinator.runs.get(uuid)
+            if run is not None:
+                # a ticket that raised, or came back without a receipt, ends all the same
+                run.receipt(ticket.number, receipt or {"ending": "absent"})
+        # right after the acknowledgements, so that both travel in one message
+        if self.name in self._scheduler.clients:
+            stimulus_id = f"limadask-release-{time.time()}"
+            keys = list(finished)
+            self._scheduler.client_releases_keys(keys, self.name, stimulus_id=stimulus_id)
+
+    # ---- what workers tell ----------------------------------------------------------------------
+
+    def _tick(self, uuid: str, progress: dict[str, Any], worker: str) -> None:
+        self._ticks[worker] = time.monotonic()
+        run = self._coordinator.runs.get(uuid)
+        if run is not None and progress and not run.is_over:
+            run.tick(worker, progress)
+
+    def _receiver_ended(self, uuid: str, progress: dict[str, Any], error: str, worker: str) -> None:
+        if run := self._coordinator.runs.get(uuid):
+            run.receiver_ended(worker, progress, error)
+
+    async def _watch(self) -> None:
+        """Treat a frozen worker as dead: Dask itself would wait for five minutes."""
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(TICK)
+            late = time.monotonic() - before - TICK  # the scheduler's own delay is nobody's fault
+            limit = dask.config.get("limadask.worker-stale-after", 5.0) + late
+            now, busy = time.monotonic(), self._coordinator.busy()
+            self._ticks = {worker: tick for worker, tick in self._ticks.items() if worker in busy}
+            for worker, tick in list(self._ticks.items()):
+                if now - tick > limit:
+                    logger.warning("worker %s gives no sign of life: taken for dead", worker)
+                    await self._scheduler.remove_worker(worker, stimulus_id="limadask-stale")
+
+    # ---- what clients ask -----------------------------------------------------------------------
+
+    async def _create(
+        self, uuid: str, request: bytes, options: dict[str, Any], client: str
+    ) -> dict[str, Any]:
+        try:
+            self._coordinator.create(uuid, request, options)
+        except LimadaskError as error:
+            return {"error": dumps(error)}
+        self._owners[uuid] = client
+        return {}
+
+    async def _command(self, uuid: str, command: str) -> dict[str, Any]:
+        """Do what a user asks of a run; return where it stands then."""
+        try:
+            run = self._coordinator.find(uuid)
+            await getattr(run, command)()
+        except LimadaskError as error:
+            return {"error": dumps(error)}
+        return self._told(run)
+
+    def _told(self, run: Run) -> dict[str, Any]:
+        return {"status": run.status(), "pickled": run.pickled_error}
+
+    async def _status(self, uuid: str) -> dict[str, Any]:
+        try:
+            return self._told(self._coordinator.find(uuid))
+        except LimadaskError as error:
+            return {"error": dumps(error)}
+
+    async def _ready(self, uuid: str) -> dict[str, Any]:
+        run = self._coordinator.find(uuid)
+        names = {
+            "receivers": [one.name for one in run.receivers],
+            "processors": [one.name for one in run.processors],
+        }
+        addresses = [one.address for one in run.processors]
+        return {"ready": run.ready, "names": names, "processors": addresses}
+
+    async def _ledger(self, uuid: str) -> dict[str, Any]:
+        return self._coordinator.find(uuid).ledger.dump()
+
+    async def _products(self, uuid: str, node: str, start: int) -> list[bytes]:
+        return self._coordinator.find(uuid).products.get(node, [])[start:]
+
+    async def _runs(self) -> list[str]:
+        return list(self._coordinator.runs)
+
+    def _job_done(self, job: asyncio.Task[None]) -> None:
+        self._jobs.discard(job)
+        if not job.cancelled() and (error := job.exception()):
+            logger.error("a job of the coordinator failed", exc_info=error)
+
+
+def _pool_nbytes(memory_limit: int | None) -> int:
+    """Return what a receiver's pool may have by default: a quarter of the memory, at most 1 GiB."""
+    most = parse_bytes("1 GiB")
+    return min(most, memory_limit // 4) if memory_limit else most

@@ -1,0 +1,52 @@
+"""The tasks that Dask runs: one for each block and placement.
+
+Their arguments are a few bytes: the plan is on the worker already. They return nothing, and
+raise nothing: what came of a block travels in its receipt.
+"""
+
+from __future__ import annotations
+
+from dask.sizeof import sizeof
+from distributed import get_worker
+
+from limadask.engine.blocks import Ending
+from limadask.frames import Frames
+
+
+RECEIVE = "receive"
+"""Label of the tasks that wait for a block which another worker will process."""
+
+
+def ticket_key(label: str, uuid: str, ticket: int) -> tuple[str, int]:
+    """Return the key of a ticket's task; the dashboard shows the label, without the uuid."""
+    return (f"{label}-{uuid}", ticket)
+
+
+@sizeof.register(Frames)
+def _(frames: Frames) -> int:
+    return int(frames.pixels.nbytes) + 25 * len(frames) + 200
+
+
+async def receive_and_process(uuid: str, ticket: int) -> None:
+    """Wait for a block and process it where it was received."""
+    host = get_worker().extensions.get("limadask")
+    if host is None:
+        return
+    answer = await host.block(uuid, ticket, host.address)
+    await host.process(uuid, ticket, answer)
+
+
+async def receive(uuid: str, ticket: int, processor: str) -> Frames | Ending:
+    """Wait for a block that another worker will process."""
+    host = get_worker().extensions.get("limadask")
+    if host is None:
+        return Ending.ABSENT
+    answer: Frames | Ending = await host.block(uuid, ticket, processor)
+    return answer
+
+
+async def process(block: Frames | Ending, uuid: str, ticket: int) -> None:
+    """Process a block that another worker has received."""
+    host = get_worker().extensions.get("limadask")
+    if host is not None:
+        await host.process(uuid, ticket, block)

@@ -1,0 +1,287 @@
+"""limadask on a Dask worker: a plugin that hosts one station for each acquisition."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import functools
+import logging
+import pickle
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from distributed import Worker, WorkerPlugin
+from distributed.worker_state_machine import SecedeEvent
+from tornado.ioloop import PeriodicCallback
+
+from limadask.engine.blocks import Answer, Ending
+from limadask.engine.messages import dumps, loads
+from limadask.engine.priority import PriorityPool
+from limadask.engine.station import Station
+from limadask.cluster.settings import tune_process, tune_thread
+from limadask.cluster.tickets import RECEIVE, ticket_key
+from limadask.frames import Frames
+
+logger = logging.getLogger(__name__)
+TICK = 0.25
+"""Seconds between the signs of life that a worker gives while it takes part in a run."""
+DRAIN = 30.0
+"""Seconds that a worker whose scheduler is gone may take to process what it holds."""
+
+
+class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
+    """Receives and processes on a worker; all state is touched by its event loop alone."""
+
+    name = "limadask"
+    idempotent = True
+
+    def setup(self, worker: Worker) -> None:
+        """Install handlers, threads and settings."""
+        self.address: str = worker.address
+        self._worker, self._loop = worker, worker.loop.asyncio_loop
+        self._stations: dict[str, Station] = {}
+        self._ranks: dict[str, int] = {}
+        self._labels: dict[str, str] = {}
+        self.settings = tune_process()
+        self._pool = PriorityPool(worker.state.nthreads, tune_thread)
+        worker.extensions["limadask"] = self
+        worker.handlers.update(
+            {
+                f"limadask_{name}": getattr(self, f"_{name}")
+                for name in (
+                    "open", "prepare", "check", "setup", "start", "start_detector", "trigger",
+                    "stop", "close", "found", "join", "release", "pull",
+                )
+            }
+        )  # fmt: skip
+        worker.stream_handlers.update(
+            {"limadask-acknowledge": self._acknowledge, "limadask-drop": self._drop}
+        )
+        self._ticking = PeriodicCallback(self._tick, TICK * 1000)
+        self._ticking.start()
+
+    async def teardown(self, worker: Worker) -> None:
+        """Process what is held, without Dask, and close the files; then end the threads."""
+        self._ticking.stop()
+        for station in list(self._stations.values()):
+            try:
+                async with asyncio.timeout(DRAIN):
+                    await self._drain(station)
+            except Exception:
+                logger.exception("draining acquisition %s", station.request.uuid)
+        self._stations.clear()
+        self._pool.close()
+
+    # ---- tickets ------------------------------------------------------------------------------
+
+    async def block(self, uuid: str, ticket: int, processor: str) -> Answer:
+        """Return the block of a ticket, parked without a thread until it comes."""
+        station = self._stations.get(uuid)
+        if station is None or station.blocks is None:
+            return Ending.ABSENT  # the pin was lifted: its receiver is gone
+        answer = station.blocks.get(ticket, processor)
+        if not isinstance(answer, asyncio.Future):
+            return answer
+        label = self._labels[uuid] if processor == self.address else RECEIVE
+        self._park(ticket_key(label, uuid, ticket))
+        return await asyncio.shield(answer)
+
+    async def process(self, uuid: str, ticket: int, answer: Answer) -> None:
+        """Take a block through the pipeline and leave its receipt."""
+        station = self._stations.get(uuid)
+        receipt: dict[str, Any]
+        if isinstance(answer, Ending):
+            receipt = {"ending": answer.value}
+        elif station is None or station.program is None:
+            receipt = {"ending": Ending.ABSENT.value}
+        else:
+            rank = -self._ranks[uuid], ticket
+            receipt = await self._pool.run(rank, functools.partial(station.process, answer))
+        # goes with the message that the task is finished: one instead of two for each block
+        label = self._labels.get(uuid, "")
+        state = self._worker.state.tasks.get(ticket_key(label, uuid, ticket))
+        if state is not None:
+            # as bytes: Dask would measure and walk through anything else
+            state.metadata["limadask"] = pickle.dumps(receipt)
+
+    def _park(self, key: tuple[str, int]) -> None:
+        """Give the thread slot of a task back.
+
+        In a fresh context, or Dask's metrics callbacks nest and a parked task costs ever more.
+        """
+        event = SecedeEvent(
+            key=key, compute_duration=0.0, stimulus_id=f"limadask-park-{time.time()}"
+        )
+        self._loop.call_soon(self._worker.handle_stimulus, event, context=contextvars.Context())
+
+    def _acknowledge(self, uuid: str, ticket: int) -> None:
+        station = self._stations.get(uuid)
+        if station is not None and station.blocks is not None:
+            station.blocks.acknowledge(ticket)
+
+    def _drop(self, uuid: str) -> None:
+        station = self._stations.get(uuid)
+        if station is not None and station.blocks is not None:
+            station.blocks.end(drop=True)
+
+    # ---- what the coordinator asks --------------------------------------------------------------
+
+    async def _open(self, uuid: str, request: bytes, index: int, count: int) -> dict[str, Any]:
+        def work() -> str:
+            return self._station(uuid, request).open_receiver(index, count)
+
+        return await _answer(work)
+
+    async def _prepare(self, uuid: str, endpoints: list[str], pool_nbytes: int) -> dict[str, Any]:
+        def work() -> dict[str, Any]:
+            prepared = self._stations[uuid].prepare_detector(tuple(endpoints), pool_nbytes)
+            return {
+                "prepared": dumps(prepared),
+                "nb_frames": prepared.raw.nb_frames,
+                "per_block": prepared.nb_frames_per_block,
+            }
+
+        return await _answer(work)
+
+    async def _check(self, uuid: str, request: bytes, prepared: bytes) -> dict[str, Any]:
+        return await _answer(lambda: self._station(uuid, request).check(loads(prepared)))
+
+    async def _setup(
+        self,
+        uuid: str,
+        request: bytes,
+        prepared: bytes,
+        label: str,
+        acquisition_rank: int,
+        rank: int | None,
+        ranks: int,
+        processors: dict[str, int],
+    ) -> dict[str, Any]:
+        self._ranks[uuid], self._labels[uuid] = acquisition_rank, label
+
+        def work() -> bytes:
+            station, made = self._station(uuid, request), loads(prepared)
+            credits = {
+                one: made.nb_slots if one == self.address else max(2, 2 * threads)
+                for one, threads in processors.items()
+            }
+            ready = station.setup(made, rank, ranks, credits)
+            software = ready.software.replace(settings=self.settings)
+            return dumps(replace(ready, software=software))
+
+        return await _answer(work)
+
+    async def _start(self, uuid: str) -> dict[str, Any]:
+        station = self._stations[uuid]
+        blocks = station.blocks
+        if blocks is None:
+            return {"result": None}
+
+        def deliver(frames: Frames) -> None:
+            self._loop.call_soon_threadsafe(blocks.deliver, frames)
+
+        def ended() -> None:
+            self._loop.call_soon_threadsafe(self._receiver_ended, uuid)
+
+        return await _answer(lambda: station.start(deliver, ended))
+
+    async def _start_detector(self, uuid: str) -> dict[str, Any]:
+        return await _answer(self._stations[uuid].start_detector)
+
+    async def _trigger(self, uuid: str) -> dict[str, Any]:
+        return await self._if_known(uuid, lambda station: station.trigger())
+
+    async def _stop(self, uuid: str, abort: bool) -> dict[str, Any]:
+        return await self._if_known(uuid, lambda station: station.stop(abort))
+
+    async def _close(self, uuid: str) -> dict[str, Any]:
+        def work(station: Station) -> dict[str, Any]:
+            receipts, parts = station.close_program()
+            return {"receipts": receipts, "parts": {n: dumps(part) for n, part in parts.items()}}
+
+        return await self._if_known(uuid, work)
+
+    async def _found(self, uuid: str, ranks: list[int]) -> dict[str, Any]:
+        return await self._if_known(uuid, lambda station: station.found(ranks))
+
+    async def _join(
+        self, uuid: str, parts: dict[str, list[bytes]], record: dict[str, Any]
+    ) -> dict[str, Any]:
+        def work(station: Station) -> dict[str, str]:
+            made = {node: [loads(part) for part in some] for node, some in parts.items()}
+            return station.join(made, station.record(record))
+
+        return await self._if_known(uuid, work)
+
+    async def _release(self, uuid: str) -> dict[str, Any]:
+        station = self._stations.pop(uuid, None)
+        self._ranks.pop(uuid, None)
+        self._labels.pop(uuid, None)
+        return await _answer(station.release) if station else {"result": None}
+
+    async def _pull(self, uuid: str, node: str, what: str) -> dict[str, Any]:
+        """Return what a sink's writer holds; asked by clients directly, not by the scheduler."""
+
+        def work(station: Station) -> Any:
+            return None if station.program is None else station.program.pull(node, what)
+
+        return await self._if_known(uuid, work)
+
+    async def _if_known(self, uuid: str, work: Callable[[Station], Any]) -> dict[str, Any]:
+        """Answer for a station; one that is not there (yet, or any more) has nothing to say."""
+        station = self._stations.get(uuid)
+        return {"result": None} if station is None else await _answer(lambda: work(station))
+
+    # ---- details ------------------------------------------------------------------------------
+
+    def _station(self, uuid: str, request: bytes) -> Station:
+        if uuid not in self._stations:
+            self._stations[uuid] = Station(loads(request), str(self._worker.name))
+        return self._stations[uuid]
+
+    def _tick(self) -> None:
+        for uuid, station in self._stations.items():
+            self._send("limadask-tick", uuid, progress=station.progress())
+
+    def _receiver_ended(self, uuid: str) -> None:
+        station = self._stations.get(uuid)
+        if station is None or station.receiving is None or station.blocks is None:
+            return
+        station.blocks.end()
+        if details := station.receiving.details:
+            logger.error("receiver of acquisition %s: %s", uuid, details)
+        error = station.receiving.progress.error
+        self._send("limadask-receiver-ended", uuid, progress=station.progress(), error=error)
+
+    def _send(self, operation: str, uuid: str, **message: Any) -> None:
+        self._worker.batched_send({"op": operation, "uuid": uuid, **message})
+
+    async def _drain(self, station: Station) -> None:
+        if station.receiving is None and station.program is None:
+            return
+        await asyncio.to_thread(station.stop, abort=True)
+        if station.blocks is not None and station.program is not None:
+            for frames in station.blocks.undone():
+                await self._pool.run((0,), functools.partial(station.process, frames))
+        await asyncio.to_thread(station.release)
+
+
+async def _answer(work: Callable[[], Any]) -> dict[str, Any]:
+    """Do something in a thread; return its result, or its error as text and pickled."""
+    try:
+        return {"result": await asyncio.to_thread(work)}
+    except Exception as error:
+        logger.debug("answering with an error", exc_info=True)
+        text = f"{type(error).__name__}: {error}"
+        for note in getattr(error, "__notes__", ()):
+            text += f" ({note})"
+        return {"error": text, "pickled": _pickled(error)}
+
+
+def _pickled(error: Exception) -> bytes:
+    try:
+        return dumps(error.with_traceback(None))
+    except Exception:  # some exceptions cannot be pickled; their text is enough
+        return b""

@@ -1,0 +1,25 @@
+"""The contract of detector plugins."""
+
+from limadask.detector.contract import (
+    Capabilities,
+    Detector,
+    DetectorInfo,
+    End,
+    Frame,
+    Receiver,
+)
+from limadask.detector.share import Share, binned_dtype, hardware_grid, share, software_steps
+
+__all__ = [
+    "Capabilities",
+    "Detector",
+    "DetectorInfo",
+    "End",
+    "Frame",
+    "Receiver",
+    "Share",
+    "binned_dtype",
+    "hardware_grid",
+    "share",
+    "software_steps",
+]

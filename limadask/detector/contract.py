@@ -1,0 +1,194 @@
+"""The contract of a detector plugin: what it must say, and what it may."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from numpy.typing import NDArray
+from pydantic import ConfigDict, NonNegativeInt, PositiveInt
+
+from limadask.geometry import Grid
+from limadask.model import Model, MutableModel
+from limadask.parameters import HardwareParameters, TriggerMode
+
+
+class DetectorInfo(Model):
+    """What a detector is."""
+
+    model: str
+    """Model name."""
+    shape: tuple[PositiveInt, PositiveInt]
+    """Rows and columns of the full, unbinned image."""
+    dtype: str = "uint16"
+    """Type of the pixels."""
+    bands: tuple[str, ...] = ("0",)
+    """Names of the bands: thresholds, colours, …"""
+    serial: str = ""
+    """Serial number."""
+    pixel_size: tuple[float, float] | None = None
+    """Height and width of a pixel in metres."""
+    sensor_material: str | None = None
+    """Sensor material, such as ``Si``."""
+    sensor_thickness: float | None = None
+    """Sensor thickness in metres."""
+    saturation_value: int | None = None
+    """Highest count that can be trusted."""
+    distance: float | None = None
+    """Distance from the sample in metres."""
+    wavelength: float | None = None
+    """Wavelength of the radiation in Å."""
+    beam_centre: tuple[float, float] | None = None
+    """Where the direct beam hits, ``(y, x)`` in detector pixels."""
+
+    @property
+    def grid(self) -> Grid:
+        """Grid of the full image."""
+        return Grid(self.shape)
+
+
+class Capabilities(Model):
+    """What a detector can do itself; the pipeline does the rest."""
+
+    trigger_modes: tuple[TriggerMode, ...] = ("internal",)
+    """Trigger modes it supports."""
+    expo_time_range: tuple[float, float] = (0.0, float("inf"))
+    """Shortest and longest exposure, seconds."""
+    default_expo_time: float = 0.0
+    """Exposure taken when none is asked, seconds."""
+    latency_time_range: tuple[float, float] = (0.0, float("inf"))
+    """Shortest and longest pause between exposures, seconds."""
+    roi_step: NonNegativeInt = 0
+    """Pixels to whose multiples the borders of a hardware ROI are rounded; 0: it has none."""
+    binning: tuple[PositiveInt, ...] = (1,)
+    """Binning factors it supports, the same along both axes or not."""
+    flip: bool = False
+    """Whether it can mirror its images."""
+    max_nb_frames: PositiveInt | None = None
+    """Most frames it can take in one acquisition."""
+
+
+@dataclass(slots=True)
+class Frame:
+    """One frame that a receiver has taken.
+
+    Parameters
+    ----------
+    index:
+        Number of the frame in this acquisition, from 0. The plugin unwraps its own counters.
+    lent:
+        A buffer of the plugin's own, shape ``(band, y, x)``, that holds the frame; None when it
+        was written into the first of the given buffers.
+    release:
+        Called as soon as a lent buffer has been read.
+    timestamp:
+        When its exposure started, UTC nanoseconds; None takes the time of arrival.
+    complete:
+        False where pixels are missing.
+    cause:
+        Why they are missing, such as ``packets_lost``.
+    """
+
+    index: int
+    lent: NDArray[Any] | None = None
+    release: Callable[[], object] | None = None
+    timestamp: int | None = None
+    complete: bool = True
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """No further frame will come."""
+
+
+class Receiver(ABC):
+    """Takes frames on a worker; the core owns the thread, the buffers and the clock.
+
+    The calls come in this order: ``open``, ``arm``, ``start``, then ``give`` and ``take`` from
+    the acquisition thread, ``stop`` from another thread, ``close``.
+    """
+
+    def __init__(self) -> None:
+        self.given: deque[NDArray[Any]] = deque()
+        """Empty buffers of shape ``(band, y, x)``, to be filled in this order."""
+
+    def open(self) -> str:
+        """Start to listen; return the address to tell the detector, if it needs one."""
+        return ""
+
+    def arm(self, hardware: HardwareParameters) -> None:
+        """Make ready for one acquisition with these effective parameters."""
+
+    def start(self) -> None:
+        """Frames may come from now on."""
+
+    def trigger(self) -> None:
+        """A software trigger was given; for sources that make their frames here."""
+
+    def give(self, buffer: NDArray[Any]) -> None:
+        """Accept an empty buffer ``(band, y, x)``; several are queued ahead."""
+        self.given.append(buffer)
+
+    @abstractmethod
+    def take(self, timeout: float) -> Frame | End | None:
+        """Return the next frame, :class:`End` after the last, None when ``timeout`` s are over.
+
+        A frame is written into ``self.given.popleft()``, or lent.
+        """
+
+    def stop(self, abort: bool) -> None:
+        """End soon: after the frame being exposed, or at once. ``take`` then returns End."""
+
+    def close(self) -> None:
+        """Give back every resource; also called after errors."""
+
+
+class Detector(MutableModel):
+    """A detector: its own parameters are the fields, typed and validated.
+
+    An instance is pickled to the first receiver's worker, where the calls below are made; a
+    plugin may be as short as :meth:`info` and :meth:`receiver`.
+    """
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+    name: ClassVar[str] = ""
+
+    def info(self) -> DetectorInfo:
+        """Say what the detector is."""
+        raise NotImplementedError(f"{type(self).__name__} does not say what it is")
+
+    def capabilities(self) -> Capabilities:
+        """Say what the detector can do itself."""
+        return Capabilities()
+
+    def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:
+        """Configure the detector; return what it really took.
+
+        Parameters
+        ----------
+        share:
+            What falls to the detector of what was asked, by its capabilities.
+        endpoints:
+            What the receivers' ``open`` returned.
+        """
+        return share
+
+    def receiver(self, index: int, count: int) -> Receiver:
+        """Make receiver ``index`` of ``count``; called on its worker."""
+        raise NotImplementedError(f"{type(self).__name__} has no receiver")
+
+    def start(self) -> None:
+        """Start the acquisition; all receivers listen."""
+
+    def trigger(self) -> None:
+        """Give a software trigger."""
+
+    def stop(self, abort: bool) -> None:
+        """Stop after the frame being exposed, or at once."""
+
+    def close(self) -> None:
+        """Give the detector back; also called after errors."""

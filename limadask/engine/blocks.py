@@ -1,0 +1,130 @@
+"""A receiver's blocks and the tickets that wait for them.
+
+Only the worker's event loop touches a :class:`Blocks`, so it needs no lock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Mapping
+from enum import Enum
+
+from limadask.frames import Frames
+
+
+class Ending(Enum):
+    """How a ticket ends without a block."""
+
+    ABSENT = "absent"
+    """Its block is lost, or was dealt with already."""
+    UNUSED = "unused"
+    """The run is over; there was no block for it."""
+
+
+Answer = Frames | Ending
+
+
+class Blocks:
+    """Gives each ticket a block, and keeps the block until its receipt is acknowledged.
+
+    A ticket belongs to one processing worker, and a worker is lent only as many blocks as it has
+    credit: a slow one neither stores up blocks nor holds up the others.
+
+    Parameters
+    ----------
+    credits:
+        Processing workers and the blocks each may hold at a time.
+    group:
+        Frame numbers ``k·group ≤ i < (k + 1)·group`` go to one worker; 0 if it does not matter.
+    """
+
+    def __init__(self, credits: Mapping[str, int], group: int = 0) -> None:
+        self._credits, self._group = dict(credits), group
+        self._ready: deque[Frames] = deque()
+        self._waiting: dict[int, asyncio.Future[Answer]] = {}
+        self._tickets: dict[str, list[int]] = {processor: [] for processor in credits}
+        self._kept: dict[int, tuple[str, Frames]] = {}
+        self._done: set[int] = set()
+        self._ended = False
+        self._last_group: tuple[int, str] | None = None
+        self.delivered = 0
+
+    @property
+    def unprocessed(self) -> int:
+        """Blocks delivered and not yet acknowledged."""
+        return len(self._ready) + len(self._kept)
+
+    def deliver(self, block: Frames) -> None:
+        """Accept a block from the acquisition thread."""
+        self.delivered += 1
+        self._ready.append(block)
+        self._match()
+
+    def end(self, drop: bool = False) -> None:
+        """Accept that no further block will come; ``drop`` those that no ticket has got."""
+        self._ended = True
+        if drop:
+            self._ready.clear()
+        self._match()
+
+    def get(self, ticket: int, processor: str) -> Answer | asyncio.Future[Answer]:
+        """Return a ticket's block, or a future of it.
+
+        A rerun gets the block it had, or ``ABSENT``; it never waits for another one.
+        """
+        if ticket in self._done:
+            return Ending.ABSENT
+        if ticket in self._kept:
+            return self._kept[ticket][1]
+        future = self._waiting.get(ticket)
+        if future is None:
+            future = self._waiting[ticket] = asyncio.get_running_loop().create_future()
+            heapq.heappush(self._tickets.setdefault(processor, []), ticket)
+            self._match()
+        return future.result() if future.done() else future
+
+    def acknowledge(self, ticket: int) -> None:
+        """Let go of a block whose receipt has arrived."""
+        self._done.add(ticket)
+        if self._kept.pop(ticket, None) is not None:
+            self._match()
+
+    def undone(self) -> list[Frames]:
+        """Return the blocks without a receipt, in order: what is left when the scheduler is gone."""
+        kept = [self._kept[ticket][1] for ticket in sorted(self._kept)]
+        return kept + list(self._ready)
+
+    def _match(self) -> None:
+        while self._ready and (processor := self._processor(self._ready[0])):
+            ticket = heapq.heappop(self._tickets[processor])
+            block = self._ready.popleft()
+            self._kept[ticket] = processor, block
+            self._waiting.pop(ticket).set_result(block)
+        if self._ended and not self._ready:
+            while self._waiting:
+                ticket, future = self._waiting.popitem()
+                self._done.add(ticket)
+                future.set_result(Ending.UNUSED)
+            self._tickets = {processor: [] for processor in self._tickets}
+
+    def _processor(self, block: Frames) -> str | None:
+        """Choose the worker with most credit left among those that have a ticket waiting."""
+        held = dict.fromkeys(self._tickets, 0)
+        for processor, _ in self._kept.values():
+            held[processor] = held.get(processor, 0) + 1
+        free = {
+            processor: self._credits.get(processor, 1) - held[processor]
+            for processor, tickets in self._tickets.items()
+            if tickets and self._credits.get(processor, 1) > held[processor]
+        }
+        number = block.span[0] // self._group if self._group else -1
+        if self._last_group is not None and self._last_group[0] == number != -1:
+            chosen = self._last_group[1]
+            return chosen if chosen in free else None
+        if not free:
+            return None
+        chosen = max(free, key=lambda one: (free[one], -self._tickets[one][0]))
+        self._last_group = number, chosen
+        return chosen

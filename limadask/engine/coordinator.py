@@ -1,0 +1,71 @@
+"""All acquisitions of a cluster, in its scheduler."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from typing import Any
+
+from limadask.engine.port import Port
+from limadask.engine.run import Options, Run
+from limadask.errors import LimadaskError, StateError
+
+KEPT_RUNS = 100
+"""Ended acquisitions that can still be asked for."""
+
+
+class Coordinator:
+    """Starts runs, finds them, and forgets old ones.
+
+    Parameters
+    ----------
+    port:
+        The cluster.
+    """
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self.runs: dict[str, Run] = {}
+        self._ranks = itertools.count()
+
+    def create(self, uuid: str, request: bytes, options: Mapping[str, Any]) -> Run:
+        """Take in an acquisition, still idle."""
+        if uuid in self.runs:
+            raise StateError(f"acquisition {uuid} exists already; prepare a new one")
+        run = Run(uuid, next(self._ranks), request, Options(**options), self._port)
+        self.runs[uuid] = run
+        over = [name for name, one in self.runs.items() if one.is_over]
+        for name in over[: max(0, len(self.runs) - KEPT_RUNS)]:
+            del self.runs[name]
+        return run
+
+    def find(self, uuid: str) -> Run:
+        """Return an acquisition.
+
+        Raises
+        ------
+        LimadaskError
+            When there is none of this uuid.
+        """
+        try:
+            return self.runs[uuid]
+        except KeyError:
+            known = ", ".join(self.runs) or "none"
+            raise LimadaskError(
+                f"the scheduler knows no acquisition {uuid}; known: {known}"
+            ) from None
+
+    def worker_lost(self, worker: str) -> None:
+        """Tell all runs that a worker is gone."""
+        for run in list(self.runs.values()):
+            if not run.is_over:
+                run.worker_lost(worker)
+
+    def busy(self) -> set[str]:
+        """Return the workers of all runs that go on."""
+        return {
+            one.address
+            for run in self.runs.values()
+            if not run.is_over
+            for one in run.receivers + run.processors
+        }

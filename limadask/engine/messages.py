@@ -1,0 +1,112 @@
+"""What the client, the scheduler and the workers tell each other.
+
+The scheduler never opens what plugins made: it passes pickled bytes on.
+"""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from typing import Any
+
+import cloudpickle
+
+from limadask.engine.receiving import Progress
+from limadask.detector import Detector, DetectorInfo
+from limadask.frames import Spec, Status
+from limadask.parameters import (
+    AcquisitionParameters,
+    Buffers,
+    HardwareParameters,
+    Policy,
+    SoftwareParameters,
+)
+from limadask.pipeline import Outcome, Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Everything a worker needs to know of an acquisition; a copy that nobody else holds."""
+
+    uuid: str
+    detector: Detector
+    pipeline: Pipeline
+    asked: AcquisitionParameters
+    policy: Policy
+    buffers: Buffers
+    metadata: dict[str, Any]
+    keep: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the detector really took, and what follows from it; made on the control worker."""
+
+    info: DetectorInfo
+    hardware: HardwareParameters
+    raw: Spec
+    nb_frames_per_block: int
+    nb_slots: int
+    patience: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What the client is told when everything is prepared."""
+
+    hardware: HardwareParameters
+    software: SoftwareParameters
+    outputs: dict[str, Any]
+    """Spec or Products of every node."""
+    files: dict[str, str]
+    """Master file of every saver."""
+
+
+def dumps(value: Any) -> bytes:
+    """Pickle anything, also what was defined in a notebook."""
+    return bytes(cloudpickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL))
+
+
+def loads(data: bytes) -> Any:
+    """Undo :func:`dumps`."""
+    return pickle.loads(data)  # noqa: S301 - from our own cluster
+
+
+def receipt(outcome: Outcome, waited: float) -> dict[str, Any]:
+    """Return what the coordinator is told of a block: plain data and bytes.
+
+    Parameters
+    ----------
+    outcome:
+        What came of it.
+    waited:
+        Seconds from its last frame to the end of its sinks.
+    """
+    status = outcome.status()
+    odd = [
+        (number, int(fate), outcome.cause(number))
+        for number, fate in zip(outcome.numbers.tolist(), status.tolist(), strict=True)
+        if fate != Status.PRESENT
+    ]
+    return {
+        "ending": "data",
+        "numbers": outcome.numbers.tobytes(),
+        "timestamps": outcome.timestamps.tobytes(),
+        "odd": odd,
+        "products": {node: dumps(parts) for node, parts in outcome.products.items()},
+        "failures": [
+            (one.node, one.first, one.last, one.text, one.abort) for one in outcome.failures
+        ],
+        "seconds": dict(outcome.seconds),
+        "waited": waited,
+    }
+
+
+def progress_message(progress: Progress, absences_from: int) -> dict[str, Any]:
+    """Return how far a receiver has come, with the absences from that number on."""
+    return {
+        "received": progress.received,
+        "next": progress.next,
+        "blocks": progress.blocks,
+        "absences": [(one.first, one.stop, one.cause) for one in progress.absences[absences_from:]],
+    }

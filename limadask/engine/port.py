@@ -1,0 +1,84 @@
+"""What the coordinator needs of the cluster; only :mod:`limadask.cluster` knows how."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from limadask.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerInfo:
+    """A worker that can take part.
+
+    Parameters
+    ----------
+    address, name:
+        How it is reached and called.
+    threads:
+        Blocks it processes at a time.
+    pool_nbytes:
+        Bytes its receivers' pools may have.
+    """
+
+    address: str
+    name: str
+    threads: int
+    pool_nbytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """A block that has not been exposed yet.
+
+    Parameters
+    ----------
+    number:
+        Unique in its acquisition.
+    receiver, processor:
+        Addresses of the workers that receive and process it.
+    """
+
+    number: int
+    receiver: str
+    processor: str
+
+
+class Port(Protocol):
+    """The cluster as the coordinator sees it."""
+
+    def workers(self) -> list[WorkerInfo]:
+        """Return the workers that live."""
+
+    async def call(self, worker: str, operation: str, uuid: str, **message: Any) -> Any:
+        """Ask a worker for something; return its answer.
+
+        Raises
+        ------
+        WorkerError
+            When it answers with an error.
+        OSError
+            When it cannot be reached.
+        """
+
+    def send(self, worker: str, operation: str, uuid: str, **message: Any) -> None:
+        """Tell a worker something."""
+
+    def submit(self, uuid: str, label: str, rank: int, tickets: Sequence[Ticket]) -> None:
+        """Hand tickets out as tasks."""
+
+    def publish(self, event: Event) -> None:
+        """Tell all clients."""
+
+    def spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the rest."""
+
+
+class WorkerError(Exception):
+    """An error on a worker: its text, and the pickled exception for the client."""
+
+    def __init__(self, text: str, pickled: bytes) -> None:
+        super().__init__(text, pickled)
+        self.text, self.pickled = text, pickled

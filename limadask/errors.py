@@ -1,0 +1,100 @@
+"""The errors users meet: each names the object, the value got, what is allowed and what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class LimadaskError(Exception):
+    """Any error that limadask raises on purpose."""
+
+
+class ConfigError(LimadaskError, ValueError):
+    """Something asked for cannot be done; found before any frame is taken.
+
+    Parameters
+    ----------
+    node:
+        The pipeline node, or the section (``detector``, ``acquisition``, …) at fault.
+    field:
+        The field of that node.
+    value:
+        What was given.
+    allowed:
+        What may be given, in words or as a list.
+    message:
+        One sentence: what is wrong and what to do.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        node: str | None = None,
+        field: str | None = None,
+        value: Any = None,
+        allowed: Any = None,
+    ) -> None:
+        super().__init__(message)
+        self.message, self.node, self.field = message, node, field
+        self.value, self.allowed = value, allowed
+
+    def at(self, node: str) -> ConfigError:
+        """Return the same error, naming ``node`` where none is named yet."""
+        return self if self.node else ConfigError(self.message, **{**self._parts(), "node": node})
+
+    def _parts(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in ("node", "field", "value", "allowed")}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the error as plain data: node, field, value, allowed, message."""
+        return {**self._parts(), "message": self.message}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _config_error, (self.message, self._parts())
+
+    def __str__(self) -> str:
+        where = ".".join(part for part in (self.node, self.field) if part)
+        text = f"{where}: {self.message}" if where else self.message
+        if self.field is not None:
+            text += f" (got {_short(self.value)}"
+            text += f"; allowed: {_short(self.allowed)})" if self.allowed is not None else ")"
+        return text
+
+
+class StateError(LimadaskError, RuntimeError):
+    """A call that the state of the acquisition does not allow."""
+
+
+class AcquisitionFailed(LimadaskError, RuntimeError):  # noqa: N818 - the public face's name
+    """The acquisition ended outside its policy; the message says why."""
+
+
+class StalledError(LimadaskError, TimeoutError):
+    """Nothing has moved for too long.
+
+    Parameters
+    ----------
+    stage:
+        What does not move: ``detector``, ``processing``, ``closing``, …
+    last_frame:
+        The highest frame number seen so far; -1 where none was.
+    message:
+        What to check.
+    """
+
+    def __init__(self, stage: str, last_frame: int, message: str) -> None:
+        super().__init__(stage, last_frame, message)
+        self.stage, self.last_frame, self.message = stage, last_frame, message
+
+    def __str__(self) -> str:
+        return f"{self.stage} stalled after frame {self.last_frame}: {self.message}"
+
+
+def _config_error(message: str, parts: dict[str, Any]) -> ConfigError:
+    return ConfigError(message, **parts)
+
+
+def _short(value: Any, limit: int = 200) -> str:
+    text = value if isinstance(value, str) else repr(value)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,94 @@
+"""What happens in a run, as values a user waits for: no callbacks."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened in an acquisition.
+
+    Parameters
+    ----------
+    uuid:
+        The acquisition.
+    time:
+        When, seconds since 1970 on the scheduler's clock.
+    """
+
+    uuid: str
+    time: float
+
+    kinds: ClassVar[dict[str, type[Event]]] = {}
+
+    def to_message(self) -> dict[str, Any]:
+        """Return it as plain data."""
+        return {"kind": type(self).__name__, **dataclasses.asdict(self)}
+
+
+@dataclass(frozen=True, slots=True)
+class StateChanged(Event):
+    """A side entered a state."""
+
+    side: Literal["detector", "processing"]
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class FramesDone(Event):
+    """Frames have gone through the pipeline.
+
+    Parameters
+    ----------
+    count:
+        Frames done so far.
+    last:
+        The highest of their numbers.
+    """
+
+    count: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class FramesAbsent(Event):
+    """Frames ``first`` to ``last`` (included) will not come, for this cause."""
+
+    first: int
+    last: int
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailed(Event):
+    """A task raised for frames ``first`` to ``last`` (included)."""
+
+    node: str
+    first: int
+    last: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileClosed(Event):
+    """A node's master file is complete."""
+
+    node: str
+    path: str
+
+
+Event.kinds.update(
+    {
+        kind.__name__: kind
+        for kind in (StateChanged, FramesDone, FramesAbsent, TaskFailed, FileClosed)
+    }
+)
+
+
+def from_message(message: dict[str, Any]) -> Event:
+    """Return the event that a message tells of."""
+    fields = dict(message)
+    return Event.kinds[fields.pop("kind")](**fields)

@@ -1,0 +1,17 @@
+"""Frames and blocks: what they hold, what is known of them beforehand, what became of them."""
+
+from limadask.frames.frames import Frames, Labels, spec_of, unlabelled
+from limadask.frames.spec import DIMS, Spec, fill_value
+from limadask.frames.status import CAUSES, Status
+
+__all__ = [
+    "CAUSES",
+    "DIMS",
+    "Frames",
+    "Labels",
+    "Spec",
+    "Status",
+    "fill_value",
+    "spec_of",
+    "unlabelled",
+]

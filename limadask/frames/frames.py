@@ -1,0 +1,135 @@
+"""A block in its two forms: bare arrays on the hot path, a labelled array for users."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.indexes import PandasIndex
+
+from limadask.frames.spec import DIMS, Spec
+from limadask.frames.status import Status
+from limadask.geometry import Grid, GridIndex, grid_coordinates
+
+
+@dataclass(slots=True)
+class Frames:
+    """A run of frames with what is known of each: the block as the engine handles it.
+
+    Labelling a block costs up to 1 ms with the GIL held, so the hot path carries this, and
+    :class:`Labels` makes the :class:`xarray.DataArray` where user code is to see it.
+
+    Parameters
+    ----------
+    pixels:
+        Shape ``(frame, band, y, x)``.
+    numbers:
+        Frame numbers, increasing, shape ``(frame,)``, int64.
+    timestamps:
+        UTC nanoseconds, shape ``(frame,)``, int64.
+    status:
+        :class:`Status` of each frame, shape ``(frame,)``, uint8.
+    span:
+        First and last + 1 of the frame numbers that this block accounts for, absent ones
+        included.
+    born:
+        When its last frame was complete, seconds since 1970; 0 if nobody knows.
+    """
+
+    pixels: NDArray[Any]
+    numbers: NDArray[np.int64]
+    timestamps: NDArray[np.int64]
+    status: NDArray[np.uint8]
+    span: tuple[int, int]
+    born: float = 0.0
+
+    @classmethod
+    def of(cls, pixels: NDArray[Any], first: int = 0) -> Frames:
+        """Wrap an array ``(frame, band, y, x)`` whose frames are numbered from ``first``."""
+        count = len(pixels)
+        numbers = np.arange(first, first + count, dtype=np.int64)
+        status = np.full(count, Status.PRESENT, np.uint8)
+        return cls(pixels, numbers, np.zeros(count, np.int64), status, (first, first + count))
+
+    def __len__(self) -> int:
+        return len(self.numbers)
+
+    def __getitem__(self, part: slice) -> Frames:
+        numbers = self.numbers[part]
+        start, stop, _ = part.indices(len(self))
+        # the first and last tile also answer for the absent frames at the block's ends
+        first = self.span[0] if start == 0 else int(self.numbers[start - 1]) + 1
+        last = self.span[1] if stop == len(self) else int(self.numbers[stop - 1]) + 1
+        return Frames(
+            self.pixels[part],
+            numbers,
+            self.timestamps[part],
+            self.status[part],
+            (first, last),
+            self.born,
+        )
+
+    def carrying(self, pixels: NDArray[Any]) -> Frames:
+        """Return the same frames with other pixels."""
+        return Frames(pixels, self.numbers, self.timestamps, self.status, self.span, self.born)
+
+
+class Labels:
+    """Makes labelled arrays of one edge's blocks; what all blocks share is built once."""
+
+    def __init__(self, spec: Spec) -> None:
+        bands = xr.Coordinates({"band": list(spec.bands)})
+        shared = bands.merge(grid_coordinates(spec.grid)).coords
+        self._variables, self._indexes = dict(shared.variables), dict(shared.xindexes)
+        self._attrs = {"nb_merged": spec.nb_merged} if spec.nb_merged > 1 else {}
+
+    def __call__(self, frames: Frames, name: str | None = None) -> xr.DataArray:
+        """Label ``frames``: dims ``(frame, band, y, x)``, no copy."""
+        index = PandasIndex(frames.numbers, "frame")
+        known = {
+            "timestamp": xr.Variable("frame", frames.timestamps.view("datetime64[ns]")),
+            "status": xr.Variable("frame", frames.status),
+        }
+        # ready-made variables and indexes: three times faster than letting xarray make them
+        coordinates = xr.Coordinates(
+            {**self._variables, **index.create_variables(), **known},
+            indexes={**self._indexes, "frame": index},
+        )
+        return xr.DataArray(frames.pixels, coordinates, DIMS, name, attrs=self._attrs)
+
+
+def unlabelled(block: xr.DataArray, span: tuple[int, int] | None = None) -> Frames:
+    """Return the bare arrays of a labelled block; what it does not tell gets defaults."""
+    pixels = np.asarray(block.transpose(*DIMS).data)
+    plain = Frames.of(pixels)
+    if "frame" in block.coords:
+        plain.numbers = np.asarray(block["frame"].values, np.int64)
+    if "timestamp" in block.coords:
+        plain.timestamps = block["timestamp"].values.astype("datetime64[ns]").view(np.int64)
+    if "status" in block.coords:
+        plain.status = np.asarray(block["status"].values, np.uint8)
+    numbers = plain.numbers
+    plain.span = span or ((int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0))
+    return plain
+
+
+def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
+    """Read the spec off a labelled block; ``like`` gives what the block does not tell."""
+    if missing := [dim for dim in DIMS if dim not in block.dims]:
+        raise ValueError(f"a block has dims {DIMS}; {missing} missing in {block.dims}")
+    shape = block.sizes["y"], block.sizes["x"]
+    if (index := block.xindexes.get("det_y")) is not None and isinstance(index, GridIndex):
+        grid = index.grid
+    else:
+        grid = like.grid if like is not None and like.grid.shape == shape else Grid(shape)
+    bands = (
+        tuple(map(str, block["band"].values))
+        if "band" in block.coords
+        else tuple(map(str, range(block.sizes["band"])))
+    )
+    base = like or Spec(grid, block.dtype, nb_frames=block.sizes["frame"])
+    masked = base.masked if base.grid == grid and base.bands == bands else None
+    return base.replace(grid=grid, dtype=block.dtype, bands=bands, masked=masked)

@@ -1,0 +1,76 @@
+"""What flows along one edge of a pipeline, known before any data."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from limadask.geometry import Grid
+
+DIMS = ("frame", "band", "y", "x")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Spec:
+    """Shape, type and place of the frames on one edge of a pipeline.
+
+    Parameters
+    ----------
+    grid:
+        Shape of the image and its place on the detector.
+    dtype:
+        Type of a pixel.
+    bands:
+        Names of the bands, in order.
+    nb_frames:
+        Frames expected in the whole run; None while nobody knows (until stopped).
+    nb_merged:
+        How many of the detector's frames one frame here stands for (accumulation).
+    masked:
+        True where a pixel holds no value in any frame, shape ``(y, x)`` or ``(band, y, x)``;
+        None where all do. Such pixels hold :attr:`fill`.
+    """
+
+    grid: Grid
+    dtype: np.dtype[Any]
+    bands: tuple[str, ...] = ("0",)
+    nb_frames: int | None = None
+    nb_merged: int = 1
+    masked: NDArray[np.bool_] | None = field(default=None, repr=False)
+
+    @property
+    def frame_shape(self) -> tuple[int, int, int]:
+        """Shape ``(band, y, x)`` of one frame."""
+        return (len(self.bands), *self.grid.shape)
+
+    @property
+    def frame_nbytes(self) -> int:
+        """Bytes of one frame, all bands."""
+        return int(np.prod(self.frame_shape)) * self.dtype.itemsize
+
+    @property
+    def fill(self) -> Any:
+        """The value of masked pixels and absent frames: the dtype's maximum, or NaN."""
+        return fill_value(self.dtype)
+
+    def replace(self, **changes: Any) -> Spec:
+        """Return a copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def __str__(self) -> str:
+        bands, rows, columns = self.frame_shape
+        return f"{rows} × {columns} {self.dtype}" + (f", {bands} bands" if bands > 1 else "")
+
+
+def fill_value(dtype: DTypeLike) -> Any:
+    """Return what stands for "no value" in ``dtype``: its maximum, or NaN, as a NumPy scalar."""
+    dtype = np.dtype(dtype)
+    if dtype.kind in "iu":
+        return dtype.type(np.iinfo(dtype).max)
+    if dtype.kind == "f":
+        return dtype.type(np.nan)
+    raise TypeError(f"pixels are integers or floats, not {dtype}")

@@ -1,0 +1,21 @@
+"""Where pixels are: grids, affine maps, regions of interest and the xarray index."""
+
+from limadask.geometry.affine import Affine
+from limadask.geometry.grid import Axis, Grid
+from limadask.geometry.index import GridIndex, grid_coordinates
+from limadask.geometry.roi import Arc, Coordinates, Polygon, Rect, Roi
+from limadask.geometry.selection import select
+
+__all__ = [
+    "Affine",
+    "Arc",
+    "Axis",
+    "Coordinates",
+    "Grid",
+    "GridIndex",
+    "Polygon",
+    "Rect",
+    "Roi",
+    "grid_coordinates",
+    "select",
+]

@@ -1,0 +1,246 @@
+"""The record of every expected frame: present, partial, absent or vetoed, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from sortedcontainers import SortedDict
+
+from limadask.frames import Status
+
+_WEIGHT = {
+    Status.PENDING: 0,
+    Status.ABSENT: 1,
+    Status.VETOED: 2,
+    Status.PARTIAL: 3,
+    Status.PRESENT: 4,
+}
+"""A frame's record only ever moves up: data that was found outweighs a loss that was presumed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Neighbouring frames of one fate: numbers ``first ≤ i < stop``."""
+
+    first: int
+    stop: int
+    status: Status
+    cause: str = ""
+    receiver: str = ""
+
+    def continues(self, other: Run) -> bool:
+        """Tell whether this run goes on where ``other`` ends, with the same fate."""
+        fate = (self.status, self.cause, self.receiver)
+        return self.first == other.stop and fate == (other.status, other.cause, other.receiver)
+
+
+class Ledger:
+    """What became of each frame, kept as runs of neighbours: small for any number of frames.
+
+    Parameters
+    ----------
+    nb_frames:
+        Frames expected; None while nobody knows.
+
+    Examples
+    --------
+    >>> ledger = Ledger(10)
+    >>> ledger.mark(0, 5, Status.PRESENT)
+    >>> ledger.mark(6, 10, Status.PRESENT)
+    >>> ledger.finish("detector")
+    >>> ledger.counts()
+    {'present': 9, 'partial': 0, 'absent': 1, 'vetoed': 0}
+    >>> ledger.ranges(Status.ABSENT)
+    [(5, 5, 'detector')]
+    """
+
+    def __init__(self, nb_frames: int | None = None) -> None:
+        self.nb_frames = nb_frames
+        self._runs: SortedDict[int, Run] = SortedDict()
+        self._stamps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+
+    def __len__(self) -> int:
+        """Frames it speaks of."""
+        last = self._runs.peekitem()[1].stop if self._runs else 0
+        return last if self.nb_frames is None else self.nb_frames
+
+    def mark(
+        self, first: int, stop: int, status: Status, cause: str = "", receiver: str = ""
+    ) -> None:
+        """Record the fate of frames ``first ≤ i < stop``, where it outweighs what is known."""
+        if stop <= first:
+            return
+        new = Run(first, stop, status, cause, receiver)
+        keys = self._runs.irange(self._left_of(first), stop, inclusive=(True, False))
+        touched = [self._runs[key] for key in list(keys) if self._runs[key].stop > first]
+        for run in touched:
+            del self._runs[run.first]
+        pieces = _overlay(touched, new)
+        for piece in pieces:
+            self._insert(piece)
+
+    def mark_frames(
+        self, numbers: NDArray[np.int64], status: NDArray[np.uint8], causes: Any, receiver: str = ""
+    ) -> None:
+        """Record the fate of single frames.
+
+        Parameters
+        ----------
+        numbers, status:
+            Frame numbers, increasing, and the :class:`Status` of each.
+        causes:
+            Called with a frame number for those that are not present.
+        receiver:
+            Who took them.
+        """
+        if not len(numbers):
+            return
+        breaks = np.flatnonzero((np.diff(numbers) != 1) | (np.diff(status) != 0)) + 1
+        for part in np.split(np.arange(len(numbers)), breaks):
+            first, last = int(numbers[part[0]]), int(numbers[part[-1]])
+            fate = Status(int(status[part[0]]))
+            if fate == Status.PRESENT:
+                self.mark(first, last + 1, fate, "", receiver)
+                continue
+            for number in range(first, last + 1):
+                self.mark(number, number + 1, fate, causes(number), receiver)
+
+    def stamp(self, numbers: NDArray[np.int64], timestamps: NDArray[np.int64]) -> None:
+        """Record when frames were exposed, UTC nanoseconds."""
+        self._stamps.append((numbers, timestamps))
+
+    def finish(self, cause: str, nb_frames: int | None = None) -> None:
+        """Call absent whatever is still pending."""
+        if nb_frames is not None:
+            self.nb_frames = nb_frames
+        self.nb_frames = len(self)
+        for gap in list(self._gaps()):
+            self.mark(*gap, Status.ABSENT, cause)
+
+    def counts(self) -> dict[str, int]:
+        """Return how many frames are present, partial, absent and vetoed."""
+        totals = {status: 0 for status in Status if status}
+        for run in self._runs.values():
+            totals[run.status] += run.stop - run.first
+        return {status.name.lower(): total for status, total in totals.items()}
+
+    def ranges(self, status: Status) -> list[tuple[int, int, str]]:
+        """Return ``(first, last, cause)`` of the frames of this status, last included."""
+        found: list[list[Any]] = []
+        for run in self._runs.values():
+            if run.status != status:
+                continue
+            if found and found[-1][1] == run.first - 1 and found[-1][2] == run.cause:
+                found[-1][1] = run.stop - 1  # two receivers, one fate
+            else:
+                found.append([run.first, run.stop - 1, run.cause])
+        return [(first, last, cause) for first, last, cause in found]
+
+    def runs(self) -> Iterator[Run]:
+        """Return all runs, in order; frames in none of them are pending."""
+        yield from self._runs.values()
+
+    def last(self, *status: Status) -> int:
+        """Return the highest frame of these fates, -1 where there is none."""
+        for run in reversed(self._runs.values()):
+            if run.status in status:
+                return run.stop - 1
+        return -1
+
+    def to_dataset(self) -> xr.Dataset:
+        """Return status, cause, receiver and timestamp of every frame, dim ``frame``."""
+        count = len(self)
+        status = np.zeros(count, np.uint8)
+        cause, receiver = np.full(count, "", object), np.full(count, "", object)
+        for run in self._runs.values():
+            part = slice(run.first, min(run.stop, count))
+            status[part], cause[part], receiver[part] = run.status, run.cause, run.receiver
+        stamps = np.full(count, np.iinfo(np.int64).min)
+        for numbers, times in self._stamps:
+            inside = numbers < count
+            stamps[numbers[inside]] = times[inside]
+        flags = {
+            "flag_values": [int(one) for one in Status],
+            "flag_meanings": " ".join(one.name.lower() for one in Status),
+        }
+        return xr.Dataset(
+            {
+                "status": ("frame", status, flags),
+                "cause": ("frame", cause.astype(str)),
+                "receiver": ("frame", receiver.astype(str)),
+                "timestamp": ("frame", stamps.view("datetime64[ns]")),
+            },
+            {"frame": np.arange(count)},
+        )
+
+    def dump(self) -> dict[str, Any]:
+        """Return it as plain data and bytes, for a message."""
+        return {
+            "nb_frames": self.nb_frames,
+            "runs": [
+                (run.first, run.stop, int(run.status), run.cause, run.receiver)
+                for run in self._runs.values()
+            ],
+            "stamps": [(numbers.tobytes(), times.tobytes()) for numbers, times in self._stamps],
+        }
+
+    @classmethod
+    def load(cls, data: dict[str, Any]) -> Ledger:
+        """Return the ledger that was dumped."""
+        ledger = cls(data["nb_frames"])
+        for first, stop, status, cause, receiver in data["runs"]:
+            ledger._runs[first] = Run(first, stop, Status(status), cause, receiver)
+        ledger._stamps = [
+            (np.frombuffer(numbers, np.int64), np.frombuffer(times, np.int64))
+            for numbers, times in data["stamps"]
+        ]
+        return ledger
+
+    def _left_of(self, number: int) -> int:
+        """Return the key of the last run that starts at or before ``number``."""
+        index = self._runs.bisect_right(number) - 1
+        return self._runs.keys()[index] if index >= 0 else number
+
+    def _insert(self, run: Run) -> None:
+        index = self._runs.bisect_left(run.first) - 1
+        if index >= 0 and run.continues(previous := self._runs.peekitem(index)[1]):
+            del self._runs[previous.first]
+            run = replace(run, first=previous.first)
+        following = self._runs.get(run.stop)
+        if following is not None and following.continues(run):
+            del self._runs[following.first]
+            run = replace(run, stop=following.stop)
+        self._runs[run.first] = run
+
+    def _gaps(self) -> Iterator[tuple[int, int]]:
+        start = 0
+        for run in self._runs.values():
+            if run.first > start:
+                yield start, run.first
+            start = run.stop
+        if start < len(self):
+            yield start, len(self)
+
+
+def _overlay(old: list[Run], new: Run) -> list[Run]:
+    """Return the runs that ``old``, in order, and ``new`` make together."""
+    pieces, at = [], new.first
+    for run in old:
+        if run.first < new.first:
+            pieces.append(replace(run, stop=new.first))
+        start, stop = max(run.first, new.first), min(run.stop, new.stop)
+        if at < start:
+            pieces.append(replace(new, first=at, stop=start))
+        winner = new if _WEIGHT[new.status] > _WEIGHT[run.status] else run
+        pieces.append(replace(winner, first=start, stop=stop))
+        at = stop
+        if run.stop > new.stop:
+            pieces.append(replace(run, first=new.stop))
+    if at < new.stop:
+        pieces.append(replace(new, first=at))
+    return pieces

@@ -1,0 +1,42 @@
+"""Allocators: where the memory of a pool comes from."""
+
+from __future__ import annotations
+
+import mmap
+from contextlib import suppress
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Allocator(Protocol):
+    """Makes buffers of bytes; they are freed with their last view."""
+
+    def allocate(self, nbytes: int) -> NDArray[np.uint8]:
+        """Return ``nbytes`` bytes, shape ``(nbytes,)``.
+
+        Raises
+        ------
+        MemoryError
+            When they cannot be had.
+        """
+
+
+class PageAllocator:
+    """Whole pages straight from the system, touched at once.
+
+    A page costs its fault when it is first written; paid here, before the first frame.
+    """
+
+    def allocate(self, nbytes: int) -> NDArray[np.uint8]:
+        """Return page-aligned, zeroed bytes, shape ``(nbytes,)``."""
+        try:
+            pages = mmap.mmap(-1, max(nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise MemoryError(f"{nbytes} bytes cannot be allocated: {error}") from error
+        with suppress(AttributeError, OSError):  # not on every system
+            pages.madvise(mmap.MADV_HUGEPAGE)
+        buffer = np.frombuffer(pages, np.uint8, nbytes)
+        buffer[:: mmap.PAGESIZE] = 0
+        return buffer

@@ -1,0 +1,111 @@
+"""Pools of buffers that are lent and come back by themselves."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from limadask.memory.allocator import Allocator, PageAllocator
+
+
+class _Loan:
+    """The base of every array on a slot's memory: the slot is free again when it dies."""
+
+    def __init__(self, memory: NDArray[np.uint8]) -> None:
+        self._memory = memory  # the array interface is a bare address: keep what is there
+        self.__array_interface__ = memory.__array_interface__
+
+
+@dataclass(frozen=True, slots=True)
+class PoolStatistics:
+    """What a pool holds and has lent.
+
+    Parameters
+    ----------
+    slots:
+        Slots there are.
+    slot_nbytes:
+        Bytes of each.
+    free:
+        Slots not lent at the moment.
+    lowest:
+        Fewest that were ever free.
+    lent:
+        Loans so far.
+    """
+
+    slots: int
+    slot_nbytes: int
+    free: int
+    lowest: int
+    lent: int
+
+
+class BufferPool:
+    """A bounded number of equal slots of memory.
+
+    A slot comes back when the last array that views it is gone, wherever that is: in a task, in
+    Dask's store, in a message on its way.
+
+    Parameters
+    ----------
+    slots:
+        How many there are.
+    slot_nbytes:
+        Bytes of each.
+    allocator:
+        Where the memory comes from.
+
+    Raises
+    ------
+    MemoryError
+        When the memory cannot be had.
+    """
+
+    def __init__(self, slots: int, slot_nbytes: int, allocator: Allocator | None = None) -> None:
+        self.slots, self.slot_nbytes = slots, slot_nbytes
+        # slots come back from destructors, at any moment: SimpleQueue.put allows just that
+        self._free: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
+        self._lock, self._lowest, self._lent = threading.Lock(), slots, 0
+        allocator = allocator or PageAllocator()
+        for _ in range(slots):
+            self._free.put(allocator.allocate(slot_nbytes))
+
+    def lend(
+        self, shape: tuple[int, ...], dtype: DTypeLike, timeout: float = 0
+    ) -> NDArray[Any] | None:
+        """Lend a slot as an array; None when none is free within ``timeout`` seconds.
+
+        Raises
+        ------
+        ValueError
+            When the array does not fit into a slot.
+        """
+        dtype = np.dtype(dtype)
+        nbytes = prod(shape) * dtype.itemsize
+        if nbytes > self.slot_nbytes:
+            raise ValueError(f"{shape} {dtype} needs {nbytes} bytes, a slot has {self.slot_nbytes}")
+        try:
+            memory = self._free.get(block=timeout > 0, timeout=timeout or None)
+        except queue.Empty:
+            return None
+        loan = _Loan(memory)
+        weakref.finalize(loan, self._free.put, memory).atexit = False
+        with self._lock:
+            self._lent += 1
+            self._lowest = min(self._lowest, self._free.qsize())
+        return np.asarray(loan)[:nbytes].view(dtype).reshape(shape)
+
+    def statistics(self) -> PoolStatistics:
+        """Return what the pool holds and has lent."""
+        with self._lock:
+            return PoolStatistics(
+                self.slots, self.slot_nbytes, self._free.qsize(), self._lowest, self._lent
+            )

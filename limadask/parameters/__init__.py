@@ -1,0 +1,28 @@
+"""What is asked, what the detector took, what the pipeline does."""
+
+from limadask.parameters.acquisition import (
+    AcquisitionParameters,
+    Binning,
+    Flip,
+    HardwareParameters,
+    Rotation,
+    TriggerMode,
+)
+from limadask.parameters.run import Buffers, OnError, Policy, Topology
+from limadask.parameters.sets import EffectiveNode, ParameterSets, SoftwareParameters
+
+__all__ = [
+    "AcquisitionParameters",
+    "Binning",
+    "Buffers",
+    "EffectiveNode",
+    "Flip",
+    "HardwareParameters",
+    "OnError",
+    "ParameterSets",
+    "Policy",
+    "Rotation",
+    "SoftwareParameters",
+    "Topology",
+    "TriggerMode",
+]

@@ -1,0 +1,63 @@
+"""Where a run takes place, what it tolerates, and the memory it may hold."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt
+
+from limadask.model import Model
+
+
+class Topology(Model):
+    """How many workers receive and process."""
+
+    receivers: Literal[1] = 1
+    """Workers that receive frames."""
+    workers: PositiveInt = 1
+    """Workers that process."""
+    roles: Literal["shared", "separate"] = "shared"
+    """``shared``: receivers also process; ``separate``: they only receive."""
+    dispatch: Literal["single"] = "single"
+    """How frames are dealt to the receivers: all to the one there is."""
+
+    @property
+    def nb_workers(self) -> int:
+        """Dask workers needed."""
+        if self.roles == "shared":
+            return max(self.receivers, self.workers)
+        return self.receivers + self.workers
+
+
+OnError = Literal["abort", "mark", "retry"]
+
+
+class Policy(Model):
+    """What happens when frames are missing or a task fails."""
+
+    on_absent: Literal["abort", "mark"] = "mark"
+    """At the first absent frame: end the run, or note it and go on."""
+    on_error: OnError = "mark"
+    """When a task raises: end the run, note the frames and go on, or try again first."""
+    retries: NonNegativeInt = 2
+    """How often ``retry`` tries again before it marks."""
+    max_absent: NonNegativeInt | Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Absent frames after which the run ends: a number, or a fraction of ``nb_frames``."""
+
+    def bound(self, nb_frames: int | None) -> int | None:
+        """Return how many frames may be absent, None for any number."""
+        if self.on_absent == "abort":
+            return 0
+        if isinstance(self.max_absent, float):
+            return None if nb_frames is None else int(self.max_absent * nb_frames)
+        return self.max_absent
+
+
+class Buffers(Model):
+    """The memory a receiver holds for frames that wait or are being processed."""
+
+    nbytes: ByteSize | None = None
+    """Bound of the pool, such as ``512 MiB``; None takes a quarter of the worker's memory, at
+    most 1 GiB."""
+    nb_frames_per_block: PositiveInt | None = None
+    """Frames handled as one unit; None chooses blocks of some 30 ms of work."""

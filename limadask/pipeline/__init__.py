@@ -1,0 +1,18 @@
+"""Pipelines: declared, planned, compiled, and run without Dask."""
+
+from limadask.pipeline.outcome import Failure, Outcome
+from limadask.pipeline.pipeline import INPUT, Node, Pipeline
+from limadask.pipeline.plan import Plan, PlannedNode, plan
+from limadask.pipeline.program import Program
+
+__all__ = [
+    "INPUT",
+    "Failure",
+    "Node",
+    "Outcome",
+    "Pipeline",
+    "Plan",
+    "PlannedNode",
+    "Program",
+    "plan",
+]

@@ -1,0 +1,102 @@
+"""Sums of successive frames, over tiles and blocks."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limadask.frames import Frames, Spec, Status
+from limadask.pipeline.plan import PlannedNode
+from limadask.pipeline.steps import Step
+from limadask.pipeline.tile import Tile, Value
+from limadask.task import Accumulating
+
+
+class AccumulateStep(Step):
+    """Sums successive frames; a group is complete when all its frames are accounted for.
+
+    Absent frames are accounted for by the spans of the blocks around them.
+    """
+
+    def __init__(self, node: PlannedNode, task: Accumulating) -> None:
+        super().__init__(node)
+        output = node.output
+        if not isinstance(output, Spec):
+            raise TypeError(f"{node.label} must yield frames")
+        self._task, self._size, self._spec, self._out = task, task.nb_frames, node.inputs[0], output
+        self._groups: dict[int, _Group] = {}
+        self._lock = threading.Lock()
+        self._add(
+            _Group(0, task.init(self._spec)),
+            np.zeros((1, *self._spec.frame_shape), self._spec.dtype),
+        )
+
+    def run(self, *inputs: Value) -> Value | None:
+        """Add a tile; return the groups that are complete by it, if any."""
+        frames, pixels = inputs[0].frames(), inputs[0].contiguous()
+        start, stop = frames.span
+        complete = []
+        for number in range(start // self._size, -(-stop // self._size)):
+            first, last = number * self._size, (number + 1) * self._size
+            if self._spec.nb_frames is not None:
+                last = min(last, self._spec.nb_frames)
+            part = slice(*np.searchsorted(frames.numbers, (first, last)))
+            group = self._group(number)
+            with group.lock:
+                if part.stop > part.start:
+                    self._add(group, pixels[part])
+                    group.note(frames, part)
+                group.accounted += min(stop, last) - max(start, first)
+                if group.accounted >= last - first:
+                    complete.append(self._groups.pop(number))
+        return self._value(complete)
+
+    def drain(self) -> Value | None:
+        """Return the groups that never became complete."""
+        with self._lock:
+            groups = [self._groups.pop(number) for number in sorted(self._groups)]
+        return self._value(groups)
+
+    def _add(self, group: _Group, pixels: NDArray[Any]) -> None:
+        self._task.step(group.state, pixels)
+
+    def _group(self, number: int) -> _Group:
+        with self._lock:
+            group = self._groups.get(number)
+            if group is None:
+                group = self._groups[number] = _Group(number, self._task.init(self._spec))
+            return group
+
+    def _value(self, groups: list[_Group]) -> Value | None:
+        groups = [group for group in groups if group.count]
+        if not groups:
+            return None
+        whole = [group.count == self._size and not group.partial for group in groups]
+        numbers = np.array([group.number for group in groups], np.int64)
+        frames = Frames(
+            np.stack([group.state for group in groups]),
+            numbers,
+            np.array([group.timestamp for group in groups], np.int64),
+            np.where(whole, Status.PRESENT, Status.PARTIAL).astype(np.uint8),
+            (int(numbers[0]), int(numbers[-1]) + 1),
+        )
+        return Value(frames.pixels, Tile(frames, slice(None)))
+
+
+class _Group:
+    """The frames being summed into one."""
+
+    def __init__(self, number: int, state: NDArray[Any]) -> None:
+        self.number, self.state, self.lock = number, state, threading.Lock()
+        self.count = self.accounted = 0
+        self.timestamp, self.partial = 0, False
+
+    def note(self, frames: Frames, part: slice) -> None:
+        """Take in what is known of the frames that were added."""
+        if not self.count:
+            self.timestamp = int(frames.timestamps[part.start])
+        self.count += part.stop - part.start
+        self.partial |= bool((frames.status[part] != Status.PRESENT).any())

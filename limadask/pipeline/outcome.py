@@ -1,0 +1,93 @@
+"""What came of one block."""
+
+from __future__ import annotations
+
+import traceback
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limadask.frames import Frames, Status
+from limadask.task import Values
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A task that raised; only text, since a traceback would hold the block's memory.
+
+    Parameters
+    ----------
+    node:
+        The node that raised.
+    first, last:
+        Frame numbers it raised for; last included.
+    text:
+        The exception in one line.
+    details:
+        Its traceback.
+    abort:
+        Whether the policy ends the run for it.
+    """
+
+    node: str
+    first: int
+    last: int
+    text: str
+    details: str = ""
+    abort: bool = False
+
+    @classmethod
+    def of(
+        cls, node: str, numbers: NDArray[np.int64], error: Exception | None, abort: bool
+    ) -> Failure:
+        """Describe ``error``, to let go of it."""
+        text = f"{type(error).__name__}: {error}"
+        details = "".join(traceback.format_exception(error, limit=-8))
+        return cls(node, int(numbers[0]), int(numbers[-1]), text, details, abort)
+
+
+class Outcome:
+    """What came of one block: by-products, failures, and where the time went.
+
+    Parameters
+    ----------
+    frames:
+        The block.
+    ends:
+        Names of the ends of the pipeline's branches.
+    """
+
+    def __init__(self, frames: Frames, ends: tuple[str, ...]) -> None:
+        self.numbers, self.span = frames.numbers, frames.span
+        self.timestamps, self._received = frames.timestamps, frames.status
+        self.failures: list[Failure] = []
+        self.seconds: dict[str, float] = defaultdict(float)
+        self._ends = ends
+        self._lost = np.zeros((len(frames), len(ends)), bool)
+        self.products: dict[str, tuple[NDArray[np.int64], Values]] = {}
+
+    def add_failure(self, failure: Failure, lost: tuple[str, ...], part: slice) -> None:
+        """Note that ``part`` of the frames did not reach the ends ``lost``."""
+        self.failures.append(failure)
+        columns = [self._ends.index(end) for end in lost]
+        self._lost[part, columns] = True
+
+    def status(self) -> NDArray[np.uint8]:
+        """Return what became of each frame.
+
+        A frame that reached none of the ends is absent, one that missed some is partial.
+        """
+        status = self._received.copy()
+        status[self._lost.any(axis=1)] = Status.PARTIAL
+        if self._ends:
+            status[self._lost.all(axis=1)] = Status.ABSENT
+        return status
+
+    def cause(self, number: int) -> str:
+        """Return why a frame is not present."""
+        for failure in self.failures:
+            if failure.first <= number <= failure.last:
+                return f"task_error:{failure.node}"
+        return ""

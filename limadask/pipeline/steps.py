@@ -1,0 +1,165 @@
+"""A planned node compiled for one worker: one step for each kind of task.
+
+A step is called with a :class:`Value` for each node it comes after. It yields a ``Value``, None
+where it has nothing to give yet, or what its kind collects: a table of by-products, or what a
+sink keeps.
+"""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from limadask.frames import Labels, Spec, unlabelled
+from limadask.pipeline.plan import PlannedNode
+from limadask.pipeline.tile import Tile, Value
+from limadask.task import (
+    PixelTask,
+    Products,
+    Reduction,
+    Sink,
+    Task,
+    Values,
+    ViewTask,
+    Writer,
+    stacked,
+    tabled,
+)
+
+
+class Step(ABC):
+    """One planned node on one worker."""
+
+    def __init__(self, node: PlannedNode) -> None:
+        self.node, self.name, self.label, self.parents = node, node.name, node.label, node.after
+
+    @abstractmethod
+    def run(self, *inputs: Value) -> Any:
+        """Work on one tile."""
+
+    def products(self, collected: list[Any]) -> Values:
+        """Return the by-products of what was collected from several tiles."""
+        raise TypeError(f"{self.label} yields no by-products")
+
+
+class ViewStep(Step):
+    """Re-arranges pixels without touching them."""
+
+    def __init__(self, node: PlannedNode, task: ViewTask) -> None:
+        super().__init__(node)
+        self._view = task.view
+
+    def run(self, *inputs: Value) -> Value:
+        """Return a view."""
+        value = inputs[0]
+        return Value(self._view(value.pixels), value.tile)
+
+
+class PixelStep(Step):
+    """Runs a compiled kernel, into scratch memory or into fresh memory where it may be kept.
+
+    Scratch is memory that each thread uses again for every tile.
+    """
+
+    def __init__(self, node: PlannedNode, task: PixelTask, may_be_kept: bool) -> None:
+        super().__init__(node)
+        output = node.output
+        if not isinstance(output, Spec):
+            raise TypeError(f"{node.label} must yield frames")
+        self._shape, self._dtype, self._fresh = output.frame_shape, output.dtype, may_be_kept
+        self._kernel, self._scratch = task.kernel(node.inputs[0]), threading.local()
+        blank = np.zeros((1, *node.inputs[0].frame_shape), node.inputs[0].dtype)
+        self._kernel(blank, np.empty((1, *self._shape), self._dtype))  # compile before frames come
+
+    def run(self, *inputs: Value) -> Value:
+        """Return the computed frames."""
+        value = inputs[0]
+        pixels = value.contiguous()
+        out = self._out(len(pixels))
+        self._kernel(pixels, out)
+        return Value(out, value.tile)
+
+    def _out(self, count: int) -> NDArray[Any]:
+        if self._fresh:
+            return np.empty((count, *self._shape), self._dtype)
+        out: NDArray[Any] | None = getattr(self._scratch, "out", None)
+        if out is None or len(out) < count:
+            out = self._scratch.out = np.empty((count, *self._shape), self._dtype)
+        return out if len(out) == count else out[:count]
+
+
+class ReductionStep(Step):
+    """Runs a compiled reduction."""
+
+    def __init__(self, node: PlannedNode, task: Reduction) -> None:
+        super().__init__(node)
+        self._measure, self._planned = task.measure(node.inputs[0]), node.output
+        self._measure(np.zeros((1, *node.inputs[0].frame_shape), node.inputs[0].dtype))
+
+    def run(self, *inputs: Value) -> NDArray[Any]:
+        """Return a table of by-products."""
+        return self._measure(inputs[0].contiguous())
+
+    def products(self, collected: list[Any]) -> Values:
+        """Name the columns of the tables."""
+        if not isinstance(self._planned, Products):
+            raise TypeError(f"{self.label} must yield by-products")
+        return tabled(self._planned, np.concatenate(collected))
+
+
+class CallStep(Step):
+    """Calls a task with labelled blocks; whatever comes back is held against the plan."""
+
+    def __init__(self, node: PlannedNode, task: Task) -> None:
+        super().__init__(node)
+        self._labels = [Labels(spec) for spec in node.inputs]
+        self._call: Callable[..., Any] = task.setup(*node.inputs)
+
+    def run(self, *inputs: Value) -> Value | Values:
+        """Return what the task returned, as frames or by-products."""
+        blocks = []
+        for value, label in zip(inputs, self._labels, strict=True):
+            frames = value.frames()
+            frames.pixels = frames.pixels.view()
+            frames.pixels.flags.writeable = False  # others read the same memory
+            blocks.append(label(frames))
+        result = self._call(*blocks)
+        if isinstance(self.node.output, Products):
+            values = xr.Dataset(result)
+            return {name: values[name].values for name in self.node.output.variables}
+        return self._checked(result, inputs[0])
+
+    def products(self, collected: list[Any]) -> Values:
+        """Join the by-products of several tiles."""
+        return stacked(collected)
+
+    def _checked(self, result: xr.DataArray, value: Value) -> Value:
+        planned = self.node.output
+        if not isinstance(planned, Spec):
+            raise TypeError(f"{self.label} must yield what it planned: {planned}")
+        frames = unlabelled(result, value.frames().span)
+        got = frames.pixels.shape[1:], frames.pixels.dtype
+        if got != (planned.frame_shape, planned.dtype):
+            raise ValueError(
+                f"{self.label} planned frames {planned.frame_shape} {planned.dtype} and "
+                f"returned {got[0]} {got[1]}"
+            )
+        return Value(frames.pixels, Tile(frames, slice(None)))
+
+
+class SinkStep(Step):
+    """Feeds a sink's writer: the parallel part for each tile, the serial one for each block."""
+
+    def __init__(self, node: PlannedNode, task: Sink, writer: Writer) -> None:
+        super().__init__(node)
+        self.task, self.writer = task, writer
+
+    def run(self, *inputs: Value) -> Any:
+        """Return what the writer keeps of a tile."""
+        return self.writer.encode(inputs[0].frames())

@@ -1,0 +1,46 @@
+"""The contract of tasks, and plain functions as tasks."""
+
+from limadask.task.contract import (
+    Accumulating,
+    ArrayTask,
+    Kernel,
+    Measure,
+    Pixels,
+    PixelTask,
+    Place,
+    Products,
+    Reduction,
+    RunRecord,
+    Sink,
+    Task,
+    Variable,
+    ViewTask,
+    Writer,
+)
+from limadask.task.function import FunctionTask, task
+from limadask.task.products import Values, dataset, empty, stacked, tabled
+
+__all__ = [
+    "Accumulating",
+    "ArrayTask",
+    "FunctionTask",
+    "Kernel",
+    "Measure",
+    "PixelTask",
+    "Pixels",
+    "Place",
+    "Products",
+    "Reduction",
+    "RunRecord",
+    "Sink",
+    "Task",
+    "Values",
+    "Variable",
+    "ViewTask",
+    "Writer",
+    "dataset",
+    "empty",
+    "stacked",
+    "tabled",
+    "task",
+]

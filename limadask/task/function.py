@@ -1,0 +1,101 @@
+"""A plain function as a task."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, get_type_hints
+
+import numpy as np
+import xarray as xr
+from pydantic import create_model
+
+from limadask.errors import ConfigError
+from limadask.frames import DIMS, Frames, Labels, Spec, spec_of
+from limadask.task.contract import Products, Task, Variable
+
+
+class FunctionTask(Task):
+    """Base of the tasks that :func:`task` makes; its plan is a trial on one blank frame."""
+
+    function: ClassVar[Callable[..., Any]]
+
+    def __call__(self, block: xr.DataArray) -> Any:
+        """Call the function."""
+        return type(self).function(block, **dict(self))
+
+    def plan(self, spec: Spec) -> Spec | Products:
+        """Try the function on a blank frame and see what comes out."""
+        blank = Frames.of(np.zeros((1, *spec.frame_shape), spec.dtype))
+        try:
+            result = self(Labels(spec)(blank))
+        except Exception as error:
+            raise ConfigError(
+                f"{self.task_name()} failed on a blank frame ({spec}): "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        if isinstance(result, xr.Dataset | Mapping):
+            return _products(xr.Dataset(result), self.task_name())
+        if isinstance(result, xr.DataArray) and set(result.dims) == set(DIMS):
+            return spec_of(result, like=spec)
+        kind = getattr(result, "dims", type(result).__name__)
+        raise ConfigError(
+            f"{self.task_name()} must return a DataArray with dims {DIMS}, or a Dataset with dim "
+            f"'frame' for by-products; it returned {kind}"
+        )
+
+
+def task(function: Callable[..., Any]) -> type[FunctionTask]:
+    """Make a task of a function whose first argument is a block; the others are its fields.
+
+    The function gets a block, dims ``(frame, band, y, x)``, and returns one, or an
+    :class:`xarray.Dataset` of by-products with dim ``frame``.
+
+    Examples
+    --------
+    >>> @task
+    ... def gain(block: xr.DataArray, factor: float = 2.0) -> xr.DataArray:
+    ...     return block * factor
+    >>> gain(factor=3.0)
+    gain(factor=3.0)
+    """
+    parameters = list(inspect.signature(function).parameters.values())[1:]
+    try:
+        hints = get_type_hints(function)
+    except NameError:  # annotations that only a type checker can see
+        hints = {}
+    fields: dict[str, Any] = {
+        one.name: (
+            hints.get(one.name, Any),
+            ... if one.default is inspect.Parameter.empty else one.default,
+        )
+        for one in parameters
+    }
+    made = create_model(
+        function.__name__,
+        __base__=FunctionTask,
+        __module__=function.__module__,
+        __doc__=function.__doc__,
+        **fields,
+    )
+    made.__qualname__ = function.__qualname__
+    made.function = staticmethod(function)  # type: ignore[assignment]
+    return made
+
+
+def _products(result: xr.Dataset, name: str) -> Products:
+    for key, variable in result.data_vars.items():
+        if not variable.dims or variable.dims[0] != "frame":
+            raise ConfigError(f"by-product {key!r} of {name} must have 'frame' as its first dim")
+    variables = {
+        str(key): Variable(
+            tuple(map(str, variable.dims[1:])), variable.dtype, variable.attrs.get("units", "")
+        )
+        for key, variable in result.data_vars.items()
+    }
+    coordinates = {
+        str(key): (tuple(map(str, value.dims)), value.values)
+        for key, value in result.coords.items()
+        if "frame" not in value.dims and not {"y", "x"} & set(value.dims)
+    }
+    return Products(variables, coordinates)

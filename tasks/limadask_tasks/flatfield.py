@@ -1,0 +1,70 @@
+"""Divide by a flat-field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import field_validator
+
+from limadask.errors import ConfigError
+from limadask.frames import Spec
+from limadask.task import Kernel
+from limadask_tasks import kernels
+from limadask_tasks.dtypes import Dtype, parse_dtype
+from limadask_tasks.image import ImageTask
+
+
+class Flatfield(ImageTask):
+    """Divide every frame by an image; masked pixels become NaN."""
+
+    normalize: bool = False
+    """Divide the image by the mean of its unmasked pixels first."""
+    dtype: Dtype = "float32"
+    """Type of the result."""
+
+    _dtype = field_validator("dtype")(parse_dtype)
+
+    def plan(self, spec: Spec) -> Spec:
+        """Predict floats; refuse a flat-field that cannot be divided by."""
+        if np.dtype(self.dtype).kind != "f":
+            raise ConfigError(
+                "a flat-field yields floats",
+                field="dtype",
+                value=self.dtype,
+                allowed=["float32", "float64"],
+            )
+        self.divisor(spec)
+        return spec.replace(dtype=np.dtype(self.dtype))
+
+    def divisor(self, spec: Spec) -> NDArray[Any]:
+        """Return what is divided by, shape ``(band or 1, pixel)``, NaN where masked."""
+        flat = self.image(spec).astype(np.float64)
+        if spec.masked is not None:
+            flat = np.where(spec.masked, np.nan, flat)
+            used = np.broadcast_to(~spec.masked, flat.shape)
+        else:
+            used = np.ones(flat.shape, bool)
+        bad = used & (~np.isfinite(flat) | (flat == 0))
+        if bad.any():
+            where = tuple(map(int, np.argwhere(bad)[0]))
+            raise ConfigError(
+                f"the flat-field is zero, NaN or infinite at {int(bad.sum())} unmasked pixels, "
+                f"first at (band, y, x) = {where}",
+                field="path",
+                value=self.path or "an array",
+                allowed="finite values other than 0, or a mask before",
+            )
+        if self.normalize:
+            flat /= flat[used].mean()
+        return np.ascontiguousarray(flat.reshape(len(flat), -1).astype(self.dtype))
+
+    def kernel(self, spec: Spec) -> Kernel:
+        """Return the compiled function."""
+        flat = self.divisor(spec)
+
+        def run(pixels: NDArray[Any], out: NDArray[Any]) -> None:
+            kernels.divide(pixels, flat, out)
+
+        return run

@@ -1,0 +1,117 @@
+"""Compiled pixel loops: no GIL, one pass over memory each.
+
+Blocks are C-contiguous ``(frame, band, y, x)``, coefficients ``(band or 1, pixel)``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+_compiled = njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_compiled
+def mask(pixels: Array, masked: Array, fill: Any, out: Array) -> None:
+    """Put ``fill`` where ``masked``."""
+    size = pixels.shape[2] * pixels.shape[3]
+    for f in range(pixels.shape[0]):
+        for b in range(pixels.shape[1]):
+            source, target = pixels[f, b].reshape(size), out[f, b].reshape(size)
+            m = masked[b % masked.shape[0]]
+            for i in range(size):
+                target[i] = fill if m[i] else source[i]
+
+
+@_compiled
+def subtract(
+    pixels: Array, dark: Array, masked: Array, zero: Any, low: Any, high: Any, fill: Any, out: Array
+) -> None:
+    """Subtract ``dark`` in the type of ``zero``, cut to ``low`` … ``high``; ``fill`` where masked."""
+    size = pixels.shape[2] * pixels.shape[3]
+    for f in range(pixels.shape[0]):
+        for b in range(pixels.shape[1]):
+            source, target = pixels[f, b].reshape(size), out[f, b].reshape(size)
+            d, m = dark[b % dark.shape[0]], masked[b % masked.shape[0]]
+            for i in range(size):
+                value = min(max((zero + source[i]) - d[i], low), high)
+                target[i] = fill if m[i] else value
+
+
+@_compiled
+def divide(pixels: Array, flat: Array, out: Array) -> None:
+    """Divide by ``flat``, which is NaN where masked."""
+    size = pixels.shape[2] * pixels.shape[3]
+    for f in range(pixels.shape[0]):
+        for b in range(pixels.shape[1]):
+            source, target = pixels[f, b].reshape(size), out[f, b].reshape(size)
+            c = flat[b % flat.shape[0]]
+            for i in range(size):
+                target[i] = source[i]  # through memory of out's type: numba would divide in float64
+                target[i] /= c[i]
+
+
+@_compiled
+def subtract_divide(pixels: Array, dark: Array, flat: Array, zero: Any, out: Array) -> None:
+    """Subtract ``dark`` in the type of ``zero``, then divide by ``flat``, NaN where masked."""
+    size = pixels.shape[2] * pixels.shape[3]
+    for f in range(pixels.shape[0]):
+        for b in range(pixels.shape[1]):
+            source, target = pixels[f, b].reshape(size), out[f, b].reshape(size)
+            d, c = dark[b % dark.shape[0]], flat[b % flat.shape[0]]
+            for i in range(size):
+                target[i] = (zero + source[i]) - d[i]
+                target[i] /= c[i]
+
+
+@_compiled
+def statistics(pixels: Array, runs: Array, band: int, table: Array) -> None:
+    """Minimum, maximum, mean, standard deviation, sum and count of regions.
+
+    ``runs`` are the pixels of the regions as rows ``(roi, first, last + 1)`` of flat indices,
+    sorted by roi; ``table`` is ``(frame, band, roi, 6)``; ``band`` is the one to do, -1 all. NaN
+    is left out. The deviation is taken from the mean in a second pass, so that large means lose
+    no digits.
+    """
+    size = pixels.shape[2] * pixels.shape[3]
+    first_band = 0 if band < 0 else band
+    last_band = pixels.shape[1] if band < 0 else band + 1
+    for f in range(pixels.shape[0]):
+        for b in range(first_band, last_band):
+            image, rows = pixels[f, b].reshape(size), table[f, b]
+            for r in range(rows.shape[0]):
+                rows[r, 0], rows[r, 1], rows[r, 3] = np.inf, -np.inf, 0.0
+                rows[r, 4], rows[r, 5] = 0.0, 0.0
+            for k in range(runs.shape[0]):
+                row = rows[runs[k, 0]]
+                low, high, total, count = row[0], row[1], 0.0, 0
+                for i in range(runs[k, 1], runs[k, 2]):
+                    v = float(image[i])
+                    if v == v:
+                        low, high = min(low, v), max(high, v)
+                        total += v
+                        count += 1
+                row[0], row[1] = low, high
+                row[4] += total
+                row[5] += count
+            for r in range(rows.shape[0]):
+                row = rows[r]
+                if row[5] == 0:
+                    row[0] = row[1] = row[2] = np.nan
+                else:
+                    row[2] = row[4] / row[5]
+            for k in range(runs.shape[0]):
+                row = rows[runs[k, 0]]
+                mean, total = row[2], 0.0
+                for i in range(runs[k, 1], runs[k, 2]):
+                    v = float(image[i])
+                    if v == v:
+                        total += (v - mean) ** 2
+                row[3] += total
+            for r in range(rows.shape[0]):
+                row = rows[r]
+                row[3] = np.sqrt(row[3] / row[5]) if row[5] else np.nan

@@ -1,0 +1,145 @@
+"""Save frames as NeXus/HDF5."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import PositiveInt, field_validator
+
+from limadask.errors import ConfigError
+from limadask.frames import Frames, Spec
+from limadask.storage import (
+    Chunks,
+    Compression,
+    FileSeries,
+    encoder,
+    next_number,
+    series_files,
+    write_master,
+)
+from limadask.task import Place, RunRecord, Sink
+
+
+class SaveHdf5(Sink):
+    """Save frames: files ``{prefix}_{rank}_{number:05d}.h5``, joined by ``{prefix}_master.h5``.
+
+    Each worker that processes writes files of its own. One band is saved as ``(frame, y, x)``,
+    several as ``(frame, band, y, x)``; absent frames read as the fill value.
+    """
+
+    folder: str
+    """Folder, made if it is not there."""
+    prefix: str = "limadask"
+    """Begin of the files' names."""
+    compression: Compression = "bshuf_lz4"
+    """How frames are compressed; ``blosc_zstd`` makes the smallest files."""
+    nb_frames_per_file: PositiveInt = 1000
+    """Frames after which a worker begins its next file."""
+    nb_dimensions: Literal["dim_3d_or_4d", "dim_4d"] = "dim_3d_or_4d"
+    """``dim_4d`` keeps the band axis also when there is one band."""
+    file_exists_policy: Literal["abort", "overwrite", "append"] = "abort"
+    """When the master exists: refuse, replace it, or add this run to it as a further entry."""
+
+    @field_validator("prefix")
+    def _plain(cls, value: str) -> str:  # noqa: N805 - pydantic's class method
+        if not value or Path(value).name != value:
+            raise ValueError("a prefix is the begin of a file name, without folders")
+        return value
+
+    def absolute(self, folder: Path) -> Self:
+        """Return the same task with an absolute folder."""
+        return self.replace(folder=str((folder / Path(self.folder).expanduser()).absolute()))
+
+    def path(self) -> str:
+        """Return the path of the master file."""
+        return str(self._master)
+
+    @property
+    def _master(self) -> Path:
+        return Path(self.folder) / f"{self.prefix}_master.h5"
+
+    def check(self) -> None:
+        """Look whether the folder can be written and no file is in the way."""
+        folder = Path(self.folder)
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
+            raise ConfigError(
+                f"{existing} is no folder that can be written",
+                field="folder",
+                value=self.folder,
+                allowed="a folder that can be made and written",
+            )
+        if self.file_exists_policy == "abort":
+            files = [path for paths in series_files(folder, self.prefix).values() for path in paths]
+            taken = next((path for path in (self._master, *files) if path.exists()), None)
+            if taken is not None:
+                raise ConfigError(
+                    f"{taken} exists",
+                    field="file_exists_policy",
+                    value=self.file_exists_policy,
+                    allowed="another folder or prefix, or the policy overwrite or append",
+                )
+
+    def open(self, spec: Spec, place: Place) -> Hdf5Writer:
+        """Begin this worker's first file."""
+        folder = Path(self.folder)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if self.file_exists_policy == "overwrite":
+                self._clear(folder, place)
+            first = next_number(folder, self.prefix, place.rank)
+            series = FileSeries(
+                folder,
+                self.prefix,
+                place.rank,
+                spec,
+                self.compression,
+                self.nb_frames_per_file,
+                first,
+                self.nb_dimensions == "dim_4d",
+            )
+        except OSError as error:
+            raise ConfigError(
+                f"cannot be written: {error}", field="folder", value=self.folder
+            ) from error
+        return Hdf5Writer(series, self.compression)
+
+    def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
+        """Write the master file."""
+        files = [path for part in parts for path in part["files"]]
+        append = self.file_exists_policy == "append"
+        write_master(self._master, place.node, spec, files, run, append=append)
+
+    def _clear(self, folder: Path, place: Place) -> None:
+        """Remove an older run's files: of this rank, and once those of ranks not used now."""
+        for rank, files in series_files(folder, self.prefix).items():
+            if rank == place.rank or (place.rank == 0 and rank >= place.ranks):
+                for path in files:
+                    path.unlink()
+        if place.rank == 0:
+            self._master.unlink(missing_ok=True)
+
+
+class Hdf5Writer:
+    """One worker's part: compresses in its callers' threads, writes under one lock."""
+
+    def __init__(self, series: FileSeries, compression: Compression) -> None:
+        self._series, self._encode = series, encoder(compression)
+
+    def encode(self, frames: Frames) -> Chunks:
+        """Compress each band of each frame."""
+        rows, columns = frames.pixels.shape[2:]
+        images = frames.pixels.reshape(-1, rows, columns)
+        chunks = [self._encode(image) for image in images]
+        return Chunks(frames.numbers, frames.timestamps, frames.status, chunks)
+
+    def write(self, encoded: list[Chunks]) -> None:
+        """Append and flush."""
+        self._series.append(encoded)
+
+    def close(self) -> dict[str, Any]:
+        """Close the files and name them."""
+        self._series.close()
+        return {"files": self._series.paths}
