@@ -75,7 +75,7 @@ class Observation:
 
     def history(self) -> xr.DataArray:
         """Return the frames kept, oldest first, dims ``(frame, band, y, x)``."""
-        found = self._pull("history")
+        found = self._pull("recent")
         if not found:
             raise LookupError(f"{self._node!r} has seen no frame yet")
         return xr.concat(found, "frame", coords="minimal", compat="override").sortby("frame")

@@ -23,10 +23,13 @@ from limadask.engine.station import Station
 from limadask.cluster.settings import tune_process, tune_thread
 from limadask.cluster.tickets import RECEIVE, ticket_key
 from limadask.frames import Frames
+from limadask.task import Viewer
 
 logger = logging.getLogger(__name__)
 TICK = 0.25
 """Seconds between the signs of life that a worker gives while it takes part in a run."""
+VIEWED_RUNS = 4
+"""Runs whose observation points can be looked at, the last ones."""
 DRAIN = 30.0
 """Seconds that a worker whose scheduler is gone may take to process what it holds."""
 
@@ -44,6 +47,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._stations: dict[str, Station] = {}
         self._ranks: dict[str, int] = {}
         self._labels: dict[str, str] = {}
+        self._viewers: dict[str, dict[str, Viewer]] = {}
         self.settings = tune_process()
         self._pool = PriorityPool(worker.state.nthreads, tune_thread)
         worker.extensions["limadask"] = self
@@ -168,6 +172,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 for one, threads in processors.items()
             }
             ready = station.setup(made, rank, ranks, credits)
+            self._keep_viewers(uuid, station)
             software = ready.software.replace(settings=self.settings)
             return dumps(replace(ready, software=software))
 
@@ -222,12 +227,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         return await _answer(station.release) if station else {"result": None}
 
     async def _pull(self, uuid: str, node: str, what: str) -> dict[str, Any]:
-        """Return what a sink's writer holds; asked by clients directly, not by the scheduler."""
-
-        def work(station: Station) -> Any:
-            return None if station.program is None else station.program.pull(node, what)
-
-        return await self._if_known(uuid, work)
+        """Return what an observation point has seen; asked by clients directly."""
+        viewer = self._viewers.get(uuid, {}).get(node)
+        if viewer is None:
+            return {"result": None}
+        return await _answer(lambda: dumps(getattr(viewer, what)()))
 
     async def _if_known(self, uuid: str, work: Callable[[Station], Any]) -> dict[str, Any]:
         """Answer for a station; one that is not there (yet, or any more) has nothing to say."""
@@ -235,6 +239,14 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         return {"result": None} if station is None else await _answer(lambda: work(station))
 
     # ---- details ------------------------------------------------------------------------------
+
+    def _keep_viewers(self, uuid: str, station: Station) -> None:
+        """Remember the observation points of the last runs, also when these have ended."""
+        viewers = station.program.viewers() if station.program is not None else {}
+        if viewers:
+            self._viewers[uuid] = viewers
+            while len(self._viewers) > VIEWED_RUNS:
+                del self._viewers[next(iter(self._viewers))]
 
     def _station(self, uuid: str, request: bytes) -> Station:
         if uuid not in self._stations:

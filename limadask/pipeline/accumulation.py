@@ -29,10 +29,9 @@ class AccumulateStep(Step):
         self._task, self._size, self._spec, self._out = task, task.nb_frames, node.inputs[0], output
         self._groups: dict[int, _Group] = {}
         self._lock = threading.Lock()
-        self._add(
-            _Group(0, task.init(self._spec)),
-            np.zeros((1, *self._spec.frame_shape), self._spec.dtype),
-        )
+        self._add = task.adder(self._spec)
+        blank = np.zeros((1, *self._spec.frame_shape), self._spec.dtype)
+        self._add(task.init(self._spec), blank)  # compile before frames come
 
     def run(self, *inputs: Value) -> Value | None:
         """Add a tile; return the groups that are complete by it, if any."""
@@ -47,7 +46,7 @@ class AccumulateStep(Step):
             group = self._group(number)
             with group.lock:
                 if part.stop > part.start:
-                    self._add(group, pixels[part])
+                    self._add(group.state, pixels[part])
                     group.note(frames, part)
                 group.accounted += min(stop, last) - max(start, first)
                 if group.accounted >= last - first:
@@ -59,9 +58,6 @@ class AccumulateStep(Step):
         with self._lock:
             groups = [self._groups.pop(number) for number in sorted(self._groups)]
         return self._value(groups)
-
-    def _add(self, group: _Group, pixels: NDArray[Any]) -> None:
-        self._task.step(group.state, pixels)
 
     def _group(self, number: int) -> _Group:
         with self._lock:

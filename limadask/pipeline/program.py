@@ -31,6 +31,7 @@ from limadask.task import (
     Place,
     Reduction,
     Sink,
+    Viewer,
     ViewTask,
     Writer,
 )
@@ -131,10 +132,9 @@ class Program:
             raise ExceptionGroup("sinks could not be closed", errors)
         return parts
 
-    def pull(self, node: str, what: str) -> Any:
-        """Return what a sink's writer offers under this name; None if it is closed."""
-        writer = self.writers.get(node)
-        return None if writer is None else getattr(writer, what)()
+    def viewers(self) -> dict[str, Viewer]:
+        """Return the sinks that can be looked at, by node."""
+        return {n: writer for n, writer in self.writers.items() if isinstance(writer, Viewer)}
 
     def sinks(self) -> Iterator[tuple[PlannedNode, Sink]]:
         """Return the nodes that end in a sink."""

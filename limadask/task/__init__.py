@@ -2,6 +2,7 @@
 
 from limadask.task.contract import (
     Accumulating,
+    Adder,
     ArrayTask,
     Kernel,
     Measure,
@@ -14,6 +15,7 @@ from limadask.task.contract import (
     Sink,
     Task,
     Variable,
+    Viewer,
     ViewTask,
     Writer,
 )
@@ -22,6 +24,7 @@ from limadask.task.products import Values, dataset, empty, stacked, tabled
 
 __all__ = [
     "Accumulating",
+    "Adder",
     "ArrayTask",
     "FunctionTask",
     "Kernel",
@@ -36,6 +39,7 @@ __all__ = [
     "Task",
     "Values",
     "Variable",
+    "Viewer",
     "ViewTask",
     "Writer",
     "dataset",

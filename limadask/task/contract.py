@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 import xarray as xr
@@ -120,13 +120,13 @@ class Task(Model):
 class ArrayTask(Task):
     """A task on bare arrays ``(frame, band, y, x)``; the labels follow from :meth:`plan`."""
 
-    def _planned(self, block: xr.DataArray) -> tuple[Spec, Any]:
-        spec = spec_of(block)
-        return spec, self.plan(spec)
-
 
 class ViewTask(ArrayTask):
     """A task that only re-arranges pixels: what it returns shares its input's memory."""
+
+    def plan(self, spec: Spec) -> Spec:
+        """Predict what comes out."""
+        return spec
 
     def view(self, pixels: Pixels) -> Pixels:
         """Return a view of ``pixels``."""
@@ -134,9 +134,8 @@ class ViewTask(ArrayTask):
 
     def __call__(self, block: xr.DataArray) -> xr.DataArray:
         """Return the re-arranged block, a view."""
-        _, planned = self._planned(block)
         frames = unlabelled(block)
-        return Labels(planned)(frames.carrying(self.view(frames.pixels)))
+        return Labels(self.plan(spec_of(block)))(frames.carrying(self.view(frames.pixels)))
 
 
 Kernel = Callable[[Pixels, Pixels], object]
@@ -146,13 +145,18 @@ Kernel = Callable[[Pixels, Pixels], object]
 class PixelTask(ArrayTask):
     """A task whose frame *i* out depends on frame *i* in alone, computed without the GIL."""
 
+    def plan(self, spec: Spec) -> Spec:
+        """Predict what comes out."""
+        return spec
+
     def kernel(self, spec: Spec) -> Kernel:
         """Return the compiled function for frames that are as ``spec`` says."""
         raise NotImplementedError
 
     def __call__(self, block: xr.DataArray) -> xr.DataArray:
         """Return the computed block."""
-        spec, planned = self._planned(block)
+        spec = spec_of(block)
+        planned = self.plan(spec)
         frames = unlabelled(block)
         out = np.empty((len(frames), *planned.frame_shape), planned.dtype)
         self.kernel(spec)(np.ascontiguousarray(frames.pixels), out)
@@ -166,6 +170,10 @@ Measure = Callable[[Pixels], NDArray[Any]]
 class Reduction(ArrayTask):
     """A task that yields by-products of each frame, no frames."""
 
+    def plan(self, spec: Spec) -> Products:
+        """Predict what comes out."""
+        raise NotImplementedError
+
     def measure(self, spec: Spec) -> Measure:
         """Return the compiled function for frames that are as ``spec`` says.
 
@@ -177,10 +185,15 @@ class Reduction(ArrayTask):
         """Return the by-products of a block."""
         from limadask.task.products import dataset, tabled
 
-        spec, planned = self._planned(block)
+        spec = spec_of(block)
+        planned = self.plan(spec)
         frames = unlabelled(block)
         table = self.measure(spec)(np.ascontiguousarray(frames.pixels))
         return dataset(planned, frames.numbers, tabled(planned, table))
+
+
+Adder = Callable[[Pixels, Pixels], object]
+"""Adds frames ``(frame, band, y, x)``, C-contiguous, to a sum ``(band, y, x)`` in place."""
 
 
 class Accumulating(ArrayTask):
@@ -192,12 +205,16 @@ class Accumulating(ArrayTask):
 
     nb_frames: int
 
+    def plan(self, spec: Spec) -> Spec:
+        """Predict what comes out."""
+        raise NotImplementedError
+
     def init(self, spec: Spec) -> Pixels:
         """Return the empty sum, shape ``(band, y, x)``."""
         raise NotImplementedError
 
-    def step(self, state: Pixels, pixels: Pixels) -> None:
-        """Add frames ``(frame, band, y, x)`` to a sum in place, without the GIL."""
+    def adder(self, spec: Spec) -> Adder:
+        """Return the compiled function that adds frames to a sum, without the GIL."""
         raise NotImplementedError
 
 
@@ -235,6 +252,17 @@ class Writer(Protocol):
 
     def close(self) -> dict[str, Any]:
         """End; return what :meth:`Sink.join` is to know of this worker's part."""
+
+
+@runtime_checkable
+class Viewer(Writer, Protocol):
+    """A writer that can be looked at, also for some time after the run."""
+
+    def latest(self) -> xr.DataArray | None:
+        """Return the newest frame, dims ``(frame, band, y, x)``; None where there is none."""
+
+    def recent(self) -> xr.DataArray | None:
+        """Return all frames kept, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,6 +337,7 @@ class Sink(Task):
 
 __all__ = [
     "Accumulating",
+    "Adder",
     "ArrayTask",
     "Kernel",
     "Measure",
@@ -322,5 +351,6 @@ __all__ = [
     "Task",
     "Variable",
     "ViewTask",
+    "Viewer",
     "Writer",
 ]

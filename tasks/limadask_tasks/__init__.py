@@ -1,9 +1,27 @@
 """Tasks that come with limadask, written as a third party would."""
 
+from limadask_tasks.accumulate import Accumulate
 from limadask_tasks.background import Background
+from limadask_tasks.bin import Bin
 from limadask_tasks.flatfield import Flatfield
+from limadask_tasks.geometry import Crop, Flip, Rotate
 from limadask_tasks.mask import Mask
+from limadask_tasks.observe import Observe
+from limadask_tasks.roi_profiles import RoiProfiles
 from limadask_tasks.roi_statistics import RoiStatistics
 from limadask_tasks.save_hdf5 import SaveHdf5
 
-__all__ = ["Background", "Flatfield", "Mask", "RoiStatistics", "SaveHdf5"]
+__all__ = [
+    "Accumulate",
+    "Background",
+    "Bin",
+    "Crop",
+    "Flatfield",
+    "Flip",
+    "Mask",
+    "Observe",
+    "RoiProfiles",
+    "RoiStatistics",
+    "Rotate",
+    "SaveHdf5",
+]

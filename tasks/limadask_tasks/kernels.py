@@ -115,3 +115,92 @@ def statistics(pixels: Array, runs: Array, band: int, table: Array) -> None:
             for r in range(rows.shape[0]):
                 row = rows[r]
                 row[3] = np.sqrt(row[3] / row[5]) if row[5] else np.nan
+
+
+@_compiled
+def bin_pixels(
+    pixels: Array,
+    masked: Array,
+    ny: int,
+    nx: int,
+    mean: bool,
+    rounds: bool,
+    zero: Any,
+    low: Any,
+    high: Any,
+    fill: Any,
+    out: Array,
+) -> None:
+    """Sum or average tiles of ``ny`` × ``nx`` pixels, in the type of ``zero``.
+
+    ``masked`` is ``(band or 1, y, x)``, or ``(1, 1, 1)`` where nothing is masked.
+    """
+    some = masked.size > 1
+    for f in range(out.shape[0]):
+        for b in range(out.shape[1]):
+            m = masked[b % masked.shape[0]]
+            for y in range(out.shape[2]):
+                for x in range(out.shape[3]):
+                    total, count = zero, 0
+                    for j in range(y * ny, (y + 1) * ny):
+                        for i in range(x * nx, (x + 1) * nx):
+                            if not (some and m[j, i]):
+                                total += pixels[f, b, j, i]
+                                count += 1
+                    if count == 0 or (count < ny * nx and not mean):
+                        out[f, b, y, x] = fill
+                        continue
+                    if mean:
+                        average = total / count
+                        average = np.rint(average) if rounds else average
+                        out[f, b, y, x] = min(max(average, low), high)
+                    else:
+                        out[f, b, y, x] = min(max(total, low), high)
+
+
+@_compiled
+def profiles(pixels: Array, masked: Array, box: Array, along_x: bool, table: Array) -> None:
+    """Statistics of each column (``along_x``) or row of a rectangle ``(y, x, height, width)``.
+
+    ``masked`` as in :func:`bin_pixels`; ``table`` is ``(frame, band, position, 6)``, its columns
+    as in :func:`statistics`.
+    """
+    some = masked.size > 1
+    y0, x0, height, width = box[0], box[1], box[2], box[3]
+    positions, depth = (width, height) if along_x else (height, width)
+    for f in range(pixels.shape[0]):
+        for b in range(pixels.shape[1]):
+            image, m = pixels[f, b], masked[b % masked.shape[0]]
+            for p in range(positions):
+                row = table[f, b, p]
+                low, high, total, count = np.inf, -np.inf, 0.0, 0
+                for d in range(depth):
+                    y, x = (y0 + d, x0 + p) if along_x else (y0 + p, x0 + d)
+                    v = float(image[y, x])
+                    if v == v and not (some and m[y, x]):
+                        low, high = min(low, v), max(high, v)
+                        total += v
+                        count += 1
+                row[4], row[5] = total, count
+                if count == 0:
+                    row[0] = row[1] = row[2] = row[3] = np.nan
+                    continue
+                mean, deviation = total / count, 0.0
+                for d in range(depth):
+                    y, x = (y0 + d, x0 + p) if along_x else (y0 + p, x0 + d)
+                    v = float(image[y, x])
+                    if v == v and not (some and m[y, x]):
+                        deviation += (v - mean) ** 2
+                row[0], row[1], row[2], row[3] = low, high, mean, np.sqrt(deviation / count)
+
+
+@_compiled
+def accumulate(pixels: Array, masked: Array, fill: Any, out: Array) -> None:
+    """Add frames ``(frame, band, y, x)`` to ``out`` ``(band, y, x)``; ``fill`` where masked."""
+    size = pixels.shape[2] * pixels.shape[3]
+    for b in range(pixels.shape[1]):
+        target, m = out[b].reshape(size), masked[b % masked.shape[0]]
+        for f in range(pixels.shape[0]):
+            source = pixels[f, b].reshape(size)
+            for i in range(size):
+                target[i] = fill if m[i] else target[i] + source[i]

@@ -1,0 +1,84 @@
+"""Observation points: look at frames while they pass."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from pydantic import PositiveInt
+from sortedcontainers import SortedDict
+
+from limadask.frames import Frames, Labels, Spec
+from limadask.task import Place, Sink
+
+
+class Observe(Sink):
+    """Keep copies of the newest frames, to be pulled when somebody looks.
+
+    ``acquisition.observe[node].latest()`` is the frame of the highest number seen, ``history()``
+    the last ones. Nothing travels until it is asked for.
+    """
+
+    history: PositiveInt = 1
+    """Frames each worker keeps."""
+    every: PositiveInt = 1
+    """Look at every how manieth frame number only."""
+
+    def open(self, spec: Spec, place: Place) -> Observer:
+        """Begin to look."""
+        return Observer(spec, self.history, self.every)
+
+
+class Observer:
+    """What one worker has seen."""
+
+    def __init__(self, spec: Spec, history: int, every: int) -> None:
+        self._labels, self._history, self._every = Labels(spec), history, every
+        self._lock, self._seen = threading.Lock(), SortedDict()
+
+    def encode(self, frames: Frames) -> None:
+        """Copy the frames to look at."""
+        for position in np.flatnonzero(frames.numbers % self._every == 0).tolist():
+            number = int(frames.numbers[position])
+            with self._lock:
+                too_old = len(self._seen) >= self._history and number < self._seen.peekitem(0)[0]
+            if too_old:
+                continue
+            one = frames[position : position + 1]
+            one.pixels = one.pixels.copy()
+            with self._lock:
+                self._seen[number] = one
+                while len(self._seen) > self._history:
+                    self._seen.popitem(0)
+
+    def write(self, encoded: list[Any]) -> None:
+        """Do nothing: what was copied can be seen at once."""
+
+    def close(self) -> dict[str, Any]:
+        """Keep what was seen: it can be looked at until the run is forgotten."""
+        return {}
+
+    def latest(self) -> xr.DataArray | None:
+        """Return the newest frame, dims ``(frame, band, y, x)``."""
+        return self._labelled(slice(-1, None))
+
+    def recent(self) -> xr.DataArray | None:
+        """Return all frames kept, oldest first."""
+        return self._labelled(slice(None))
+
+    def _labelled(self, part: slice) -> xr.DataArray | None:
+        with self._lock:
+            seen = list(self._seen.values())[part]
+        if not seen:
+            return None
+        numbers = np.concatenate([one.numbers for one in seen])
+        frames = Frames(
+            np.concatenate([one.pixels for one in seen]),
+            numbers,
+            np.concatenate([one.timestamps for one in seen]),
+            np.concatenate([one.status for one in seen]),
+            (int(numbers[0]), int(numbers[-1]) + 1),
+        )
+        return self._labels(frames)
