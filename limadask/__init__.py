@@ -1,5 +1,7 @@
 """Acquire and process the images of 2-D detectors on a Dask cluster."""
 
+import hdf5plugin  # noqa: F401 - whoever imports limadask can read its files, by any library
+
 from limadask.acquisition.acquisition import Acquisition
 from limadask.detector import Capabilities, Detector, DetectorInfo, End, Frame, Receiver
 from limadask.errors import (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Literal, Self
 from uuid import uuid4
@@ -90,7 +90,7 @@ class Acquisition:
         self._ready: Ready | None = None
         self._processors: list[str] = []
         self._sets = ParameterSets(user=self._asked)
-        self._products: Mapping[str, Products] = {}
+        self._products: Mapping[str, xr.Dataset] = {}
 
     # ---- commands -----------------------------------------------------------------------------
 
@@ -128,7 +128,10 @@ class Acquisition:
         self._command("abort")
 
     def wait(
-        self, until: Literal["acquired", "processed"] = "processed", timeout: float | None = None
+        self,
+        until: Literal["acquired", "processed"] = "processed",
+        timeout: float | None = None,
+        told: Callable[[dict[str, Any]], object] | None = None,
     ) -> None:
         """Wait for the last exposure (``acquired``) or the last file (``processed``).
 
@@ -138,6 +141,8 @@ class Acquisition:
             What to wait for.
         timeout:
             Seconds; without it, waiting ends when nothing has moved for the stall timeout.
+        told:
+            Called, in this thread, with the statistics whenever they are looked at.
 
         Raises
         ------
@@ -157,6 +162,8 @@ class Acquisition:
         last: Any = None
         while True:
             status = self._status()
+            if told is not None:
+                told(status)
             self._raise_failure(status)
             side, ends = _ENDED[until]
             if status["state"][0 if side == "detector" else 1] in ends:
@@ -189,7 +196,13 @@ class Acquisition:
     @property
     def ledger(self) -> xr.Dataset:
         """Status, cause, receiver and timestamp of every frame so far, dim ``frame``."""
-        return self._ledger().to_dataset()
+        return self.record().to_dataset()
+
+    def record(self) -> Ledger:
+        """Return the ledger itself: runs of frames of one fate, and their counts."""
+        if self._link is None:
+            return Ledger(self._asked.nb_frames or None)
+        return Ledger.load(self._link.ask("ledger", uuid=self.uuid))
 
     @property
     def files(self) -> dict[str, str]:
@@ -298,11 +311,6 @@ class Acquisition:
     def _status(self) -> dict[str, Any]:
         status: dict[str, Any] = self._connected().ask("status", uuid=self.uuid)["status"]
         return status
-
-    def _ledger(self) -> Ledger:
-        if self._link is None:
-            return Ledger(self._asked.nb_frames or None)
-        return Ledger.load(self._link.ask("ledger", uuid=self.uuid))
 
     def _raise_failure(self, status: dict[str, Any], pickled: bytes = b"") -> None:
         if not status["error"]:

@@ -6,7 +6,8 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import Any, Self
 
 from numpy.typing import NDArray
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt
@@ -155,7 +156,10 @@ class Detector(MutableModel):
     """
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
-    name: ClassVar[str] = ""
+
+    def absolute(self, folder: Path) -> Self:
+        """Return the same detector, with its relative paths taken from ``folder``."""
+        return self
 
     def info(self) -> DetectorInfo:
         """Say what the detector is."""

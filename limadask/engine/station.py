@@ -6,30 +6,19 @@ import functools
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
+from limadask.detector import Receiver
+from limadask.engine import planning
 from limadask.engine.blocks import Blocks
-from limadask.engine.messages import (
-    Prepared,
-    Ready,
-    Request,
-    progress_message,
-    receipt,
-)
+from limadask.engine.messages import Prepared, Ready, Request, progress_message, receipt
 from limadask.engine.receiving import Receiving
-from limadask.engine.sizing import LATENCY, size_blocks
-from limadask.detector import Receiver, hardware_grid, share, software_steps
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Spec, Status
+from limadask.frames import Frames, Status
 from limadask.ledger import Ledger
 from limadask.memory import BufferPool, PoolStatistics
-from limadask.parameters import SoftwareParameters
-from limadask.pipeline import INPUT, Plan, Program, plan
-from limadask.task import RunRecord, Sink
-from limadask.version import versions
+from limadask.pipeline import Program
+from limadask.task import RunRecord
 
 logger = logging.getLogger(__name__)
 RELEASE_TIMEOUT = 5.0
@@ -70,46 +59,21 @@ class Station:
 
     def prepare_detector(self, endpoints: tuple[str, ...], pool_nbytes: int) -> Prepared:
         """Configure the detector and decide on the blocks; done on the control worker alone."""
-        request, detector = self.request, self.request.detector
-        info = detector.info()
+        info, shared = planning.share_of(self.request)
         self._controls = True
-        shared = share(request.asked, info, detector.capabilities())
-        hardware = detector.prepare(shared.hardware, endpoints)
-        raw = Spec(
-            hardware_grid(info, hardware),
-            np.dtype(hardware.dtype),
-            hardware.bands,
-            hardware.nb_frames or None,
-        )
-        prepared = Prepared(info, hardware, raw, 1, 0, LATENCY)
-        nb_merged = self.planned(prepared).nb_merged
-        bound = int(request.buffers.nbytes or pool_nbytes)
-        count, slots = size_blocks(raw, hardware, request.buffers, bound, nb_merged)
-        patience = max(LATENCY, 2 * count * hardware.period)
-        if hardware.trigger_mode != "internal":
-            patience = LATENCY
-        return replace(prepared, nb_frames_per_block=count, nb_slots=slots, patience=patience)
-
-    def planned(self, prepared: Prepared) -> Plan:
-        """Plan the pipeline for what the detector took."""
-        request = self.request
-        steps = software_steps(request.asked, prepared.info, prepared.raw.grid)
-        return plan(request.pipeline, prepared.raw, steps, request.keep)
+        hardware = self.request.detector.prepare(shared.hardware, endpoints)
+        return planning.prepare(self.request, info, hardware, pool_nbytes)
 
     def check(self, prepared: Prepared) -> None:
         """Plan, and look at files and folders, before anything is opened."""
-        for node in self.planned(prepared).nodes:
-            try:
-                node.task.check()
-            except ConfigError as error:
-                raise error.at(node.name) from error
+        planning.check_nodes(planning.planned(self.request, prepared))
 
     def setup(
         self, prepared: Prepared, rank: int | None, ranks: int, credits: Mapping[str, int]
     ) -> Ready:
         """Open the sinks and compile where blocks are processed; make the pool where received."""
         self._prepared = prepared
-        planned = self.planned(prepared)
+        planned = planning.planned(self.request, prepared)
         request = self.request
         if rank is not None:
             self.program = Program(planned, request.policy, request.uuid, rank, ranks, self.worker)
@@ -126,32 +90,7 @@ class Station:
                 group = max(group, planned.nb_merged)
             self.blocks = Blocks(credits, group if planned.nb_merged > 1 else 0)
             self.receiver.arm(prepared.hardware)
-        return self._ready(prepared, planned)
-
-    def _ready(self, prepared: Prepared, planned: Plan) -> Ready:
-        size = prepared.nb_frames_per_block * prepared.raw.frame_nbytes
-        software = SoftwareParameters(
-            before_input=tuple(node.effective() for node in planned.before),
-            nodes=tuple(node.effective() for node in planned.nodes),
-            input_grid=planned.input.grid,
-            input_dtype=planned.input.dtype.name,
-            nb_frames_per_block=prepared.nb_frames_per_block,
-            nb_slots=prepared.nb_slots,
-            pool_nbytes=size * prepared.nb_slots,
-            versions=versions(),
-        )
-        names = [INPUT, *(name for node in planned.nodes for name in node.members)]
-        outputs = {name: planned.output(name) for name in names}
-        slim = {
-            name: out.replace(masked=None) if isinstance(out, Spec) else out
-            for name, out in outputs.items()
-        }
-        files = {
-            node.name: path
-            for node in planned.nodes
-            if isinstance(node.task, Sink) and (path := node.task.path())
-        }
-        return Ready(prepared.hardware, software, slim, files)
+        return planning.ready(prepared, planned)
 
     # ---- run --------------------------------------------------------------------------------
 
@@ -248,7 +187,7 @@ class Station:
         """Complete what the coordinator knows of the run's end by what the worker knows."""
         prepared, request = self._prepared, self.request
         assert prepared is not None  # noqa: S101 - a run that ends has been set up
-        ready = self._ready(prepared, self.planned(prepared))
+        ready = planning.ready(prepared, planning.planned(request, prepared))
         return RunRecord(
             **{**fields, "ledger": Ledger.load(fields["ledger"])},
             parameters={

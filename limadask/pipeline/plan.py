@@ -95,6 +95,10 @@ class Plan:
     def __getitem__(self, name: str) -> PlannedNode:
         return next(node for node in self.nodes if name in node.members)
 
+    def has_output(self, name: str) -> bool:
+        """Tell whether a node's own output exists; it does not inside a merged pass."""
+        return name == INPUT or self[name].name == name
+
     def output(self, name: str) -> Outcome:
         """Return what a node yields."""
         return self.input if name == INPUT else self[name].output

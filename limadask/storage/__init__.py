@@ -3,11 +3,14 @@
 from limadask.storage.codec import Compression, dataset_options, encoder
 from limadask.storage.find import absolute_path, find_images, is_hdf5, read_image, split_path
 from limadask.storage.master import write_master
+from limadask.storage.parts import Contents, read_contents
+from limadask.storage.recovery import recover
 from limadask.storage.series import Chunks, FileSeries, next_number, series_files
 
 __all__ = [
     "Chunks",
     "Compression",
+    "Contents",
     "FileSeries",
     "absolute_path",
     "dataset_options",
@@ -15,7 +18,9 @@ __all__ = [
     "find_images",
     "is_hdf5",
     "next_number",
+    "read_contents",
     "read_image",
+    "recover",
     "series_files",
     "split_path",
     "write_master",

@@ -1,22 +1,288 @@
-"""The master file."""
+"""The master file: all data files of a run as one, with everything known of it, in NeXus.
+
+Written at a temporary place and then moved, so that it is there whole or not at all.
+"""
 
 from __future__ import annotations
+
+import os
+import re
+import shutil
 from pathlib import Path
-from limadask.frames import Spec
-import h5py, numpy as np
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from limadask.frames import Spec, Status
+from limadask.storage.nexus import field, group, iso, tree
+from limadask.storage.parts import Contents, read_contents
+from limadask.storage.series import DATA
+from limadask.task import RunRecord
+from limadask.version import __version__
+
+_KEV_ANGSTROM = 12.398419843320026
+"""Energy of a photon in keV times its wavelength in Å (CODATA 2018, exact)."""
 
 
-def write_master(path: Path, node: str, spec: Spec, files, run, append=False) -> None:
-    """Write."""
-    with h5py.File(path, "w", libver="latest") as f:
-        layout = h5py.VirtualLayout((run.nb_frames, *spec.grid.shape), spec.dtype)
-        for name in files:
-            with h5py.File(name) as g:
-                numbers = g["entry/instrument/detector/frame_number"][()]
-            for slot, n in enumerate(numbers):
-                layout[n] = h5py.VirtualSource(
-                    Path(name).name,
-                    "entry/instrument/detector/data",
-                    (len(numbers), *spec.grid.shape),
-                )[slot]
-        f.create_virtual_dataset("entry/data/data", layout, fillvalue=spec.fill)
+def write_master(
+    path: Path,
+    node: str,
+    spec: Spec,
+    files: list[str],
+    run: RunRecord,
+    *,
+    always_4d: bool = False,
+    append: bool = False,
+) -> str:
+    """Write the master file over the data files of one saver; return the name of its entry.
+
+    Parameters
+    ----------
+    path:
+        The master file; the data files lie in the same folder.
+    node:
+        The saver's node.
+    spec:
+        The frames it got.
+    files:
+        The data files.
+    run:
+        What is known of the run.
+    always_4d:
+        Whether one band keeps its axis.
+    append:
+        Whether to add an entry to a master that exists, rather than to replace it.
+    """
+    contents = read_contents([Path(file) for file in files])
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        if append and path.exists():
+            shutil.copy2(path, temporary)
+        with h5py.File(temporary, "a") as file:
+            entries = [name for name in file if name.startswith("entry")]
+            name = f"entry_{len(entries) + 1}" if entries else "entry"
+            file.attrs.update(
+                NX_class="NXroot",
+                default=name,
+                creator=f"limadask {__version__}",
+                file_name=path.name,
+                file_time=iso(run.ended),
+                NeXus_release="v2024.02",
+            )
+            _Entry(file, name, node, spec, contents, run, always_4d).write()
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return name
+
+
+class _Entry:
+    """One run in a master file."""
+
+    def __init__(
+        self,
+        file: h5py.File,
+        name: str,
+        node: str,
+        spec: Spec,
+        contents: Contents,
+        run: RunRecord,
+        always_4d: bool,
+    ) -> None:
+        self._node, self._spec, self._contents, self._run = node, spec, contents, run
+        self._entry = group(file, name, "NXentry", default="data")
+        self._count = -(-run.nb_frames // spec.nb_merged)
+        self._has_bands = always_4d or len(spec.bands) > 1
+        self._status, self._cause = self._fates()
+
+    def write(self) -> None:
+        """Write everything."""
+        run, entry = self._run, self._entry
+        field(entry, "title", f"limadask acquisition {run.uuid}")
+        field(entry, "entry_identifier", run.uuid)
+        field(entry, "start_time", iso(run.started))
+        field(entry, "end_time_estimated", iso(run.ended))
+        if run.state == "done":
+            field(entry, "end_time", iso(run.ended))
+        field(entry, "run_state", run.state)
+        if run.error:
+            field(entry, "error", run.error)
+        if run.detector.get("wavelength") and run.detector.get("distance"):
+            field(entry, "definition", "NXmx", version="1.5")
+        sample = group(entry, "sample", "NXsample")
+        field(sample, "name", str(run.metadata.get("sample", "unknown")))
+        field(sample, "depends_on", ".")
+        source = group(entry, "source", "NXsource")
+        field(source, "name", str(run.metadata.get("source", "unknown")))
+        self._write_instrument()
+        self._write_data()
+        tree(entry, "parameters", run.parameters)
+        tree(entry, "metadata", run.metadata)
+        process = group(entry, "process", "NXprocess")
+        field(process, "program", "limadask")
+        field(process, "node", self._node)
+        field(process, "version", __version__)
+        field(process, "date", iso(run.ended))
+        tree(process, "workers", {"processors": run.workers, "receivers": run.receivers})
+
+    def _write_instrument(self) -> None:
+        run, told = self._run, self._run.detector
+        instrument = group(self._entry, "instrument", "NXinstrument")
+        field(instrument, "name", str(run.metadata.get("instrument", "unknown")))
+        if told.get("wavelength"):
+            beam = group(instrument, "beam", "NXbeam")
+            field(beam, "incident_wavelength", told["wavelength"], units="angstrom")
+            energy = _KEV_ANGSTROM / told["wavelength"]
+            field(beam, "incident_energy", energy, units="keV")
+        detector = group(instrument, "detector", "NXdetector")
+        self._write_frames(detector, "data", 4 if self._has_bands else 3)
+        for name, value, units in _described(told, run.parameters):
+            attributes = {"units": units} if units else {}
+            field(detector, name, value, **attributes)
+        if self._spec.masked is not None:
+            mask = self._spec.masked
+            mask = mask if mask.ndim == 2 else mask.all(axis=0)
+            detector.create_dataset("pixel_mask", data=mask.astype("u4"), compression="gzip")
+        self._write_geometry(detector)
+        tree(detector, "detector_information", told)
+
+    def _write_geometry(self, detector: h5py.Group) -> None:
+        """Write where the pixels are: NeXus axes for the module, and the exact matrix."""
+        grid, told = self._spec.grid, self._run.detector
+        height, width = told.get("pixel_size") or (1.0, 1.0)
+        transform = group(detector, "image_transform", "NXcollection")
+        matrix = grid.affine.as_array()
+        field(transform, "matrix", matrix, comment="(y, x, 1) of this image to the detector's")
+        field(transform, "inverse", (~grid.affine).as_array())
+        field(transform, "source_shape", told["shape"])
+        axes = group(detector, "transformations", "NXtransformations")
+        move = {"transformation_type": "translation", "units": "m", "offset": (0.0, 0.0, 0.0)}
+        distance = float(told.get("distance") or 0.0)
+        field(axes, "distance", distance, **move, vector=(0.0, 0.0, 1.0), depends_on=".")
+        axis = f"{axes.name}/distance"
+        field(detector, "depends_on", axis)
+        module = group(detector, "module", "NXdetector_module")
+        field(module, "data_origin", np.array((0, 0)))
+        field(module, "data_size", np.array(grid.shape))
+        # NeXus' laboratory: x to the left seen from the source, y up; rows run down
+        centre = told.get("beam_centre") or (0.0, 0.0)
+        corner = np.array(grid(0.0, 0.0)) - centre
+        offset = (-corner[1] * width, -corner[0] * height, 0.0)
+        for name, column in (("slow_pixel_direction", 0), ("fast_pixel_direction", 1)):
+            dy, dx = matrix[0, column] * height, matrix[1, column] * width
+            length = float(np.hypot(dy, dx))
+            vector = (-dx / length, -dy / length, 0.0)
+            last = "fast" in name
+            field(
+                module,
+                name,
+                length,
+                transformation_type="translation",
+                units="m",
+                vector=vector,
+                offset=offset if last else (0.0, 0.0, 0.0),
+                depends_on=f"{module.name}/slow_pixel_direction" if last else axis,
+            )
+        field(detector, "beam_center_y", (~grid)(*centre)[0], units="pixel")
+        field(detector, "beam_center_x", (~grid)(*centre)[1], units="pixel")
+
+    def _write_data(self) -> None:
+        """Write the default plot, one more for each band, and what became of each frame."""
+        signal = "images" if self._has_bands else "data"
+        data = group(self._entry, "data", "NXdata", signal=signal)
+        if self._has_bands:
+            self._write_frames(data, "images", 4)
+            data["band"] = np.array(self._spec.bands, h5py.string_dtype())
+        self._write_frames(data, "data", 3)
+        self._write_scales(data)
+        data.attrs["axes"] = ["frame", "band", "y", "x"] if self._has_bands else ["frame", "y", "x"]
+        if self._has_bands:
+            for band, title in enumerate(self._spec.bands):
+                slug = re.sub(r"\W+", "_", title)
+                one = group(self._entry, f"data_{slug}", "NXdata", signal="data", title=title)
+                self._write_frames(one, "data", 3, band)
+                self._write_scales(one)
+                one.attrs["axes"] = ["frame", "y", "x"]
+        flags = {
+            "flag_values": np.array([int(one) for one in Status], "u1"),
+            "flag_meanings": " ".join(one.name.lower() for one in Status),
+        }
+        stamps = np.zeros(self._count, np.int64)
+        stamps[self._contents.numbers] = self._contents.timestamps
+        units = "nanoseconds since 1970-01-01"
+        for name, values, attributes in (
+            ("frame_status", self._status, flags),
+            ("frame_cause", self._cause, {}),
+            ("timestamp", stamps, {"units": units, "calendar": "proleptic_gregorian"}),
+        ):
+            dataset = data.create_dataset(name, data=values, compression="gzip", shuffle=True)
+            dataset.dims[0].attach_scale(data["frame"])
+            dataset.attrs.update(attributes)
+
+    def _write_scales(self, data: h5py.Group) -> None:
+        rows, columns = self._spec.grid.shape
+        for name, size in (("frame", self._count), ("y", rows), ("x", columns)):
+            data[name] = np.arange(size)
+        for name in ("frame", "band", "y", "x"):
+            if name in data:
+                data[name].make_scale(name)
+        for dataset in (data.get("images"), data.get("data")):
+            if dataset is not None:
+                names = ("frame", "band", "y", "x") if dataset.ndim == 4 else ("frame", "y", "x")
+                for axis, name in enumerate(names):
+                    dataset.dims[axis].attach_scale(data[name])
+
+    def _write_frames(self, parent: h5py.Group, name: str, ndim: int, band: int = 0) -> None:
+        """Write a virtual dataset over the data files; absent frames read as the fill value."""
+        spec = self._spec
+        shape = spec.frame_shape if ndim == 4 else spec.grid.shape
+        layout = h5py.VirtualLayout((self._count, *shape), spec.dtype)
+        for piece in self._contents.pieces:
+            stored = spec.frame_shape if self._has_bands else spec.grid.shape
+            source = h5py.VirtualSource(piece.path.name, DATA, (piece.length, *stored))
+            part = source[piece.slot : piece.slot + piece.count]
+            if ndim == 3 and self._has_bands:
+                part = source[piece.slot : piece.slot + piece.count, band]
+            layout[piece.first : piece.first + piece.count] = part
+        dataset = parent.create_virtual_dataset(name, layout, fillvalue=spec.fill)
+        dataset.attrs["interpretation"] = "image"
+
+    def _fates(self) -> tuple[NDArray[np.uint8], NDArray[np.bytes_]]:
+        """Return status and cause of each saved frame; the files win over the ledger."""
+        status = np.full(self._count, Status.ABSENT, np.uint8)
+        causes = np.full(self._count, "", object)
+        merged = self._spec.nb_merged
+        for run in self._run.ledger.runs():
+            if run.status == Status.PRESENT:
+                continue
+            part = slice(run.first // merged, -(-run.stop // merged))
+            causes[part] = np.where(causes[part] == "", run.cause, causes[part])
+            if run.status == Status.VETOED:
+                status[part] = Status.VETOED
+        status[self._contents.numbers] = self._contents.status
+        causes[status == Status.PRESENT] = ""
+        return status, causes.astype("S")
+
+
+def _described(told: dict[str, Any], parameters: dict[str, Any]) -> list[tuple[str, Any, str]]:
+    """Return name, value and units of the detector's fields that are known."""
+    hardware = parameters["hardware"]
+    period = hardware["expo_time"] + hardware["latency_time"]
+    bins = hardware["binning"]
+    fields: list[tuple[str, Any, str]] = [
+        ("description", told["model"], ""),
+        ("type", "pixel", ""),
+        ("serial_number", told.get("serial") or None, ""),
+        ("count_time", hardware["expo_time"], "s"),
+        ("frame_time", period, "s"),
+        ("distance", told.get("distance"), "m"),
+        ("sensor_material", told.get("sensor_material"), ""),
+        ("sensor_thickness", told.get("sensor_thickness"), "m"),
+        ("saturation_value", told.get("saturation_value"), ""),
+    ]
+    if told.get("pixel_size"):
+        height, width = told["pixel_size"]
+        fields += [("y_pixel_size", height * bins["y"], "m"), ("x_pixel_size", width * bins["x"], "m")]
+    return [one for one in fields if one[1] is not None]

@@ -20,7 +20,7 @@ from limadask.version import __version__
 DATA = "entry/instrument/detector/data"
 FIELDS = {"frame_number": ("i8", -1), "timestamp": ("i8", 0), "status": ("u1", 0)}
 """Datasets beside the data, one value a frame: type and fill value."""
-_DETECTOR = "entry/instrument/detector"
+DETECTOR = "entry/instrument/detector"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ class _File:
             self._data.attrs["interpretation"] = "image"
             self._fields = {
                 name: self._file.create_dataset(
-                    f"{_DETECTOR}/{name}",
+                    f"{DETECTOR}/{name}",
                     (0,),
                     dtype,
                     maxshape=(None,),
@@ -197,7 +197,7 @@ class _File:
             "/": {"NX_class": "NXroot", "default": "entry", "creator": f"limadask {__version__}"},
             "entry": {"NX_class": "NXentry", "default": "data"},
             "entry/instrument": {"NX_class": "NXinstrument"},
-            _DETECTOR: {"NX_class": "NXdetector", "nb_merged": spec.nb_merged},
+            DETECTOR: {"NX_class": "NXdetector", "nb_merged": spec.nb_merged},
             "entry/data": {"NX_class": "NXdata", "signal": "data"},
         }
         file.create_group("entry/data")["data"] = self._data

@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, model_validator
+from pydantic.json_schema import SkipJsonSchema
 
 from limadask.errors import ConfigError
 from limadask.frames import Spec
@@ -24,7 +25,7 @@ class ImageTask(PixelTask):
     path: str | None = None
     """``file`` or ``file.h5::/dataset``; without a dataset the default NXdata signal or the only
     image."""
-    array: NDArray[Any] | None = Field(default=None, exclude=True, repr=False)
+    array: SkipJsonSchema[NDArray[Any] | None] = Field(default=None, exclude=True, repr=False)
     """The image itself."""
 
     def __init__(self, array: NDArray[Any] | None = None, /, **fields: Any) -> None:

@@ -16,6 +16,7 @@ from limadask.storage import (
     FileSeries,
     encoder,
     next_number,
+    read_contents,
     series_files,
     write_master,
 )
@@ -104,13 +105,32 @@ class SaveHdf5(Sink):
             raise ConfigError(
                 f"cannot be written: {error}", field="folder", value=self.folder
             ) from error
-        return Hdf5Writer(series, self.compression)
+        return Hdf5Writer(series, self.compression, place.rank)
+
+    def recover(self, spec: Spec, place: Place, rank: int) -> list[int]:
+        """Return the frames in the files of a worker that died."""
+        files = series_files(Path(self.folder), self.prefix).get(rank, [])
+        return read_contents(files).numbers.tolist()
 
     def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
-        """Write the master file."""
-        files = [path for part in parts for path in part["files"]]
-        append = self.file_exists_policy == "append"
-        write_master(self._master, place.node, spec, files, run, append=append)
+        """Write the master file over the files of all ranks, of dead workers too."""
+        known = {path for part in parts for path in part["files"]}
+        ranks = {part["rank"] for part in parts}
+        orphans = [
+            str(path)
+            for rank, paths in series_files(Path(self.folder), self.prefix).items()
+            for path in paths
+            if rank not in ranks and rank < place.ranks
+        ]
+        write_master(
+            self._master,
+            place.node,
+            spec,
+            sorted(known) + orphans,
+            run,
+            always_4d=self.nb_dimensions == "dim_4d",
+            append=self.file_exists_policy == "append",
+        )
 
     def _clear(self, folder: Path, place: Place) -> None:
         """Remove an older run's files: of this rank, and once those of ranks not used now."""
@@ -125,8 +145,8 @@ class SaveHdf5(Sink):
 class Hdf5Writer:
     """One worker's part: compresses in its callers' threads, writes under one lock."""
 
-    def __init__(self, series: FileSeries, compression: Compression) -> None:
-        self._series, self._encode = series, encoder(compression)
+    def __init__(self, series: FileSeries, compression: Compression, rank: int) -> None:
+        self._series, self._encode, self._rank = series, encoder(compression), rank
 
     def encode(self, frames: Frames) -> Chunks:
         """Compress each band of each frame."""
@@ -142,4 +162,4 @@ class Hdf5Writer:
     def close(self) -> dict[str, Any]:
         """Close the files and name them."""
         self._series.close()
-        return {"files": self._series.paths}
+        return {"rank": self._rank, "files": self._series.paths}

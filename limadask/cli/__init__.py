@@ -1,0 +1,26 @@
+"""The command line: ``limadask …``, also as ``dask lima …``."""
+
+from __future__ import annotations
+
+import logging
+
+import click
+
+from limadask.cli.bench import bench
+from limadask.cli.demo import demo
+from limadask.cli.describe import plugins, schema
+from limadask.cli.run import check, run
+from limadask.version import __version__
+
+
+@click.group(name="lima")
+@click.version_option(__version__)
+@click.option("--verbose", is_flag=True, help="Show what Dask logs.")
+def main(verbose: bool) -> None:
+    """Acquire and process the images of 2-D detectors on a Dask cluster."""
+    if not verbose:
+        logging.getLogger("distributed").setLevel(logging.ERROR)
+
+
+for command in (run, check, demo, bench, schema, plugins):
+    main.add_command(command)

@@ -1,0 +1,6 @@
+"""``limadask bench``."""
+from __future__ import annotations
+import click
+@click.command()
+def bench() -> None:
+    """Run."""

@@ -1,0 +1,180 @@
+"""An acquisition as a file: the YAML form of the same models that Python uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import yaml
+
+from limadask import registry
+from limadask.detector import Detector
+from limadask.errors import ConfigError
+from limadask.model import Model
+from limadask.parameters import AcquisitionParameters, Buffers, Policy, Topology
+from limadask.pipeline import Node, Pipeline
+
+_NODE_FIELDS = ("name", "task", "after", "on_error")
+_M = TypeVar("_M", bound=Model)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Everything an acquisition is made of.
+
+    Parameters
+    ----------
+    detector, pipeline:
+        What delivers frames, and what is done with them.
+    acquisition, topology, policy, buffers:
+        How.
+    metadata:
+        What is to be saved with the frames.
+    """
+
+    detector: Detector
+    pipeline: Pipeline = field(default_factory=Pipeline)
+    acquisition: AcquisitionParameters = field(default_factory=AcquisitionParameters)
+    topology: Topology = field(default_factory=Topology)
+    policy: Policy = field(default_factory=Policy)
+    buffers: Buffers = field(default_factory=Buffers)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Self:
+        """Read a YAML file; relative paths in it are taken from its folder.
+
+        Raises
+        ------
+        ConfigError
+            When the file cannot be read, or something in it is not what it may be.
+        """
+        try:
+            text = Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"cannot be read: {error}", node="file", field="path", value=str(path)
+            ) from error
+        try:
+            data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that refuses double keys
+        except yaml.YAMLError as error:
+            raise ConfigError(
+                f"no valid YAML: {error}", node="file", field="path", value=str(path)
+            ) from error
+        return cls.parse(data, Path(path).absolute().parent)
+
+    @classmethod
+    def parse(cls, data: Any, folder: Path) -> Self:
+        """Make one of plain data; relative paths are taken from ``folder``.
+
+        Raises
+        ------
+        ConfigError
+            Naming section or node, field, value and what is allowed.
+        """
+        data = _mapping(data, "file", "content")
+        sections = ("detector", *_SECTIONS, "pipeline", "metadata")
+        for name in data:
+            if name not in sections:
+                raise ConfigError(
+                    f"there is no section {name!r}", node="file", field=str(name),
+                    value=data[name], allowed=list(sections),
+                )  # fmt: skip
+        parts = {
+            name: _section(model, _mapping(data.get(name) or {}, name, name), name)
+            for name, model in _SECTIONS.items()
+        }
+        return cls(
+            detector=_detector(data.get("detector"), folder),
+            pipeline=_pipeline(data.get("pipeline") or [], folder),
+            metadata=_mapping(data.get("metadata") or {}, "metadata", "metadata"),
+            **parts,
+        )
+
+
+_SECTIONS: dict[str, type[Model]] = {
+    "acquisition": AcquisitionParameters,
+    "topology": Topology,
+    "policy": Policy,
+    "buffers": Buffers,
+}
+
+
+class _Loader(yaml.SafeLoader):
+    """Loads plain data only, and refuses a key that stands twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Return the mapping."""
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if isinstance(key, str) and key in seen:
+                raise yaml.MarkedYAMLError(
+                    problem=f"{key!r} stands twice", problem_mark=key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _mapping(value: Any, node: str, name: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(
+            "must be a mapping of names to values", node=node, field=name, value=value,
+            allowed="name: value",
+        )  # fmt: skip
+    return dict(value)
+
+
+def _section(model: type[_M], fields: dict[str, Any], node: str) -> _M:
+    try:
+        return model(**fields)
+    except ConfigError as error:
+        raise error.at(node) from error
+
+
+def _detector(value: Any, folder: Path) -> Detector:
+    fields = _mapping(value or {}, "detector", "detector")
+    kind = fields.pop("type", None)
+    try:
+        found = registry.detector(str(kind))
+    except ConfigError as error:
+        raise error.at("detector") from error
+    return _section(found, fields, "detector").absolute(folder)
+
+
+def _pipeline(value: Any, folder: Path) -> Pipeline:
+    if not isinstance(value, list):
+        raise ConfigError(
+            "must be a list of nodes", node="pipeline", field="pipeline", value=value,
+            allowed="- {name: …, task: …, after: …}",
+        )  # fmt: skip
+    return Pipeline([_node(one, number, folder) for number, one in enumerate(value)])
+
+
+def _node(value: Any, number: int, folder: Path) -> Node:
+    fields = _mapping(value, "pipeline", str(number))
+    title = str(fields.get("name", number))
+    for required in ("name", "task"):
+        if not isinstance(fields.get(required), str):
+            raise ConfigError(
+                f"every node has a {required}", node=title, field=required,
+                value=fields.get(required), allowed="a word",
+            )  # fmt: skip
+    name, task, after, on_error = (fields.pop(key, None) for key in _NODE_FIELDS)
+    after = ["input"] if after is None else [after] if isinstance(after, str) else after
+    if not isinstance(after, list) or not all(isinstance(one, str) for one in after):
+        raise ConfigError("a name or a list of names", node=title, field="after", value=after)
+    if on_error not in (None, "abort", "mark", "retry"):
+        raise ConfigError(
+            "no policy", node=title, field="on_error", value=on_error,
+            allowed=["abort", "mark", "retry"],
+        )  # fmt: skip
+    try:
+        found = registry.task(task)
+    except ConfigError as error:
+        raise ConfigError(
+            error.message, node=title, field="task", value=task, allowed=error.allowed
+        ) from error
+    return Node(name, _section(found, fields, title).absolute(folder), tuple(after), on_error)

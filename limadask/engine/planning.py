@@ -1,0 +1,113 @@
+"""What follows from a request before any frame: for a run, and for a mere check."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from limadask.detector import DetectorInfo, Share, hardware_grid, share, software_steps
+from limadask.engine.messages import Prepared, Ready, Request
+from limadask.engine.sizing import LATENCY, size_blocks
+from limadask.errors import ConfigError
+from limadask.frames import Spec
+from limadask.parameters import HardwareParameters, SoftwareParameters
+from limadask.pipeline import INPUT, Plan, plan
+from limadask.task import Sink
+from limadask.version import versions
+
+
+def share_of(request: Request) -> tuple[DetectorInfo, Share]:
+    """Return what the detector is, and what falls to it of what was asked."""
+    try:
+        info = request.detector.info()
+        return info, share(request.asked, info, request.detector.capabilities())
+    except ConfigError as error:
+        raise error.at("detector") from error
+
+
+def prepare(
+    request: Request, info: DetectorInfo, hardware: HardwareParameters, pool_nbytes: int
+) -> Prepared:
+    """Return what follows from what the detector took: its frames, and the blocks.
+
+    Parameters
+    ----------
+    request, info:
+        What was asked, and of what.
+    hardware:
+        What the detector took, or would.
+    pool_nbytes:
+        Bytes the receiver's pool may have where the user does not say.
+    """
+    raw = Spec(
+        hardware_grid(info, hardware),
+        np.dtype(hardware.dtype),
+        hardware.bands,
+        hardware.nb_frames or None,
+    )
+    nb_merged = _plan(request, info, raw).nb_merged
+    bound = int(request.buffers.nbytes or pool_nbytes)
+    count, slots = size_blocks(raw, hardware, request.buffers, bound, nb_merged)
+    internal = hardware.trigger_mode == "internal"
+    patience = max(LATENCY, 2 * count * hardware.period) if internal else LATENCY
+    return Prepared(info, hardware, raw, count, slots, patience)
+
+
+def planned(request: Request, prepared: Prepared) -> Plan:
+    """Plan the pipeline for what the detector took."""
+    return _plan(request, prepared.info, prepared.raw)
+
+
+def check_nodes(planned: Plan) -> None:
+    """Look at the files and folders of all nodes, before anything is opened."""
+    for node in planned.nodes:
+        try:
+            node.task.check()
+        except ConfigError as error:
+            raise error.at(node.name) from error
+
+
+def ready(prepared: Prepared, planned: Plan) -> Ready:
+    """Return what the user is told when all is prepared."""
+    slot = prepared.nb_frames_per_block * prepared.raw.frame_nbytes
+    software = SoftwareParameters(
+        before_input=tuple(node.effective() for node in planned.before),
+        nodes=tuple(node.effective() for node in planned.nodes),
+        input_grid=planned.input.grid,
+        input_dtype=planned.input.dtype.name,
+        nb_frames_per_block=prepared.nb_frames_per_block,
+        nb_slots=prepared.nb_slots,
+        pool_nbytes=slot * prepared.nb_slots,
+        versions=versions(),
+    )
+    names = [INPUT, *(name for node in planned.nodes for name in node.members)]
+    outputs = {name: planned.output(name) for name in names if planned.has_output(name)}
+    slim = {
+        name: out.replace(masked=None) if isinstance(out, Spec) else out
+        for name, out in outputs.items()
+    }
+    files = {
+        node.name: path
+        for node in planned.nodes
+        if isinstance(node.task, Sink) and (path := node.task.path())
+    }
+    return Ready(prepared.hardware, software, slim, files)
+
+
+def check(request: Request, pool_nbytes: int) -> Ready:
+    """Find every mistake that can be found without touching the detector.
+
+    Raises
+    ------
+    ConfigError
+        Naming node, field, value and what is allowed.
+    """
+    info, shared = share_of(request)
+    prepared = prepare(request, info, shared.hardware, pool_nbytes)
+    plan_ = planned(request, prepared)
+    check_nodes(plan_)
+    return ready(prepared, plan_)
+
+
+def _plan(request: Request, info: DetectorInfo, raw: Spec) -> Plan:
+    steps = software_steps(request.asked, info, raw.grid)
+    return plan(request.pipeline, raw, steps, request.keep)

@@ -1,0 +1,107 @@
+"""What the data files of a run hold, before they are joined."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from limadask.storage.recovery import recover
+from limadask.storage.series import DATA, DETECTOR
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Neighbouring frames that lie one after the other in one file.
+
+    Parameters
+    ----------
+    path:
+        The file.
+    first, count:
+        Their frame numbers.
+    slot:
+        Place of the first in the file.
+    length:
+        Frames that the file has room for.
+    """
+
+    path: Path
+    first: int
+    count: int
+    slot: int
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All frames that the data files of a run hold, each once.
+
+    Parameters
+    ----------
+    pieces:
+        Where they are, by frame number.
+    numbers, timestamps, status:
+        Frame numbers, increasing, and what is known of each frame.
+    """
+
+    pieces: tuple[Piece, ...]
+    numbers: NDArray[np.int64]
+    timestamps: NDArray[np.int64]
+    status: NDArray[np.uint8]
+
+
+def read_contents(files: Sequence[Path]) -> Contents:
+    """Read which frames the files hold; of a frame saved twice the first counts.
+
+    Files whose writer died are made readable first.
+    """
+    tables, lengths = [], []
+    for index, path in enumerate(files):
+        recover(path)
+        with h5py.File(path, "r") as file:
+            length = len(file[DATA])
+            columns = [file[f"{DETECTOR}/{name}"][:length] for name in _COLUMNS]
+        rows = min(map(len, columns))
+        table = np.empty(rows, _ROW)
+        for name, column in zip(_COLUMNS, columns, strict=True):
+            table[name] = column[:rows]
+        table["file"], table["slot"] = index, np.arange(rows)
+        tables.append(table[table["frame_number"] >= 0])
+        lengths.append(length)
+    whole = np.concatenate(tables) if tables else np.empty(0, _ROW)
+    _, first = np.unique(whole["frame_number"], return_index=True)
+    whole = whole[first]
+    breaks = np.flatnonzero(
+        (np.diff(whole["frame_number"]) != 1)
+        | (np.diff(whole["slot"]) != 1)
+        | (np.diff(whole["file"]) != 0)
+    )
+    starts = np.concatenate([[0], breaks + 1]) if len(whole) else np.empty(0, int)
+    stops = np.concatenate([breaks + 1, [len(whole)]]) if len(whole) else starts
+    pieces = []
+    for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
+        row = whole[start]
+        file = int(row["file"])
+        pieces.append(
+            Piece(
+                Path(files[file]),
+                int(row["frame_number"]),
+                stop - start,
+                int(row["slot"]),
+                lengths[file],
+            )
+        )
+    return Contents(
+        tuple(pieces), whole["frame_number"].copy(), whole["timestamp"].copy(), whole["status"].copy()
+    )
+
+
+_COLUMNS = ("frame_number", "timestamp", "status")
+_ROW = np.dtype(
+    [("frame_number", "i8"), ("timestamp", "i8"), ("status", "u1"), ("file", "i8"), ("slot", "i8")]
+)
