@@ -6,8 +6,17 @@ from collections.abc import Iterator
 
 import pytest
 from distributed import Client
+from hypothesis import HealthCheck, settings
 
 from limadask.cluster.local import local_client
+
+settings.register_profile(
+    "limadask",
+    deadline=None,  # kernels are compiled in the first example
+    max_examples=60,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("limadask")
 
 
 @pytest.fixture(scope="session")

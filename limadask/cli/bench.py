@@ -1,6 +1,38 @@
 """``limadask bench``."""
+
 from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from importlib.metadata import entry_points
+
 import click
+
+GROUP = "limadask.benchmarks"
+
+
 @click.command()
-def bench() -> None:
-    """Run."""
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print only the JSON.")
+def bench(name: str, as_json: bool) -> None:
+    """Run the benchmark NAME; the last line is a JSON list of its figures.
+
+    Each figure is {"what", "value", "limit", "ratio", "repeats"}, and more ratio is better.
+    """
+    found = {entry.name: entry for entry in entry_points(group=GROUP)}
+    if name not in found:
+        known = ", ".join(sorted(found))
+        click.echo(f"error: there is no benchmark {name!r}; there are: {known}", err=True)
+        sys.exit(2)
+
+    def say(text: str) -> None:
+        click.echo(text, err=as_json)
+
+    figures = found[name].load()(say)
+    say(f"{'what':18} {'value':>12} {'limit':>12} {'ratio':>8} {'repeats':>8}")
+    for one in figures:
+        say(
+            f"{one.what:18} {one.value:12.4g} {one.limit:12.4g} {one.ratio:8.3f} {one.repeats:8d}"
+        )
+    click.echo(json.dumps([asdict(one) for one in figures]))

@@ -1,24 +1,38 @@
-"""A cluster on this computer, made for acquisitions."""
+"""Clusters on this computer, made for acquisitions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from os import cpu_count
+from pathlib import Path
+from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
 
-_SETTINGS = {
+SETTINGS: Mapping[str, Any] = {
     "distributed.worker.profile.enabled": False,  # samples every 10 ms, and sees none of our threads
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.scheduler.work-stealing": False,  # tickets are pinned
 }
+"""Dask settings for a cluster that does nothing but acquisitions."""
+START_TIMEOUT = 30.0
 
 
 @contextmanager
 def local_client(workers: int = 1, memory_limit: str | int = "auto") -> Iterator[Client]:
     """Run a cluster of real processes on this computer, without a dashboard.
+
+    Its scheduler lives in this process, and ends with it.
 
     Parameters
     ----------
@@ -29,7 +43,7 @@ def local_client(workers: int = 1, memory_limit: str | int = "auto") -> Iterator
     """
     threads = max(1, (cpu_count() or 1) // workers)
     with (
-        dask.config.set(_SETTINGS),
+        dask.config.set(SETTINGS),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=threads,
@@ -40,3 +54,98 @@ def local_client(workers: int = 1, memory_limit: str | int = "auto") -> Iterator
         Client(cluster) as client,
     ):
         yield client
+
+
+@dataclass
+class ProcessCluster:
+    """A scheduler and workers, each a process of its own that can be stopped and killed.
+
+    Parameters
+    ----------
+    address:
+        The scheduler's.
+    scheduler:
+        Its process.
+    workers:
+        Processes of the workers, by name.
+    """
+
+    address: str
+    scheduler: subprocess.Popen[bytes]
+    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    def send(self, name: str, sign: signal.Signals) -> None:
+        """Send a signal to a worker."""
+        self.workers[name].send_signal(sign)
+
+
+@contextmanager
+def process_cluster(
+    workers: int, threads: int = 1, settings: Mapping[str, Any] | None = None
+) -> Iterator[ProcessCluster]:
+    """Run ``dask scheduler`` and ``dask worker`` as separate processes on loopback.
+
+    Unlike a :class:`LocalCluster` it outlives its client: runs can be detached.
+
+    Parameters
+    ----------
+    workers, threads:
+        Workers, named ``worker-0``, …, and threads of each.
+    settings:
+        Dask settings of all processes, over :data:`SETTINGS`.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        environment = {**os.environ, **_environment({**SETTINGS, **(settings or {})})}
+
+        def start(*arguments: str) -> subprocess.Popen[bytes]:
+            command = [sys.executable, "-m", *arguments, "--no-dashboard"]
+            process = subprocess.Popen(  # noqa: S603 - our own programs
+                command, env=environment, cwd=folder, stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            )  # fmt: skip
+            stack.callback(_end, process)
+            return process
+
+        file = folder / "scheduler.json"
+        listen = ("--host", "127.0.0.1", "--port", "0")
+        scheduler = start(
+            "distributed.cli.dask_scheduler", *listen, "--scheduler-file", str(file)
+        )
+        cluster = ProcessCluster(_address(file, scheduler), scheduler)
+        for name in (f"worker-{number}" for number in range(workers)):
+            cluster.workers[name] = start(
+                "distributed.cli.dask_worker", cluster.address, "--name", name, "--nthreads",
+                str(threads), "--no-nanny", "--memory-limit", "0", "--local-directory", str(folder),
+                "--host", "127.0.0.1",
+            )  # fmt: skip
+        with Client(cluster.address, timeout=START_TIMEOUT) as client:
+            client.wait_for_workers(workers, timeout=START_TIMEOUT)
+        yield cluster
+
+
+def _environment(settings: Mapping[str, Any]) -> dict[str, str]:
+    """Return Dask settings as environment variables."""
+    return {
+        "DASK_" + key.upper().replace(".", "__").replace("-", "_"): json.dumps(value)
+        for key, value in settings.items()
+    }
+
+
+def _address(file: Path, scheduler: subprocess.Popen[bytes]) -> str:
+    """Wait for the scheduler to write down its address."""
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        if scheduler.poll() is not None:
+            raise RuntimeError(f"the scheduler ended with status {scheduler.returncode}")
+        try:
+            return str(json.loads(file.read_text())["address"])
+        except (FileNotFoundError, json.JSONDecodeError):
+            time.sleep(0.02)
+    raise TimeoutError(f"the scheduler did not start within {START_TIMEOUT} s")
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.send_signal(signal.SIGCONT)  # it may have been frozen
+    process.kill()
+    process.wait()

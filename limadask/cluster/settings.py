@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from contextlib import suppress
 from typing import Any
 
 from threadpoolctl import threadpool_limits
@@ -30,6 +31,12 @@ def tune_process() -> dict[str, Any]:
     except (OSError, AttributeError) as error:  # another C library than glibc
         done["malloc"] = f"not set: {error}"
     return done
+
+
+def release_memory() -> None:
+    """Give memory back that was only used to prepare: the allocator would keep it for us."""
+    with suppress(OSError, AttributeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def tune_thread() -> None:

@@ -20,7 +20,7 @@ from limadask.engine.blocks import Answer, Ending
 from limadask.engine.messages import dumps, loads
 from limadask.engine.priority import PriorityPool
 from limadask.engine.station import Station
-from limadask.cluster.settings import tune_process, tune_thread
+from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import RECEIVE, ticket_key
 from limadask.frames import Frames
 from limadask.task import Viewer
@@ -173,6 +173,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             }
             ready = station.setup(made, rank, ranks, credits)
             self._keep_viewers(uuid, station)
+            release_memory()
+            station.make_pool()
             software = ready.software.replace(settings=self.settings)
             return dumps(replace(ready, software=software))
 
@@ -224,7 +226,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         station = self._stations.pop(uuid, None)
         self._ranks.pop(uuid, None)
         self._labels.pop(uuid, None)
-        return await _answer(station.release) if station else {"result": None}
+        if station is None:
+            return {"result": None}
+        answer = await _answer(station.release)
+        del station
+        release_memory()
+        return answer
 
     async def _pull(self, uuid: str, node: str, what: str) -> dict[str, Any]:
         """Return what an observation point has seen; asked by clients directly."""

@@ -107,7 +107,7 @@ class Run:
         self.products: dict[str, list[bytes]] = defaultdict(list)
         self.failures: list[dict[str, Any]] = []
         self.seconds: Counter[str] = Counter()
-        self.waited: deque[float] = deque(maxlen=100_000)
+        self.waited: deque[float] = deque(maxlen=2000)
         self.files: dict[str, str] = {}
         self.error, self.pickled_error, self.ready = "", b"", b""
         self.stopped = False
@@ -271,6 +271,7 @@ class Run:
             "files": self.files,
             "failures": self.failures,
             "seconds": dict(self.seconds),
+            "latency": self._latency(),
             "free": {self.name(w): one.get("free") for w, one in self._progress.items()},
             "stage": self._stage(),
             "products": {node: len(parts) for node, parts in self.products.items()},
@@ -562,6 +563,13 @@ class Run:
         """Return the highest frame number any receiver has seen, plus one."""
         told = max((int(one.get("next", 0)) for one in self._progress.values()), default=0)
         return max(told, self.ledger.last(Status.PRESENT, Status.PARTIAL) + 1)
+
+    def _latency(self) -> dict[str, float]:
+        """Return how long the last blocks took from their last frame to the end of their sinks."""
+        if not self.waited:
+            return {}
+        median, p99 = np.percentile(np.array(self.waited), (50, 99))
+        return {"median": float(median), "p99": float(p99), "blocks": len(self.waited)}
 
     def _stage(self) -> str:
         if self.detector.current == "preparing":

@@ -46,6 +46,7 @@ class Station:
         self.program: Program | None = None
         self.blocks: Blocks | None = None
         self._prepared: Prepared | None = None
+        self._ready: Ready | None = None
         self._pool: BufferPool | None = None
         self._controls = False
         self._told = 0
@@ -71,26 +72,31 @@ class Station:
     def setup(
         self, prepared: Prepared, rank: int | None, ranks: int, credits: Mapping[str, int]
     ) -> Ready:
-        """Open the sinks and compile where blocks are processed; make the pool where received."""
+        """Open the sinks and compile where blocks are processed; arm the receiver, if any."""
         self._prepared = prepared
         planned = planning.planned(self.request, prepared)
         request = self.request
         if rank is not None:
             self.program = Program(planned, request.policy, request.uuid, rank, ranks, self.worker)
         if self.receiver is not None:
-            nbytes = prepared.nb_frames_per_block * prepared.raw.frame_nbytes
-            try:
-                self._pool = BufferPool(prepared.nb_slots, nbytes)
-            except MemoryError as error:
-                raise ConfigError(
-                    str(error), node="buffers", field="nbytes", value=prepared.nb_slots * nbytes
-                ) from error
-            group = prepared.nb_frames_per_block
-            if planned.nb_merged > 1:
-                group = max(group, planned.nb_merged)
-            self.blocks = Blocks(credits, group if planned.nb_merged > 1 else 0)
+            size, group = prepared.nb_frames_per_block, planned.nb_merged
+            self.blocks = Blocks(credits, max(size, group) if group > 1 else 0)
             self.receiver.arm(prepared.hardware)
-        return planning.ready(prepared, planned)
+        self._ready = planning.ready(prepared, planned)
+        return self._ready
+
+    def make_pool(self) -> None:
+        """Make the receiver's pool; last of all, when preparing has given its memory back."""
+        prepared = self._prepared
+        if self.receiver is None or prepared is None:
+            return
+        nbytes = prepared.nb_frames_per_block * prepared.raw.frame_nbytes
+        try:
+            self._pool = BufferPool(prepared.nb_slots, nbytes)
+        except MemoryError as error:
+            raise ConfigError(
+                str(error), node="buffers", field="nbytes", value=prepared.nb_slots * nbytes
+            ) from error
 
     # ---- run --------------------------------------------------------------------------------
 
@@ -167,6 +173,7 @@ class Station:
 
     def close_program(self) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
         """Drain accumulations and close the sinks; return receipts and the sinks' parts."""
+        self._pool = None  # its memory goes with the last block
         if self.program is None:
             return [], {}
         receipts = [receipt(outcome, 0.0) for outcome in self.program.drain()]
@@ -185,9 +192,9 @@ class Station:
 
     def record(self, fields: dict[str, Any]) -> RunRecord:
         """Complete what the coordinator knows of the run's end by what the worker knows."""
-        prepared, request = self._prepared, self.request
-        assert prepared is not None  # noqa: S101 - a run that ends has been set up
-        ready = planning.ready(prepared, planning.planned(request, prepared))
+        prepared, ready, request = self._prepared, self._ready, self.request
+        if prepared is None or ready is None:
+            raise RuntimeError(f"acquisition {request.uuid} was never set up on {self.worker}")
         return RunRecord(
             **{**fields, "ledger": Ledger.load(fields["ledger"])},
             parameters={

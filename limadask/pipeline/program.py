@@ -42,8 +42,10 @@ CALL_TILE = 32 << 20
 """The same where labelled arrays are made, which costs up to 1 ms each."""
 
 
-Collected = dict[Step, list[tuple[Tile, Any]]]
-"""What by-products and sinks have got of a block, tile by tile."""
+BATCH = 8 << 20
+"""Bytes of encoded frames that a thread holds before a sink writes them."""
+Collected = dict[Step, list[tuple[slice, Tile, Any]]]
+"""What by-products and sinks have got of a block: part of the block, tile and result."""
 
 
 class Program:
@@ -175,17 +177,29 @@ class Program:
             if isinstance(result, Value):
                 values[step.name] = result
             elif result is not None:
-                collected[step].append((inputs[0].tile, result))
+                parts = collected[step]
+                parts.append((part, inputs[0].tile, result))
+                if isinstance(step, SinkStep) and _nbytes(parts) > BATCH:
+                    self._write(step, parts, outcome)
+                    parts.clear()
 
     def _conclude(self, collected: Collected, outcome: Outcome) -> None:
         """Join the by-products of all tiles, and let the sinks write."""
         for step, parts in collected.items():
-            results = [result for _, result in parts]
             if isinstance(step, SinkStep):
-                self._attempt(step, step.writer.write, [results], slice(None), outcome)
+                self._write(step, parts, outcome)
             else:
-                numbers = np.concatenate([tile.numbers for tile, _ in parts])
-                outcome.products[step.name] = numbers, step.products(results)
+                numbers = np.concatenate([tile.numbers for _, tile, _ in parts])
+                values = step.products([result for _, _, result in parts])
+                outcome.products[step.name] = numbers, values
+
+    def _write(
+        self, step: SinkStep, parts: list[tuple[slice, Tile, Any]], outcome: Outcome
+    ) -> None:
+        if parts:
+            results = [result for _, _, result in parts]
+            part = slice(parts[0][0].start, parts[-1][0].stop)
+            self._attempt(step, step.writer.write, [results], part, outcome)
 
     def _attempt(
         self,
@@ -217,6 +231,10 @@ class Program:
         )
         failure = None  # its traceback holds the block
         return None
+
+
+def _nbytes(parts: list[tuple[slice, Tile, Any]]) -> int:
+    return sum(int(getattr(result, "nbytes", 0)) for _, _, result in parts)
 
 
 def _may_be_kept(node: PlannedNode, plan: Plan) -> bool:

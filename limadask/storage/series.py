@@ -40,6 +40,11 @@ class Chunks:
     status: NDArray[np.uint8]
     data: Sequence[bytes | NDArray[np.uint8]]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all chunks."""
+        return sum(map(len, self.data))
+
 
 class FileSeries:
     """Appends frames to files ``{prefix}_{rank}_{number:05d}.h5``.

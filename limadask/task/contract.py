@@ -245,10 +245,13 @@ class Writer(Protocol):
     """What a sink opens on each worker that processes; called from several threads."""
 
     def encode(self, frames: Frames) -> Any:
-        """Do the parallel part for some frames of a block; must copy what it keeps."""
+        """Do the parallel part for some frames of a block; must copy what it keeps.
+
+        What is returned may say by ``nbytes`` how much it holds; None is not written.
+        """
 
     def write(self, encoded: list[Any]) -> None:
-        """Do the serial part for a block; on return its frames are safe."""
+        """Do the serial part for what was encoded; on return its frames are safe."""
 
     def close(self) -> dict[str, Any]:
         """End; return what :meth:`Sink.join` is to know of this worker's part."""

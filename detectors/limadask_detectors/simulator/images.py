@@ -16,7 +16,7 @@ WAVELENGTH, DISTANCE, PIXEL = 0.9795, 0.12, 75e-6
 """Å, m, m: 12.66 keV on a detector with EIGER2's pixels."""
 _REFLECTIONS = ((1, 6), (2, 12), (3, 8), (4, 6), (5, 24), (6, 24), (8, 12), (9, 30))
 """``h² + k² + l²`` and multiplicity of the reflections of a simple cubic lattice."""
-_BANK_NBYTES = 32 << 20
+_BANK_NBYTES = 16 << 20
 _MIXED = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -71,9 +71,9 @@ class Scene:
         """Where the direct beam would hit, ``(y, x)``."""
         return self.shape[0] / 2, self.shape[1] / 2
 
-    def rates(self) -> NDArray[np.float64]:
+    def rates(self) -> NDArray[np.float32]:
         """Return the mean count of every pixel, shape ``(y, x)``, for the first band."""
-        y, x = np.ogrid[: self.shape[0], : self.shape[1]]
+        y, x = (axis.astype(np.float32) for axis in np.ogrid[: self.shape[0], : self.shape[1]])
         radius = np.hypot(y - self.centre[0], x - self.centre[1]) * PIXEL
         angle = np.arctan2(radius, DISTANCE)
         image = 0.3 * np.exp(-angle * 3) + 0.05
