@@ -201,6 +201,11 @@ class Ledger:
         ]
         return ledger
 
+    def _repr_html_(self) -> str:
+        from limadask.views import ledger_html
+
+        return ledger_html(self)
+
     def _left_of(self, number: int) -> int:
         """Return the key of the last run that starts at or before ``number``."""
         index = self._runs.bisect_right(number) - 1

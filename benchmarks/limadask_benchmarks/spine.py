@@ -65,9 +65,7 @@ def pipeline(folder: Path | None) -> ld.Pipeline:
 def run(client: Client, pipe: ld.Pipeline, **parameters: Any) -> dict[str, Any]:
     """Run an acquisition of the benchmark's camera to its end; return its statistics."""
     buffers = parameters.pop("buffers", ld.Buffers(nbytes=POOL))
-    acquisition = ld.Acquisition(
-        client, camera(ROWS, COLUMNS), pipe, buffers=buffers, **parameters
-    )
+    acquisition = ld.Acquisition(client, camera(ROWS, COLUMNS), pipe, buffers=buffers, **parameters)
     with acquisition:
         acquisition.prepare()
         acquisition.start()
@@ -90,7 +88,12 @@ def bare_rate(frames: int, folder: Path | None) -> float:
 
 
 def _against_bare(
-    what: str, client: Client, frames: int, folder: Path | None, repeats: int, say: Callable[[str], object]
+    what: str,
+    client: Client,
+    frames: int,
+    folder: Path | None,
+    repeats: int,
+    say: Callable[[str], object],
 ) -> Figure:
     pairs = []
     run(client, pipeline(folder), nb_frames=200, expo_time=0)  # warm
@@ -111,18 +114,17 @@ def _peak_memory(folder: Path, say: Callable[[str], object]) -> Figure:
     bound = 256 << 20
     with local_client(1, memory_limit=0) as client:
         peaks = [
-            _peak_of_run(client, frames, ld.Buffers(nbytes=bound), folder)
-            for frames in (200, 4000)
+            _peak_of_run(client, frames, ld.Buffers(nbytes=bound), folder) for frames in (200, 4000)
         ]
     own = [peak["own"] for peak in peaks]
     for frames, peak in zip((200, 4000), peaks, strict=True):
-        say(f"peak_memory: {peak['own'] >> 20} MiB and {peak['code'] >> 20} MiB of code, {frames} frames")
+        say(
+            f"peak_memory: {peak['own'] >> 20} MiB and {peak['code'] >> 20} MiB of code, {frames} frames"
+        )
     return Figure.cost("peak_memory", max(own), bound + WORKER_BASE, len(own))
 
 
-def _peak_of_run(
-    client: Client, frames: int, buffers: ld.Buffers, folder: Path
-) -> dict[str, int]:
+def _peak_of_run(client: Client, frames: int, buffers: ld.Buffers, folder: Path) -> dict[str, int]:
     pipe = pipeline(folder)
     acquisition = ld.Acquisition(
         client, camera(ROWS, COLUMNS), pipe, buffers=buffers, nb_frames=frames, expo_time=0

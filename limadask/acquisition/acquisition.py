@@ -11,10 +11,12 @@ from uuid import uuid4
 import xarray as xr
 from distributed import Client
 
-from limadask.engine.messages import Ready, Request, dumps, loads
+from limadask.acquisition.futures import BlockFutures
 from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link, Listener
 from limadask.detector import Detector
+from limadask.engine.hold import Hold, WhenSlow
+from limadask.engine.messages import Ready, Request, dumps, loads
 from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
 from limadask.events import Event
 from limadask.ledger import Ledger
@@ -25,7 +27,7 @@ from limadask.parameters import (
     Policy,
     Topology,
 )
-from limadask.pipeline import Pipeline
+from limadask.pipeline import INPUT, Node, Pipeline
 
 STALL_TIMEOUT = 30.0
 """Seconds without any progress, besides three frame periods, after which ``wait`` gives up."""
@@ -56,6 +58,11 @@ class Acquisition:
         Memory for frames that wait.
     metadata:
         Anything worth knowing later; saved with the frames.
+    stall_timeout:
+        Seconds without any progress after which ``wait`` gives up.
+    fuse:
+        Whether all nodes of a block are one Dask task; False shows every node on the dashboard,
+        slowly.
     parameters:
         Fields of :class:`~limadask.AcquisitionParameters`: ``nb_frames``, ``expo_time``, …
 
@@ -76,6 +83,7 @@ class Acquisition:
         buffers: Buffers | None = None,
         metadata: Mapping[str, Any] | None = None,
         stall_timeout: float = STALL_TIMEOUT,
+        fuse: bool = True,
         **parameters: Any,
     ) -> None:
         self.uuid = uuid4().hex
@@ -91,6 +99,8 @@ class Acquisition:
         self._processors: list[str] = []
         self._sets = ParameterSets(user=self._asked)
         self._products: Mapping[str, xr.Dataset] = {}
+        self._fuse = fuse
+        self._held: dict[str, tuple[Node, BlockFutures]] = {}
 
     # ---- commands -----------------------------------------------------------------------------
 
@@ -219,6 +229,37 @@ class Acquisition:
         """Observation points, by node."""
         return Observations(self._connected(), self.uuid, self._processors)
 
+    def futures(
+        self, node: str, max_held: int = 8, when_slow: WhenSlow = "drop_oldest"
+    ) -> BlockFutures:
+        """Return the futures of a node's blocks as they come; to be asked for before ``prepare``.
+
+        Parameters
+        ----------
+        node:
+            A node that yields frames, or ``input``.
+        max_held:
+            Blocks kept for the iteration; copies, never the detector's buffers.
+        when_slow:
+            What happens when the iteration is slower than that: ``drop_oldest`` block, or let
+            processing ``wait``.
+
+        Raises
+        ------
+        StateError
+            When the acquisition is prepared already.
+        ConfigError
+            When there is no such node.
+        """
+        if self._link is not None:
+            raise StateError("futures are to be asked for before prepare")
+        if node != INPUT:
+            self._pipeline[node]  # noqa: B018 - an error if it is not there
+        name = f"{node}-futures"
+        hold = Hold(max_held=max_held, when_slow=when_slow)
+        self._held[name] = Node(name, hold, (node,)), BlockFutures(self, name)
+        return self._held[name][1]
+
     def statistics(self) -> dict[str, Any]:
         """Return counts, times and rates so far, as plain data."""
         return self._status()
@@ -249,6 +290,11 @@ class Acquisition:
     def __repr__(self) -> str:
         return f"<Acquisition {self.uuid[:8]} {'/'.join(self.state)}>"
 
+    def _repr_html_(self) -> str:
+        from limadask.views import acquisition_html
+
+        return acquisition_html(self)
+
     # ---- details ------------------------------------------------------------------------------
 
     def _create(self) -> None:
@@ -256,11 +302,13 @@ class Acquisition:
         request = Request(
             self.uuid,
             detector,
-            self._pipeline,
+            Pipeline([*self._pipeline, *(node for node, _ in self._held.values())]),
             self._asked,
             self._policy,
             self._buffers,
             self._metadata,
+            keep=tuple(node.after[0] for node, _ in self._held.values()),
+            fuse=self._fuse,
         )
         self._link = Link.of(self._client)
         self._listener = self._link.listen(self.uuid)
@@ -270,6 +318,7 @@ class Acquisition:
             "workers": self._topology.workers,
             "shared": self._topology.roles == "shared",
             "max_absent": bound,
+            "fuse": self._fuse,
             "label": "+".join(["input", *(node.name for node in self._pipeline)]).replace("-", "_"),
         }
         self._link.ask(
@@ -302,6 +351,8 @@ class Acquisition:
         self._ready = ready
         self._sets = ParameterSets(user=self._asked, hardware=ready.hardware, software=software)
         self._products = Products.of(link, self.uuid, ready.outputs)
+        for _, futures in self._held.values():
+            futures.connect(link)
 
     def _connected(self) -> Link:
         if self._link is None:

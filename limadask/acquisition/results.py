@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 
 from limadask import task
-from limadask.engine.messages import loads
 from limadask.cluster.link import Link
+from limadask.engine.messages import loads
 from limadask.errors import ConfigError
 
 

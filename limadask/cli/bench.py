@@ -32,7 +32,5 @@ def bench(name: str, as_json: bool) -> None:
     figures = found[name].load()(say)
     say(f"{'what':18} {'value':>12} {'limit':>12} {'ratio':>8} {'repeats':>8}")
     for one in figures:
-        say(
-            f"{one.what:18} {one.value:12.4g} {one.limit:12.4g} {one.ratio:8.3f} {one.repeats:8d}"
-        )
+        say(f"{one.what:18} {one.value:12.4g} {one.limit:12.4g} {one.ratio:8.3f} {one.repeats:8d}")
     click.echo(json.dumps([asdict(one) for one in figures]))

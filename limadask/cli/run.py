@@ -155,5 +155,3 @@ def nothing_done(error: str) -> dict[str, Any]:
     lists: dict[str, Any] = {name: [] for name in ("absent", "partial", "vetoed")}
     head = {"uuid": None, "state": "failed", "nb_frames": 0, "frames": frames}
     return {**head, **lists, "files": {}, "elapsed": 0.0, "fps": 0.0, "error": error}
-
-

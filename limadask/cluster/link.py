@@ -9,9 +9,9 @@ from typing import Any
 
 from distributed import Client
 
-from limadask.engine.messages import loads
 from limadask.cluster.scheduler import TOPIC, LimadaskScheduler
 from limadask.cluster.worker import LimadaskWorker
+from limadask.engine.messages import loads
 from limadask.errors import ConfigError, LimadaskError
 from limadask.events import Event, from_message
 

@@ -109,9 +109,7 @@ def process_cluster(
 
         file = folder / "scheduler.json"
         listen = ("--host", "127.0.0.1", "--port", "0")
-        scheduler = start(
-            "distributed.cli.dask_scheduler", *listen, "--scheduler-file", str(file)
-        )
+        scheduler = start("distributed.cli.dask_scheduler", *listen, "--scheduler-file", str(file))
         cluster = ProcessCluster(_address(file, scheduler), scheduler)
         for name in (f"worker-{number}" for number in range(workers)):
             cluster.workers[name] = start(

@@ -11,17 +11,16 @@ from typing import Any
 
 import dask
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
-from dask.task_spec import Task, TaskRef
 from dask.utils import parse_bytes
 from distributed import Client, Scheduler, SchedulerPlugin
 from distributed.comm import CommClosedError
 
+from limadask.cluster.graph import ticket_tasks
+from limadask.cluster.tickets import RECEIVE, ticket_key
 from limadask.engine.coordinator import Coordinator
 from limadask.engine.messages import dumps
-from limadask.engine.port import Ticket, WorkerError, WorkerInfo
+from limadask.engine.port import Nodes, Ticket, WorkerError, WorkerInfo
 from limadask.engine.run import Run
-from limadask.cluster import tickets as functions
-from limadask.cluster.tickets import RECEIVE, ticket_key
 from limadask.errors import LimadaskError
 from limadask.events import Event
 
@@ -51,7 +50,17 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         scheduler.handlers.update(
             {
                 f"limadask_{name}": getattr(self, f"_{name}")
-                for name in ("create", "command", "status", "ledger", "products", "ready", "runs")
+                for name in (
+                    "create",
+                    "command",
+                    "status",
+                    "ledger",
+                    "products",
+                    "notes",
+                    "reserve",
+                    "ready",
+                    "runs",
+                )
             }
         )
         scheduler.stream_handlers.update(
@@ -97,9 +106,11 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         if worker in self._scheduler.workers:
             self._scheduler.worker_send(worker, {"op": operation, "uuid": uuid, **message})
 
-    def submit(self, uuid: str, label: str, rank: int, tickets: Sequence[Ticket]) -> None:
+    def submit(
+        self, uuid: str, label: str, rank: int, tickets: Sequence[Ticket], nodes: Nodes
+    ) -> None:
         """Hand tickets out as tasks: later acquisitions first, then by number."""
-        self.spawn(self._submit(uuid, label, rank, tickets))
+        self.spawn(self._submit(uuid, label, rank, tickets, nodes))
 
     def publish(self, event: Event) -> None:
         """Tell all clients."""
@@ -113,7 +124,9 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
 
     # ---- tasks --------------------------------------------------------------------------------
 
-    async def _submit(self, uuid: str, label: str, rank: int, tickets: Sequence[Ticket]) -> None:
+    async def _submit(
+        self, uuid: str, label: str, rank: int, tickets: Sequence[Ticket], nodes: Nodes
+    ) -> None:
         if self._client is None:
             self._client = await Client(
                 self._scheduler.address,
@@ -121,34 +134,18 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
                 set_as_default=False,
                 security=self._scheduler.security,
             )
-        receiving, processing = {}, {}
         for ticket in tickets:
-            key = ticket_key(label, uuid, ticket.number)
-            self._keys[key] = uuid, ticket
-            if ticket.receiver == ticket.processor:
-                task = Task(key, functions.receive_and_process, uuid, ticket.number)
-                processing.setdefault(ticket.processor, {})[key] = task
-                continue
-            source = ticket_key(RECEIVE, uuid, ticket.number)
-            receiving.setdefault(ticket.receiver, {})[source] = Task(
-                source, functions.receive, uuid, ticket.number, ticket.processor
-            )
-            processing.setdefault(ticket.processor, {})[key] = Task(
-                key, functions.process, TaskRef(source), uuid, ticket.number
-            )
+            self._keys[ticket_key(label, uuid, ticket.number)] = uuid, ticket
 
         def priority(key: Key, rank: int = rank) -> int:
             return rank * 1_000_000_000 - key[1]
 
+        tasks = ticket_tasks(uuid, label, tickets, nodes)
         layers = {
-            f"{name}-{worker}": MaterializedLayer(
-                tasks, annotations={"workers": [worker], "priority": priority}
-            )
-            for name, group in ((RECEIVE, receiving), ("process", processing))
-            for worker, tasks in group.items()
+            name: MaterializedLayer(group, annotations={"workers": [name], "priority": priority})
+            for name, group in tasks.items()
         }
-        sources = {name for name in layers if name.startswith(f"{RECEIVE}-")}
-        depends = {name: set() if name in sources else sources for name in layers}
+        depends = {name: set(layers) - {name} for name in layers}
         keys = [ticket_key(label, uuid, ticket.number) for ticket in tickets]
         # the futures are dropped at once: update_graph adopts the keys before their release comes
         self._client.get(HighLevelGraph(layers, depends), keys, sync=False, fifo_timeout=0)
@@ -311,6 +308,17 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
 
     async def _products(self, uuid: str, node: str, start: int) -> list[bytes]:
         return self._coordinator.find(uuid).products.get(node, [])[start:]
+
+    async def _notes(self, uuid: str, node: str, start: int) -> list[tuple[str, Any]]:
+        return self._coordinator.find(uuid).notes.get(node, [])[start:]
+
+    async def _reserve(self, uuid: str, node: str, worker: str, number: int) -> bool:
+        """Keep a held block for a client that will take it; False if it is gone."""
+        try:
+            answer = await self.call(worker, "limadask_reserve", uuid, node=node, number=number)
+        except OSError:
+            return False  # its worker is gone, and the block with it
+        return bool(answer)
 
     async def _runs(self) -> list[str]:
         return list(self._coordinator.runs)

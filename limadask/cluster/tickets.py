@@ -6,15 +6,17 @@ raise nothing: what came of a block travels in its receipt.
 
 from __future__ import annotations
 
+from typing import Any
+
 from dask.sizeof import sizeof
 from distributed import get_worker
 
 from limadask.engine.blocks import Ending
 from limadask.frames import Frames
 
-
-RECEIVE = "receive"
-"""Label of the tasks that wait for a block which another worker will process."""
+RECEIVE, BEGIN = "receive", "begin"
+"""Labels of the tasks that wait for a block which another task will process, and of those that
+begin a block which goes node by node."""
 
 
 def ticket_key(label: str, uuid: str, ticket: int) -> tuple[str, int]:
@@ -43,6 +45,32 @@ async def receive(uuid: str, ticket: int, processor: str) -> Frames | Ending:
         return Ending.ABSENT
     answer: Frames | Ending = await host.block(uuid, ticket, processor)
     return answer
+
+
+async def begin(block: Frames | Ending, uuid: str, ticket: int) -> None:
+    """Begin to process a block node by node: so that each is seen on the dashboard."""
+    host = get_worker().extensions.get("limadask")
+    if host is not None:
+        host.begin(uuid, ticket, block)
+
+
+async def pass_node(uuid: str, ticket: int, label: str, *before: None) -> None:
+    """Take a block that was begun through one node."""
+    host = get_worker().extensions.get("limadask")
+    if host is not None:
+        await host.pass_node(uuid, ticket, label)
+
+
+async def conclude(uuid: str, ticket: int, *before: None) -> None:
+    """End a block that went node by node, and leave its receipt."""
+    host = get_worker().extensions.get("limadask")
+    if host is not None:
+        await host.conclude(uuid, ticket)
+
+
+def held_block(uuid: str, node: str, number: int) -> Any:
+    """Hand over a block that was held for a user."""
+    return get_worker().extensions["limadask"].held(uuid, node, number)
 
 
 async def process(block: Frames | Ending, uuid: str, ticket: int) -> None:

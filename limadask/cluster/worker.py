@@ -16,20 +16,23 @@ from distributed import Worker, WorkerPlugin
 from distributed.worker_state_machine import SecedeEvent
 from tornado.ioloop import PeriodicCallback
 
-from limadask.engine.blocks import Answer, Ending
-from limadask.engine.messages import dumps, loads
-from limadask.engine.priority import PriorityPool
-from limadask.engine.station import Station
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import RECEIVE, ticket_key
+from limadask.engine.blocks import Answer, Ending
+from limadask.engine.hold import Holder
+from limadask.engine.messages import dumps, loads
+from limadask.engine.messages import receipt as receipt_of
+from limadask.engine.priority import PriorityPool
+from limadask.engine.station import Station
 from limadask.frames import Frames
-from limadask.task import Viewer
+from limadask.pipeline import Walk
+from limadask.task import Writer
 
 logger = logging.getLogger(__name__)
 TICK = 0.25
 """Seconds between the signs of life that a worker gives while it takes part in a run."""
-VIEWED_RUNS = 4
-"""Runs whose observation points can be looked at, the last ones."""
+LASTING_RUNS = 4
+"""Runs whose observation points and held blocks can still be asked for, the last ones."""
 DRAIN = 30.0
 """Seconds that a worker whose scheduler is gone may take to process what it holds."""
 
@@ -47,7 +50,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._stations: dict[str, Station] = {}
         self._ranks: dict[str, int] = {}
         self._labels: dict[str, str] = {}
-        self._viewers: dict[str, dict[str, Viewer]] = {}
+        self._lasting: dict[str, dict[str, Writer]] = {}
+        self._walks: dict[tuple[str, int], tuple[Walk | Ending, float]] = {}
         self.settings = tune_process()
         self._pool = PriorityPool(worker.state.nthreads, tune_thread)
         worker.extensions["limadask"] = self
@@ -56,7 +60,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 f"limadask_{name}": getattr(self, f"_{name}")
                 for name in (
                     "open", "prepare", "check", "setup", "start", "start_detector", "trigger",
-                    "stop", "close", "found", "join", "release", "pull",
+                    "stop", "close", "found", "join", "release", "pull", "reserve",
                 )
             }
         )  # fmt: skip
@@ -88,7 +92,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         answer = station.blocks.get(ticket, processor)
         if not isinstance(answer, asyncio.Future):
             return answer
-        label = self._labels[uuid] if processor == self.address else RECEIVE
+        fused = processor == self.address and station.request.fuse
+        label = self._labels[uuid] if fused else RECEIVE
         self._park(ticket_key(label, uuid, ticket))
         return await asyncio.shield(answer)
 
@@ -103,7 +108,35 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         else:
             rank = -self._ranks[uuid], ticket
             receipt = await self._pool.run(rank, functools.partial(station.process, answer))
-        # goes with the message that the task is finished: one instead of two for each block
+        self._leave_receipt(uuid, ticket, receipt)
+
+    def begin(self, uuid: str, ticket: int, answer: Answer) -> None:
+        """Begin to take a block through the pipeline node by node."""
+        station = self._stations.get(uuid)
+        if station is not None and not isinstance(answer, Ending):
+            self._walks[uuid, ticket] = station.walk(answer), answer.born
+        elif isinstance(answer, Ending):
+            self._walks[uuid, ticket] = answer, 0.0
+
+    async def pass_node(self, uuid: str, ticket: int, label: str) -> None:
+        """Take a block through one node, as far as it is here."""
+        walk, _ = self._walks.get((uuid, ticket), (Ending.ABSENT, 0.0))
+        if not isinstance(walk, Ending):
+            await self._pool.run((-self._ranks[uuid], ticket), functools.partial(walk.step, label))
+
+    async def conclude(self, uuid: str, ticket: int) -> None:
+        """Let the sinks write a block that went node by node, and leave its receipt."""
+        walk, born = self._walks.pop((uuid, ticket), (Ending.ABSENT, 0.0))
+        told: dict[str, Any] = {"ending": walk.value} if isinstance(walk, Ending) else {}
+        if not isinstance(walk, Ending):
+            rank = -self._ranks[uuid], ticket
+            outcome = await self._pool.run(rank, walk.finish)
+            told = receipt_of(outcome, time.time() - born)
+        self._leave_receipt(uuid, ticket, told)
+
+    def _leave_receipt(self, uuid: str, ticket: int, receipt: dict[str, Any]) -> None:
+        """Let a receipt go with the message that its task is finished: one message a block."""
+        receipt["worker"] = self.address
         label = self._labels.get(uuid, "")
         state = self._worker.state.tasks.get(ticket_key(label, uuid, ticket))
         if state is not None:
@@ -172,7 +205,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 for one, threads in processors.items()
             }
             ready = station.setup(made, rank, ranks, credits)
-            self._keep_viewers(uuid, station)
+            self._keep_lasting(uuid, station)
             release_memory()
             station.make_pool()
             software = ready.software.replace(settings=self.settings)
@@ -235,10 +268,22 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     async def _pull(self, uuid: str, node: str, what: str) -> dict[str, Any]:
         """Return what an observation point has seen; asked by clients directly."""
-        viewer = self._viewers.get(uuid, {}).get(node)
-        if viewer is None:
+        writer = self._lasting.get(uuid, {}).get(node)
+        if writer is None:
             return {"result": None}
-        return await _answer(lambda: dumps(getattr(viewer, what)()))
+        return await _answer(lambda: dumps(getattr(writer, what)()))
+
+    async def _reserve(self, uuid: str, node: str, number: int) -> dict[str, Any]:
+        """Keep a held block for somebody who will take it; False if it is gone."""
+        holder = self._lasting.get(uuid, {}).get(node)
+        return {"result": isinstance(holder, Holder) and holder.reserve(number)}
+
+    def held(self, uuid: str, node: str, number: int) -> Any:
+        """Hand a reserved block over, labelled."""
+        holder = self._lasting[uuid][node]
+        if not isinstance(holder, Holder):
+            raise TypeError(f"{node!r} holds no blocks")
+        return holder.take(number)
 
     async def _if_known(self, uuid: str, work: Callable[[Station], Any]) -> dict[str, Any]:
         """Answer for a station; one that is not there (yet, or any more) has nothing to say."""
@@ -247,13 +292,13 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     # ---- details ------------------------------------------------------------------------------
 
-    def _keep_viewers(self, uuid: str, station: Station) -> None:
-        """Remember the observation points of the last runs, also when these have ended."""
-        viewers = station.program.viewers() if station.program is not None else {}
-        if viewers:
-            self._viewers[uuid] = viewers
-            while len(self._viewers) > VIEWED_RUNS:
-                del self._viewers[next(iter(self._viewers))]
+    def _keep_lasting(self, uuid: str, station: Station) -> None:
+        """Remember what outlives a run, for the last runs."""
+        lasting = station.program.lasting() if station.program is not None else {}
+        if lasting:
+            self._lasting[uuid] = lasting
+            while len(self._lasting) > LASTING_RUNS:
+                del self._lasting[next(iter(self._lasting))]
 
     def _station(self, uuid: str, request: bytes) -> Station:
         if uuid not in self._stations:

@@ -108,10 +108,11 @@ def binned_dtype(dtype: np.dtype[Any], count: int) -> np.dtype[Any]:
     """Return the smallest type of the same kind that holds the sum of ``count`` pixels."""
     if dtype.kind == "f":
         return dtype
+    low, high = np.iinfo(dtype).min * count, np.iinfo(dtype).max * count
     for size in (1, 2, 4, 8):
-        wider = np.dtype(f"{dtype.kind}{size}")
-        if size >= dtype.itemsize and np.iinfo(wider).max // count >= np.iinfo(dtype).max:
-            return wider
+        wider = np.iinfo(f"{dtype.kind}{size}")
+        if size >= dtype.itemsize and wider.min <= low and high <= wider.max:
+            return wider.dtype
     return np.dtype(f"{dtype.kind}8")
 
 

@@ -6,13 +6,14 @@ The scheduler never opens what plugins made: it passes pickled bytes on.
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cloudpickle
 
-from limadask.engine.receiving import Progress
 from limadask.detector import Detector, DetectorInfo
+from limadask.engine.receiving import Progress
 from limadask.frames import Spec, Status
 from limadask.parameters import (
     AcquisitionParameters,
@@ -21,7 +22,7 @@ from limadask.parameters import (
     Policy,
     SoftwareParameters,
 )
-from limadask.pipeline import Outcome, Pipeline
+from limadask.pipeline import Failure, Outcome, Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Request:
     buffers: Buffers
     metadata: dict[str, Any]
     keep: tuple[str, ...] = ()
+    fuse: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,12 +96,22 @@ def receipt(outcome: Outcome, waited: float) -> dict[str, Any]:
         "timestamps": outcome.timestamps.tobytes(),
         "odd": odd,
         "products": {node: dumps(parts) for node, parts in outcome.products.items()},
-        "failures": [
-            (one.node, one.first, one.last, one.text, one.abort) for one in outcome.failures
-        ],
+        "failures": _joined(outcome.failures),
+        "notes": outcome.notes,
         "seconds": dict(outcome.seconds),
         "waited": waited,
     }
+
+
+def _joined(failures: Sequence[Failure]) -> list[tuple[str, int, int, str, bool]]:
+    """Return failures as plain data, those of neighbouring frames as one."""
+    joined: list[tuple[str, int, int, str, bool]] = []
+    for one in failures:
+        told = (one.node, one.first, one.last, one.text, one.abort)
+        if joined and (joined[-1][0], *joined[-1][3:]) == (told[0], *told[3:]):
+            told = (one.node, joined.pop()[1], *told[2:])
+        joined.append(told)
+    return joined
 
 
 def progress_message(progress: Progress, absences_from: int) -> dict[str, Any]:

@@ -46,6 +46,10 @@ class Ticket:
     processor: str
 
 
+Nodes = Sequence[tuple[str, Sequence[str]]]
+"""Nodes and the nodes they come after."""
+
+
 class Port(Protocol):
     """The cluster as the coordinator sees it."""
 
@@ -66,8 +70,10 @@ class Port(Protocol):
     def send(self, worker: str, operation: str, uuid: str, **message: Any) -> None:
         """Tell a worker something."""
 
-    def submit(self, uuid: str, label: str, rank: int, tickets: Sequence[Ticket]) -> None:
-        """Hand tickets out as tasks."""
+    def submit(
+        self, uuid: str, label: str, rank: int, tickets: Sequence[Ticket], nodes: Nodes
+    ) -> None:
+        """Hand tickets out as tasks: one each, or one for each of ``nodes``."""
 
     def publish(self, event: Event) -> None:
         """Tell all clients."""

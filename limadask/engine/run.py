@@ -62,6 +62,8 @@ class Options:
         Frames that may be absent: a number, a fraction below 1, None for any.
     label:
         The nodes' names, for the dashboard.
+    fuse:
+        Whether all nodes of a block are one task.
     """
 
     receivers: int
@@ -69,6 +71,7 @@ class Options:
     shared: bool
     max_absent: float | None
     label: str
+    fuse: bool = True
 
 
 class Run:
@@ -105,6 +108,8 @@ class Run:
         self.processors: list[WorkerInfo] = []
         self.ledger = Ledger()
         self.products: dict[str, list[bytes]] = defaultdict(list)
+        self.notes: dict[str, list[tuple[str, Any]]] = defaultdict(list)
+        self.graph: list[tuple[str, list[str]]] = []
         self.failures: list[dict[str, Any]] = []
         self.seconds: Counter[str] = Counter()
         self.waited: deque[float] = deque(maxlen=2000)
@@ -233,7 +238,8 @@ class Run:
             for ticket in tickets:
                 self._tickets[ticket.number] = self._windows[ticket.receiver, ticket.processor]
             if tickets:
-                self._port.submit(self.uuid, self.options.label, self.rank, tickets)
+                nodes = [] if self.options.fuse else self.graph
+                self._port.submit(self.uuid, self.options.label, self.rank, tickets, nodes)
             if self.processing.current == "processing" and self._is_done():
                 self.processing.happen("finish")
         self._notify()
@@ -315,7 +321,9 @@ class Run:
                 )
                 stage = "checking files"
                 first = self.processors[0].address
-                await self._ask(first, "check", request=self.request, prepared=made["prepared"])
+                self.graph = await self._ask(
+                    first, "check", request=self.request, prepared=made["prepared"]
+                )
                 stage = "opening files and compiling"
                 self.ready = await self._setup(made["prepared"])
         except TimeoutError:
@@ -427,7 +435,7 @@ class Run:
         for worker in living:
             answer = await self._ask(worker.address, "close")
             for receipt in answer["receipts"]:
-                self._take_products(receipt)
+                self._take_products({**receipt, "worker": worker.address})
             for node, part in answer["parts"].items():
                 parts[node].append(part)
         ranks = [rank for rank, one in enumerate(self.processors) if one not in living]
@@ -483,6 +491,8 @@ class Run:
     def _take_products(self, receipt: Mapping[str, Any]) -> None:
         for node, data in receipt["products"].items():
             self.products[node].append(data)
+        for node, notes in receipt["notes"].items():
+            self.notes[node] += [(receipt["worker"], note) for note in notes]
         for node, first, last, text, abort in receipt["failures"]:
             if len(self.failures) < FAILURES_KEPT:
                 self.failures.append({"node": node, "first": first, "last": last, "text": text})

@@ -17,7 +17,7 @@ from limadask.errors import ConfigError
 from limadask.frames import Frames, Status
 from limadask.ledger import Ledger
 from limadask.memory import BufferPool, PoolStatistics
-from limadask.pipeline import Program
+from limadask.pipeline import Program, Walk
 from limadask.task import RunRecord
 
 logger = logging.getLogger(__name__)
@@ -65,9 +65,15 @@ class Station:
         hardware = self.request.detector.prepare(shared.hardware, endpoints)
         return planning.prepare(self.request, info, hardware, pool_nbytes)
 
-    def check(self, prepared: Prepared) -> None:
-        """Plan, and look at files and folders, before anything is opened."""
-        planning.check_nodes(planning.planned(self.request, prepared))
+    def check(self, prepared: Prepared) -> list[tuple[str, list[str]]]:
+        """Look at files and folders before anything is opened; return the nodes and their parents."""
+        planned = planning.planned(self.request, prepared)
+        planning.check_nodes(planned)
+        nodes = planned.before + planned.nodes
+        labels = {node.name: node.label for node in nodes}
+        return [
+            (node.label, [labels[one] for one in node.after if one in labels]) for node in nodes
+        ]
 
     def setup(
         self, prepared: Prepared, rank: int | None, ranks: int, credits: Mapping[str, int]
@@ -151,10 +157,17 @@ class Station:
                 "timestamps": frames.timestamps.tobytes(),
                 "odd": odd,
                 "products": {},
+                "notes": {},
                 "failures": [("limadask", numbers[0], numbers[-1], text, True)],
                 "seconds": {},
                 "waited": 0.0,
             }
+
+    def walk(self, frames: Frames) -> Walk:
+        """Begin to take a block through the pipeline node by node."""
+        if self.program is None:
+            raise RuntimeError(f"{self.worker} processes nothing of {self.request.uuid}")
+        return self.program.walk(frames)
 
     def progress(self) -> dict[str, Any]:
         """Return how far receiving has come, with absences not told before."""

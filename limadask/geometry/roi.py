@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from limadask.geometry.affine import Affine
 
 Coordinates = Literal["image", "detector"]
-_config = ConfigDict(extra="forbid")
+_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 @dataclass(frozen=True, config=_config)

@@ -3,7 +3,7 @@
 from limadask.pipeline.outcome import Failure, Outcome
 from limadask.pipeline.pipeline import INPUT, Node, Pipeline
 from limadask.pipeline.plan import Plan, PlannedNode, plan
-from limadask.pipeline.program import Program
+from limadask.pipeline.program import Program, Walk
 
 __all__ = [
     "INPUT",
@@ -14,5 +14,6 @@ __all__ = [
     "Plan",
     "PlannedNode",
     "Program",
+    "Walk",
     "plan",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,7 @@ class Outcome:
         self.seconds: dict[str, float] = defaultdict(float)
         self._ends = ends
         self._lost = np.zeros((len(frames), len(ends)), bool)
+        self.notes: dict[str, list[Any]] = {}
         self.products: dict[str, tuple[NDArray[np.int64], Values]] = {}
 
     def add_failure(self, failure: Failure, lost: tuple[str, ...], part: slice) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from limadask.errors import ConfigError
 from limadask.frames import Frames
 from limadask.parameters import Policy
 from limadask.pipeline.accumulation import AccumulateStep
-from limadask.pipeline.outcome import Failure, Outcome
+from limadask.pipeline.outcome import Outcome
+from limadask.pipeline.passage import Passage
 from limadask.pipeline.plan import Plan, PlannedNode
 from limadask.pipeline.steps import (
     CallStep,
@@ -31,7 +28,6 @@ from limadask.task import (
     Place,
     Reduction,
     Sink,
-    Viewer,
     ViewTask,
     Writer,
 )
@@ -40,12 +36,6 @@ TILE = 2 << 20
 """Bytes of input handled at a time: small enough to stay in the cache from step to step."""
 CALL_TILE = 32 << 20
 """The same where labelled arrays are made, which costs up to 1 ms each."""
-
-
-BATCH = 8 << 20
-"""Bytes of encoded frames that a thread holds before a sink writes them."""
-Collected = dict[Step, list[tuple[slice, Tile, Any]]]
-"""What by-products and sinks have got of a block: part of the block, tile and result."""
 
 
 class Program:
@@ -65,6 +55,8 @@ class Program:
         Number of this worker among those that process, and how many these are.
     worker:
         Its name.
+    fresh:
+        Whether every result gets memory of its own, rather than what its thread used before.
 
     Raises
     ------
@@ -80,9 +72,11 @@ class Program:
         rank: int = 0,
         ranks: int = 1,
         worker: str = "",
+        fresh: bool = False,
     ) -> None:
         self.plan, self.policy = plan, policy
         self._place = Place("", uuid, rank, ranks, worker)
+        self._fresh = fresh
         self.steps: list[Step] = []
         self.writers: dict[str, Writer] = {}
         try:
@@ -97,25 +91,25 @@ class Program:
         self._lost = {step.name: plan.ends(step.name) for step in self.steps}
 
     def run(self, frames: Frames) -> Outcome:
-        """Take one block through all nodes; a task that raises ends only its own branch."""
-        outcome = Outcome(frames, self._ends)
-        collected: Collected = defaultdict(list)
+        """Take one block through all nodes, some frames at a time."""
+        passage = self._passage(frames)
         for start in range(0, len(frames), self._tile):
             tile = Tile(frames, slice(start, start + self._tile))
             value = Value(frames.pixels[tile.part], tile)
-            self._run_tile({self.plan.source: value}, tile.part, outcome, collected)
-        self._conclude(collected, outcome)
-        return outcome
+            passage.take(self.steps, {self.plan.source: value}, tile.part)
+        return passage.finish()
+
+    def walk(self, frames: Frames) -> Walk:
+        """Take one block through the nodes one by one, when asked; to look at, not for speed."""
+        return Walk(self._passage(frames), self.steps, self.plan.source, frames)
 
     def drain(self) -> Iterator[Outcome]:
         """Take what accumulations still hold through the nodes that come after them."""
         for step in self.steps:
             if isinstance(step, AccumulateStep) and (value := step.drain()) is not None:
-                outcome = Outcome(value.frames(), self._ends)
-                collected: Collected = defaultdict(list)
-                self._run_tile({step.name: value}, slice(None), outcome, collected)
-                self._conclude(collected, outcome)
-                yield outcome
+                passage = self._passage(value.frames())
+                passage.take(self.steps, {step.name: value}, slice(None))
+                yield passage.finish()
 
     def close(self) -> dict[str, dict[str, Any]]:
         """Close the sinks; return what each is to hand to ``join``.
@@ -134,9 +128,9 @@ class Program:
             raise ExceptionGroup("sinks could not be closed", errors)
         return parts
 
-    def viewers(self) -> dict[str, Viewer]:
-        """Return the sinks that can be looked at, by node."""
-        return {n: writer for n, writer in self.writers.items() if isinstance(writer, Viewer)}
+    def lasting(self) -> dict[str, Writer]:
+        """Return the sinks whose content outlives the run for a while, by node."""
+        return {n: one for n, one in self.writers.items() if getattr(one, "lasting", False)}
 
     def sinks(self) -> Iterator[tuple[PlannedNode, Sink]]:
         """Return the nodes that end in a sink."""
@@ -153,7 +147,7 @@ class Program:
         if isinstance(task, ViewTask):
             return ViewStep(node, task)
         if isinstance(task, PixelTask):
-            return PixelStep(node, task, _may_be_kept(node, self.plan))
+            return PixelStep(node, task, self._fresh or _may_be_kept(node, self.plan))
         if isinstance(task, Reduction):
             return ReductionStep(node, task)
         if isinstance(task, Accumulating):
@@ -166,75 +160,26 @@ class Program:
             return SinkStep(node, task, self.writers[node.name])
         return CallStep(node, task)
 
-    def _run_tile(
-        self, values: dict[str, Value], part: slice, outcome: Outcome, collected: Collected
-    ) -> None:
-        for step in self.steps:
-            inputs = [values[parent] for parent in step.parents if parent in values]
-            if len(inputs) < len(step.parents) or step.name in values:
-                continue  # a node before it raised or has nothing to give yet
-            result = self._attempt(step, step.run, inputs, part, outcome)
-            if isinstance(result, Value):
-                values[step.name] = result
-            elif result is not None:
-                parts = collected[step]
-                parts.append((part, inputs[0].tile, result))
-                if isinstance(step, SinkStep) and _nbytes(parts) > BATCH:
-                    self._write(step, parts, outcome)
-                    parts.clear()
-
-    def _conclude(self, collected: Collected, outcome: Outcome) -> None:
-        """Join the by-products of all tiles, and let the sinks write."""
-        for step, parts in collected.items():
-            if isinstance(step, SinkStep):
-                self._write(step, parts, outcome)
-            else:
-                numbers = np.concatenate([tile.numbers for _, tile, _ in parts])
-                values = step.products([result for _, _, result in parts])
-                outcome.products[step.name] = numbers, values
-
-    def _write(
-        self, step: SinkStep, parts: list[tuple[slice, Tile, Any]], outcome: Outcome
-    ) -> None:
-        if parts:
-            results = [result for _, _, result in parts]
-            part = slice(parts[0][0].start, parts[-1][0].stop)
-            self._attempt(step, step.writer.write, [results], part, outcome)
-
-    def _attempt(
-        self,
-        step: Step,
-        call: Callable[..., Any],
-        arguments: list[Any],
-        part: slice,
-        outcome: Outcome,
-    ) -> Any:
-        """Call as often as the policy allows; what is raised becomes text at once."""
-        began = time.perf_counter()
-        try:
-            return call(*arguments)
-        except Exception as error:
-            failure: Exception | None = error
-        finally:
-            outcome.seconds[step.label] += time.perf_counter() - began
-        on_error = step.node.on_error or self.policy.on_error
-        for _ in range(self.policy.retries if on_error == "retry" else 0):
-            try:
-                return call(*arguments)
-            except Exception as error:
-                failure = error
-        numbers = outcome.numbers[part]
-        outcome.add_failure(
-            Failure.of(step.name, numbers, failure, on_error == "abort"),
-            self._lost[step.name],
-            part,
-        )
-        failure = None  # its traceback holds the block
-        return None
+    def _passage(self, frames: Frames) -> Passage:
+        return Passage(frames, self._ends, self._lost, self.policy)
 
 
-def _nbytes(parts: list[tuple[slice, Tile, Any]]) -> int:
-    return sum(int(getattr(result, "nbytes", 0)) for _, _, result in parts)
+class Walk:
+    """One block on its way through a program, a node at a time."""
+
+    def __init__(self, passage: Passage, steps: list[Step], source: str, frames: Frames) -> None:
+        self._passage, self._steps = passage, {step.label: step for step in steps}
+        whole = Tile(frames, slice(0, len(frames)))
+        self._values = {source: Value(frames.pixels, whole)}
+        self._part = whole.part
+
+    def step(self, label: str) -> None:
+        """Take the block through one node."""
+        self._passage.take([self._steps[label]], self._values, self._part)
+
+    def finish(self) -> Outcome:
+        """Return what came of it."""
+        return self._passage.finish()
 
 
 def _may_be_kept(node: PlannedNode, plan: Plan) -> bool:

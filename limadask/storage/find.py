@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,17 @@ from numpy.typing import NDArray
 from limadask.errors import ConfigError
 
 HDF5_SUFFIXES = {".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".cxi", ".nx5", ".nexus"}
-_LIMA = (
-    "entry_0000/measurement/data",
-    "entry_0000/instrument/*/data",
-    "entry/measurement/data",
-    "entry/instrument/*/data",
-)
+_LIMA = ("measurement/data", "instrument/*/data")
+"""Where Lima1 and Lima2 have the images of an entry."""
+_NUMBERED = re.compile(r"data_(\d+)")
+_DEEPEST = 8
+"""Steps along ``default`` attributes, lest they lead in a circle."""
 
 
 def split_path(path: str) -> tuple[str, str | None]:
     """Split ``file.h5::/dataset`` into file and dataset."""
-    file, separator, dataset = path.partition("::")
-    return file, (dataset if separator else None)
+    file, _, dataset = path.partition("::")
+    return file, dataset or None
 
 
 def absolute_path(path: str, folder: Path) -> str:
@@ -46,14 +46,14 @@ def find_images(file: h5py.File, dataset: str | None = None) -> list[h5py.Datase
 
     Found by the default NXdata signal, by the numbered links ``entry/data/data_000001`` of an
     Eiger master, at the places of Lima1 and Lima2, or as the only dataset with at least two
-    dimensions.
+    dimensions. Numbered links count up to the last that leads somewhere.
 
     Parameters
     ----------
     file:
         An open file.
     dataset:
-        Path of the dataset, if known.
+        Path of the dataset, or of the NXdata group that holds it, if known.
 
     Raises
     ------
@@ -63,21 +63,27 @@ def find_images(file: h5py.File, dataset: str | None = None) -> list[h5py.Datase
     name = file.filename
     if dataset is not None:
         found = file.get(dataset)
-        if not isinstance(found, h5py.Dataset) or found.ndim < 2:
+        images = _images_of(found) if isinstance(found, h5py.Group) else [found]
+        if not images or not all(map(_is_image, images)):
             raise _not_found(f"{name} has no image dataset of this name", dataset, file)
-        return [found]
-    for group in (_default_group(file), file.get("entry/data")):
-        if isinstance(group, h5py.Group):
-            if images := _signal(group) or _numbered(group):
-                return images
-    for pattern in _LIMA:
-        if images := list(_matching(file, pattern.split("/"))):
-            return images[:1]
-    images = [one for one in _datasets(file) if one.ndim >= 2]
-    if len(images) == 1:
         return images
-    if images:
-        raise _not_found(f"{name} holds several datasets that may be meant; name one", None, file)
+    default = _default_group(file)
+    groups = [] if default is file else [default, default.get("data")]
+    for group in (*groups, file.get("entry/data")):
+        if isinstance(group, h5py.Group) and (images := _images_of(group)):
+            return images
+    entries = [default] if default is not file else _entries(file)
+    for pattern in _LIMA:
+        places = _distinct(one for entry in entries for one in _matching(entry, pattern.split("/")))
+        if len(places) == 1:
+            return list(places.values())
+        if places:
+            raise _several(name, places)
+    places = _all_images(file)
+    if len(places) == 1:
+        return list(places.values())
+    if places:
+        raise _several(name, places)
     raise _not_found(f"{name} holds no dataset with two or more dimensions", None, file)
 
 
@@ -99,16 +105,17 @@ def read_image(path: str) -> NDArray[Any]:
         raise ConfigError("no such file", field="path", value=path, allowed="an existing file")
     try:
         if is_hdf5(file):
-            with h5py.File(file, "r") as handle:
-                image = find_images(handle, dataset)[0][()]
+            image = _read_hdf5(file, dataset)
         elif Path(file).suffix == ".npy":
             image = np.load(file, allow_pickle=False)
         else:
             with fabio.open(file) as handle:
+                if handle.nframes != 1:
+                    raise ConfigError(f"holds {handle.nframes} images, one is needed")
                 image = np.array(handle.data)
-    except (OSError, ValueError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except ConfigError as error:
+        raise ConfigError(error.message, field="path", value=path, allowed=error.allowed) from error
+    except Exception as error:  # fabio's readers raise whatever they stumble over
         raise ConfigError(f"cannot be read: {error}", field="path", value=path) from error
     while image.ndim > 3 or (image.ndim == 3 and image.shape[0] == 1):
         if image.shape[0] != 1:
@@ -119,53 +126,117 @@ def read_image(path: str) -> NDArray[Any]:
     return image
 
 
+def _read_hdf5(file: str, dataset: str | None) -> NDArray[Any]:
+    with h5py.File(file, "r") as handle:
+        images = find_images(handle, dataset)
+        shape = images[0].shape
+        count = len(images) if len(images) > 1 or len(shape) < 4 else shape[0]
+        if count != 1:  # told before all of them are read
+            raise ConfigError(f"holds {count} images, one is needed")
+        return np.asarray(images[0][()])
+
+
 def _default_group(file: h5py.File) -> h5py.Group:
     group: Any = file
-    while isinstance(group, h5py.Group) and "default" in group.attrs:
-        following = group.get(group.attrs["default"])
-        if following is None or following == group:
+    for _ in range(_DEEPEST):
+        name = _text(group.attrs.get("default"))
+        following = group.get(name) if name else None
+        if not isinstance(following, h5py.Group):
             break
         group = following
     return group
 
 
-def _signal(group: h5py.Group) -> list[h5py.Dataset]:
-    signal = group.attrs.get("signal")
-    found = group.get(signal) if isinstance(signal, str) else None
-    return [found] if isinstance(found, h5py.Dataset) and found.ndim >= 2 else []
+def _images_of(group: h5py.Group) -> list[h5py.Dataset]:
+    """Return the signal of an NXdata group, its ``data``, or all numbered datasets."""
+    signal = _text(group.attrs.get("signal")) or "data"
+    found = None if _NUMBERED.fullmatch(signal) else group.get(signal, group.get("data"))
+    return [found] if _is_image(found) else _numbered(group)
 
 
 def _numbered(group: h5py.Group) -> list[h5py.Dataset]:
-    """Return ``data``, or ``data_000001``, ``data_000002``, … as far as the links hold."""
-    plain = group.get("data")
-    if isinstance(plain, h5py.Dataset) and plain.ndim >= 2:
-        return [plain]
-    names = sorted(name for name in group if name.startswith("data_"))
-    found = [group.get(name) for name in names]
-    return [one for one in found if isinstance(one, h5py.Dataset) and one.ndim >= 2]
+    """Return ``data_000001``, ``data_000002``, … up to the last link that leads somewhere."""
+    matches = sorted(filter(None, map(_NUMBERED.fullmatch, group)), key=lambda one: int(one[1]))
+    names = [match[0] for match in matches]
+    images = {name: one for name in names if _is_image(one := group.get(name))}
+    last = names.index(list(images)[-1]) if images else len(names)
+    lost = [name for name in names[:last] if group.get(name) is None]
+    if lost:
+        raise ConfigError(
+            f"{group.file.filename} links to a file that is not there or holds no such data",
+            field="path",
+            value=", ".join(f"{name} → {_target(group, name)}" for name in lost),
+            allowed="the data files beside their master",
+        )
+    return list(images.values())
 
 
-def _matching(group: h5py.Group, parts: list[str]) -> Iterator[h5py.Dataset]:
-    names = list(group) if parts[0] == "*" else [parts[0]]
-    for name in names:
+def _target(group: h5py.Group, name: str) -> str:
+    link = group.get(name, getlink=True)
+    return f"{getattr(link, 'filename', '')}::{link.path}"
+
+
+def _entries(file: h5py.File) -> list[h5py.Group]:
+    names = [name for name in file if re.fullmatch(r"entry(_\d+)?", name)]
+    return [one for one in map(file.get, names) if isinstance(one, h5py.Group)]
+
+
+def _matching(group: h5py.Group, parts: list[str]) -> Iterator[tuple[str, h5py.Dataset]]:
+    """Yield path and dataset of all images at a place; ``*`` stands for any name."""
+    for name in group if parts[0] == "*" else parts[:1]:
         found = group.get(name)
-        if len(parts) == 1 and isinstance(found, h5py.Dataset) and found.ndim >= 2:
-            yield found
+        if len(parts) == 1 and _is_image(found):
+            yield f"{group.name}/{name}", found
         elif len(parts) > 1 and isinstance(found, h5py.Group):
             yield from _matching(found, parts[1:])
 
 
-def _datasets(group: h5py.Group) -> Iterator[h5py.Dataset]:
-    found: dict[bytes, h5py.Dataset] = {}
+def _all_images(file: h5py.File) -> dict[str, h5py.Dataset]:
+    """Return all images by path, each once; links are followed."""
+    seen = {file["/"]}
 
-    def visit(_: str, one: Any) -> None:
-        if isinstance(one, h5py.Dataset):
-            found[repr(one.id.__hash__()).encode()] = one
+    def walk(group: h5py.Group, path: str) -> Iterator[tuple[str, h5py.Dataset]]:
+        for name in group:
+            one, place = group.get(name), f"{path}/{name}"
+            if _is_image(one):
+                yield place, one
+            elif isinstance(one, h5py.Group) and one not in seen:
+                seen.add(one)
+                yield from walk(one, place)
 
-    group.visititems(visit)
-    yield from found.values()
+    return _distinct(walk(file, ""))
+
+
+def _distinct(places: Iterable[tuple[str, h5py.Dataset]]) -> dict[str, h5py.Dataset]:
+    """Return datasets by path, leaving out further links to the same one."""
+    found: dict[h5py.Dataset, str] = {}
+    for path, one in places:
+        found.setdefault(one, path)
+    return {path: one for one, path in found.items()}
+
+
+def _is_image(found: Any) -> bool:
+    return isinstance(found, h5py.Dataset) and found.ndim >= 2 and found.dtype.kind in "biufc"
+
+
+def _text(value: Any) -> str | None:
+    """Return a text attribute, however it was written."""
+    if isinstance(value, np.ndarray) and value.size == 1:
+        value = value.item()
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return value if isinstance(value, str) else None
+
+
+def _several(name: str, places: dict[str, h5py.Dataset]) -> ConfigError:
+    message = f"{name} holds several datasets that may be meant; name one"
+    return ConfigError(message, field="dataset", allowed=_listed(places))
 
 
 def _not_found(message: str, dataset: str | None, file: h5py.File) -> ConfigError:
-    images = [f"{one.name} {one.shape}" for one in _datasets(file) if one.ndim >= 2]
+    images = _listed(_all_images(file))
     return ConfigError(message, field="dataset", value=dataset, allowed=images)
+
+
+def _listed(places: dict[str, h5py.Dataset]) -> list[str]:
+    return [f"{path} {one.shape}" for path, one in places.items()]

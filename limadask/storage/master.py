@@ -284,5 +284,8 @@ def _described(told: dict[str, Any], parameters: dict[str, Any]) -> list[tuple[s
     ]
     if told.get("pixel_size"):
         height, width = told["pixel_size"]
-        fields += [("y_pixel_size", height * bins["y"], "m"), ("x_pixel_size", width * bins["x"], "m")]
+        fields += [
+            ("y_pixel_size", height * bins["y"], "m"),
+            ("x_pixel_size", width * bins["x"], "m"),
+        ]
     return [one for one in fields if one[1] is not None]

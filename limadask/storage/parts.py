@@ -97,7 +97,10 @@ def read_contents(files: Sequence[Path]) -> Contents:
             )
         )
     return Contents(
-        tuple(pieces), whole["frame_number"].copy(), whole["timestamp"].copy(), whole["status"].copy()
+        tuple(pieces),
+        whole["frame_number"].copy(),
+        whole["timestamp"].copy(),
+        whole["status"].copy(),
     )
 
 

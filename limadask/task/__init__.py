@@ -15,7 +15,6 @@ from limadask.task.contract import (
     Sink,
     Task,
     Variable,
-    Viewer,
     ViewTask,
     Writer,
 )
@@ -39,7 +38,6 @@ __all__ = [
     "Task",
     "Values",
     "Variable",
-    "Viewer",
     "ViewTask",
     "Writer",
     "dataset",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import numpy as np
 import xarray as xr
@@ -242,7 +242,10 @@ class Place:
 
 
 class Writer(Protocol):
-    """What a sink opens on each worker that processes; called from several threads."""
+    """What a sink opens on each worker that processes; called from several threads.
+
+    One that says ``lasting = True`` can be asked for what it holds for some time after the run.
+    """
 
     def encode(self, frames: Frames) -> Any:
         """Do the parallel part for some frames of a block; must copy what it keeps.
@@ -250,22 +253,14 @@ class Writer(Protocol):
         What is returned may say by ``nbytes`` how much it holds; None is not written.
         """
 
-    def write(self, encoded: list[Any]) -> None:
-        """Do the serial part for what was encoded; on return its frames are safe."""
+    def write(self, encoded: list[Any]) -> Any:
+        """Do the serial part for what was encoded; on return its frames are safe.
+
+        What is returned, if anything, must be plain data; it goes with the receipt.
+        """
 
     def close(self) -> dict[str, Any]:
         """End; return what :meth:`Sink.join` is to know of this worker's part."""
-
-
-@runtime_checkable
-class Viewer(Writer, Protocol):
-    """A writer that can be looked at, also for some time after the run."""
-
-    def latest(self) -> xr.DataArray | None:
-        """Return the newest frame, dims ``(frame, band, y, x)``; None where there is none."""
-
-    def recent(self) -> xr.DataArray | None:
-        """Return all frames kept, oldest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +349,5 @@ __all__ = [
     "Task",
     "Variable",
     "ViewTask",
-    "Viewer",
     "Writer",
 ]

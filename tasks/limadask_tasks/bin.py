@@ -37,12 +37,13 @@ class Bin(PixelTask):
 
     def plan(self, spec: Spec) -> Spec:
         """Predict grid, type and mask."""
-        for field, value, size in zip(
-            ("y", "x"), (self.y, self.x), spec.grid.shape, strict=True
-        ):
+        for field, value, size in zip(("y", "x"), (self.y, self.x), spec.grid.shape, strict=True):
             if value > size:
                 raise ConfigError(
-                    "a bin is larger than the image", field=field, value=value, allowed=f"1 … {size}"
+                    "a bin is larger than the image",
+                    field=field,
+                    value=value,
+                    allowed=f"1 … {size}",
                 )
         return spec.replace(
             grid=spec.grid.bin(self.y, self.x), dtype=self._result(spec), masked=self._masked(spec)

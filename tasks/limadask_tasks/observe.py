@@ -32,7 +32,9 @@ class Observe(Sink):
 
 
 class Observer:
-    """What one worker has seen."""
+    """What one worker has seen; it can be looked at until the run is forgotten."""
+
+    lasting = True
 
     def __init__(self, spec: Spec, history: int, every: int) -> None:
         self._labels, self._history, self._every = Labels(spec), history, every
@@ -57,7 +59,7 @@ class Observer:
         """Do nothing: what was copied can be seen at once."""
 
     def close(self) -> dict[str, Any]:
-        """Keep what was seen: it can be looked at until the run is forgotten."""
+        """Keep what was seen."""
         return {}
 
     def latest(self) -> xr.DataArray | None:

@@ -71,7 +71,9 @@ class RoiProfiles(Reduction):
             mapped = spec.grid.from_detector(roi) if self.coordinates == "detector" else roi
             if not isinstance(mapped, Rect):
                 raise ConfigError(
-                    "the rectangle does not stay one in this image", field=f"rois.{number}", value=roi
+                    "the rectangle does not stay one in this image",
+                    field=f"rois.{number}",
+                    value=roi,
                 )
             check_roi(mapped, number, spec, "image")
             found.append(np.array([mapped.y, mapped.x, mapped.height, mapped.width], np.int64))

@@ -1,0 +1,113 @@
+"""One block on its way through a program."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from limadask.frames import Frames
+from limadask.parameters import Policy
+from limadask.pipeline.outcome import Failure, Outcome
+from limadask.pipeline.steps import SinkStep, Step
+from limadask.pipeline.tile import Tile, Value
+
+BATCH = 8 << 20
+"""Bytes of encoded frames that a thread holds before a sink writes them."""
+Collected = list[tuple[slice, Tile, Any]]
+"""What a step that yields no frames has got of a block: part of the block, tile and result."""
+
+
+class Passage:
+    """Takes a block through steps, and keeps what comes of it.
+
+    A task that raises ends only its own branch, for the frames it raised for.
+
+    Parameters
+    ----------
+    frames:
+        The block.
+    ends:
+        Names of the ends of the pipeline's branches.
+    lost:
+        Ends that are lost when a step raises, by its name.
+    policy:
+        How often a step may be tried again.
+    """
+
+    def __init__(
+        self,
+        frames: Frames,
+        ends: tuple[str, ...],
+        lost: Mapping[str, tuple[str, ...]],
+        policy: Policy,
+    ) -> None:
+        self.outcome = Outcome(frames, ends)
+        self._lost, self._policy = lost, policy
+        self._collected: dict[Step, Collected] = defaultdict(list)
+
+    def take(self, steps: Sequence[Step], values: dict[str, Value], part: slice) -> None:
+        """Take a part of the block through ``steps``, as far as there are values for them."""
+        for step in steps:
+            inputs = [values[parent] for parent in step.parents if parent in values]
+            if len(inputs) < len(step.parents) or step.name in values:
+                continue  # a node before it raised or has nothing to give yet
+            result = self._attempt(step, step.run, inputs, part)
+            if isinstance(result, Value):
+                values[step.name] = result
+            elif result is not None:
+                parts = self._collected[step]
+                parts.append((part, inputs[0].tile, result))
+                if isinstance(step, SinkStep) and _nbytes(parts) > BATCH:
+                    self._write(step)
+
+    def finish(self) -> Outcome:
+        """Join the by-products of all parts and let the sinks write; return what came of it all."""
+        for step, parts in self._collected.items():
+            if isinstance(step, SinkStep):
+                self._write(step)
+            else:
+                numbers = np.concatenate([tile.numbers for _, tile, _ in parts])
+                values = step.products([result for _, _, result in parts])
+                self.outcome.products[step.name] = numbers, values
+        return self.outcome
+
+    def _write(self, step: SinkStep) -> None:
+        parts = self._collected[step]
+        if parts:
+            part = slice(parts[0][0].start, parts[-1][0].stop)
+            results = [result for _, _, result in parts]
+            note = self._attempt(step, step.writer.write, [results], part)
+            if note is not None:
+                self.outcome.notes.setdefault(step.name, []).append(note)
+            parts.clear()
+
+    def _attempt(
+        self, step: Step, call: Callable[..., Any], arguments: list[Any], part: slice
+    ) -> Any:
+        """Call as often as the policy allows; what is raised becomes text at once."""
+        began = time.perf_counter()
+        try:
+            return call(*arguments)
+        except Exception as error:
+            failure: Exception | None = error
+        finally:
+            self.outcome.seconds[step.label] += time.perf_counter() - began
+        on_error = step.node.on_error or self._policy.on_error
+        for _ in range(self._policy.retries if on_error == "retry" else 0):
+            try:
+                return call(*arguments)
+            except Exception as error:
+                failure = error
+        numbers = self.outcome.numbers[part]
+        told = Failure.of(step.name, numbers, failure, on_error == "abort")
+        self.outcome.add_failure(told, self._lost[step.name], part)
+        failure = None  # its traceback holds the block
+        return None
+
+
+def _nbytes(parts: Collected) -> int:
+    return sum(int(getattr(result, "nbytes", 0)) for _, _, result in parts)

@@ -1,0 +1,110 @@
+"""How things look in a notebook; the templates are Dask's kind, filled by Jinja."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from dask.widgets import TEMPLATE_PATHS, get_template
+
+if TYPE_CHECKING:
+    from limadask.acquisition.acquisition import Acquisition
+    from limadask.geometry import Grid
+    from limadask.ledger import Ledger
+    from limadask.parameters import ParameterSets
+    from limadask.pipeline import Pipeline
+
+TEMPLATE_PATHS.append(str(Path(__file__).parent / "templates"))
+_COLOURS = {"present": "#4c9f70", "partial": "#e0a030", "absent": "#c0504d", "vetoed": "#7f7f9f"}
+
+
+def pipeline_html(pipeline: Pipeline) -> str:
+    """Return a pipeline as a tree of its nodes."""
+    return _filled("pipeline.html.j2", text=str(pipeline))
+
+
+def grid_html(grid: Grid) -> str:
+    """Return a grid as a drawing: the image's outline and its first pixel on the detector."""
+    rows, columns = grid.shape
+    corners = [(-0.5, -0.5), (-0.5, columns - 0.5), (rows - 0.5, columns - 0.5), (rows - 0.5, -0.5)]
+    points = np.array([grid(y, x) for y, x in corners])
+    low, high = points.min(axis=0), points.max(axis=0)
+    size = np.maximum(high - low, 1)
+    margin = 0.08 * size.max()
+    box = (low[1] - margin, low[0] - margin, size[1] + 2 * margin, size[0] + 2 * margin)
+    return _filled(
+        "grid.html.j2",
+        grid=grid,
+        box=" ".join(f"{value:g}" for value in box),
+        outline=" ".join(f"{x:g},{y:g}" for y, x in points),
+        origin=grid(0, 0),
+        radius=0.02 * size.max(),
+        matrix=grid.affine.matrix,
+        corners=[tuple(map(float, corner)) for corner in (low, high)],
+    )
+
+
+def parameters_html(sets: ParameterSets) -> str:
+    """Return what was asked and what the detector took side by side, then the pipeline."""
+    asked = sets.user.model_dump(mode="json")
+    taken = sets.hardware.model_dump(mode="json") if sets.hardware else {}
+    names = list(dict.fromkeys([*asked, *taken]))
+    rows = [
+        {
+            "name": name,
+            "user": _shown(asked.get(name, "")),
+            "hardware": _shown(taken.get(name, "")),
+            "differs": bool(taken) and name in asked and asked[name] != taken.get(name),
+        }
+        for name in names
+    ]
+    nodes = (*sets.software.before_input, *sets.software.nodes) if sets.software else ()
+    return _filled("parameters.html.j2", rows=rows, nodes=nodes, software=sets.software)
+
+
+def ledger_html(ledger: Ledger) -> str:
+    """Return a ledger as a coloured bar and a table of what is not present."""
+    total = max(len(ledger), 1)
+    bars = [
+        {
+            "x": 100 * run.first / total,
+            "width": max(100 * (run.stop - run.first) / total, 0.2),
+            "colour": _COLOURS[run.status.name.lower()],
+        }
+        for run in ledger.runs()
+    ]
+    lost = [run for run in ledger.runs() if run.status.name != "PRESENT"]
+    return _filled(
+        "ledger.html.j2",
+        bars=bars[:2000],
+        counts=ledger.counts(),
+        colours=_COLOURS,
+        lost=lost[:20],
+        more=max(0, len(lost) - 20),
+        total=len(ledger),
+    )
+
+
+def acquisition_html(acquisition: Acquisition) -> str:
+    """Return where an acquisition stands, with its parameters and its ledger."""
+    detector, processing = acquisition.state
+    return _filled(
+        "acquisition.html.j2",
+        uuid=acquisition.uuid,
+        detector=detector,
+        processing=processing,
+        files=acquisition.files,
+        ledger=ledger_html(acquisition.record()),
+        parameters=parameters_html(acquisition.parameters),
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {one}" for key, one in value.items() if one is not None)
+    return "—" if value is None else str(value)
+
+
+def _filled(template: str, **values: Any) -> str:
+    return str(get_template(template).render(**values))
