@@ -171,9 +171,13 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
         return await _answer(work)
 
-    async def _prepare(self, uuid: str, endpoints: list[str], pool_nbytes: int) -> dict[str, Any]:
+    async def _prepare(
+        self, uuid: str, endpoints: list[str], pool_nbytes: tuple[int, int | None]
+    ) -> dict[str, Any]:
         def work() -> dict[str, Any]:
-            prepared = self._stations[uuid].prepare_detector(tuple(endpoints), pool_nbytes)
+            prepared = self._stations[uuid].prepare_detector(
+                tuple(endpoints), (pool_nbytes[0], pool_nbytes[1])
+            )
             return {
                 "prepared": dumps(prepared),
                 "nb_frames": prepared.raw.nb_frames,
@@ -195,8 +199,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         rank: int | None,
         ranks: int,
         processors: dict[str, int],
+        receivers: list[str],
     ) -> dict[str, Any]:
         self._ranks[uuid], self._labels[uuid] = acquisition_rank, label
+        if rank is not None:
+            await self._warm_up(receivers)
 
         def work() -> bytes:
             station, made = self._station(uuid, request), loads(prepared)
@@ -291,6 +298,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         return {"result": None} if station is None else await _answer(lambda: work(station))
 
     # ---- details ------------------------------------------------------------------------------
+
+    async def _warm_up(self, receivers: list[str]) -> None:
+        """Connect to those whose blocks will come here: the first transfer would wait for it."""
+        for address in receivers:
+            if address != self.address:
+                await self._worker.rpc(address).identity()
 
     def _keep_lasting(self, uuid: str, station: Station) -> None:
         """Remember what outlives a run, for the last runs."""

@@ -25,7 +25,10 @@ def share_of(request: Request) -> tuple[DetectorInfo, Share]:
 
 
 def prepare(
-    request: Request, info: DetectorInfo, hardware: HardwareParameters, pool_nbytes: int
+    request: Request,
+    info: DetectorInfo,
+    hardware: HardwareParameters,
+    pool_nbytes: tuple[int, int | None],
 ) -> Prepared:
     """Return what follows from what the detector took: its frames, and the blocks.
 
@@ -36,7 +39,12 @@ def prepare(
     hardware:
         What the detector took, or would.
     pool_nbytes:
-        Bytes the receiver's pool may have where the user does not say.
+        Bytes of the receiver's pool where the user does not say, and at most.
+
+    Raises
+    ------
+    ConfigError
+        When something asked for cannot be done.
     """
     raw = Spec(
         hardware_grid(info, hardware),
@@ -45,7 +53,17 @@ def prepare(
         hardware.nb_frames or None,
     )
     nb_merged = _plan(request, info, raw).nb_merged
-    bound = int(request.buffers.nbytes or pool_nbytes)
+    default, most = pool_nbytes
+    bound = int(request.buffers.nbytes or default)
+    if most is not None and bound > most:
+        raise ConfigError(
+            "the pool and the process itself do not fit under 60 % of the worker's memory limit, "
+            "where Dask begins to spill: ask for less, or start the worker with a higher limit or 0",
+            node="buffers",
+            field="nbytes",
+            value=bound,
+            allowed=f"at most {most}",
+        )
     count, slots = size_blocks(raw, hardware, request.buffers, bound, nb_merged)
     internal = hardware.trigger_mode == "internal"
     patience = max(LATENCY, 2 * count * hardware.period) if internal else LATENCY
@@ -102,7 +120,7 @@ def check(request: Request, pool_nbytes: int) -> Ready:
         Naming node, field, value and what is allowed.
     """
     info, shared = share_of(request)
-    prepared = prepare(request, info, shared.hardware, pool_nbytes)
+    prepared = prepare(request, info, shared.hardware, (pool_nbytes, None))
     plan_ = planned(request, prepared)
     check_nodes(plan_)
     return ready(prepared, plan_)

@@ -19,14 +19,15 @@ class WorkerInfo:
         How it is reached and called.
     threads:
         Blocks it processes at a time.
-    pool_nbytes:
-        Bytes its receivers' pools may have.
+    pool_nbytes, most_nbytes:
+        Bytes a receiver's pool there has by default, and those it may have at most; None for any.
     """
 
     address: str
     name: str
     threads: int
     pool_nbytes: int
+    most_nbytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,11 +203,11 @@ class Run:
         self._lost.add(worker)
         if self._is_receiver(worker):
             self._over.add(worker)
-            self._check_detector()
         if not self._living(self.processors):
             for ticket in list(self._tickets):
                 self.receipt(ticket, {"ending": "absent"})
             self.fail("no worker that processes is left")
+        self._check_detector()
         self.advance()
 
     def mark_absent(self, first: int, stop: int, cause: str) -> None:
@@ -317,7 +317,10 @@ class Run:
                 stage = "configuring the detector"
                 control = self.receivers[0]
                 made = await self._ask(
-                    control.address, "prepare", endpoints=endpoints, pool_nbytes=control.pool_nbytes
+                    control.address,
+                    "prepare",
+                    endpoints=endpoints,
+                    pool_nbytes=(control.pool_nbytes, control.most_nbytes),
                 )
                 stage = "checking files"
                 first = self.processors[0].address
@@ -354,6 +357,7 @@ class Run:
                     rank=ranks.get(address),
                     ranks=len(ranks),
                     processors={one.address: one.threads for one in self.processors},
+                    receivers=[one.address for one in self.receivers],
                 )
                 for address in workers
             )

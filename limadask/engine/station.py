@@ -58,7 +58,9 @@ class Station:
         self.receiver = self.request.detector.receiver(index, count)
         return self.receiver.open()
 
-    def prepare_detector(self, endpoints: tuple[str, ...], pool_nbytes: int) -> Prepared:
+    def prepare_detector(
+        self, endpoints: tuple[str, ...], pool_nbytes: tuple[int, int | None]
+    ) -> Prepared:
         """Configure the detector and decide on the blocks; done on the control worker alone."""
         info, shared = planning.share_of(self.request)
         self._controls = True
