@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -41,8 +41,10 @@ class MutableModel(Model):
 
 def config_error(error: ValidationError, model: type[BaseModel]) -> ConfigError:
     """Return the first mistake of a validation as one :class:`ConfigError`."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"] if not _is_tag(part))
+    errors = error.errors(include_url=False)
+    # a misspelt field is what a missing one comes from
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    field = ".".join(map(str, _path(first["loc"], model)))
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, ConfigError):  # a model inside this one said it already
         path = ".".join(part for part in (field, inner.field) if part)
@@ -63,6 +65,28 @@ def config_error(error: ValidationError, model: type[BaseModel]) -> ConfigError:
     return ConfigError(message, field=field or None, value=value, allowed=allowed or None)
 
 
-def _is_tag(part: str | int) -> bool:
-    """Tell whether a part of an error's place names a branch of a union, not a field."""
-    return isinstance(part, str) and (not part.isidentifier() or part[:1].isupper())
+def _path(place: tuple[str | int, ...], model: type[BaseModel]) -> list[str | int]:
+    """Return an error's place without the names of union branches that pydantic puts in."""
+    path: list[str | int] = []
+    known = _fields(model)
+    for part in place:
+        if isinstance(part, int):
+            path.append(part)
+        elif part in known:
+            path.append(part)
+            known = _fields(known[part])
+        elif not path:
+            path.append(part)  # a field that does not exist
+    return path
+
+
+def _fields(annotation: Any) -> dict[str, Any]:
+    """Return the fields, with their annotations, of a model or of all models of a union."""
+    fields: dict[str, Any] = {}
+    for one in get_args(annotation):
+        fields.update(_fields(one))
+    for name, info in getattr(annotation, "model_fields", {}).items():
+        fields[name] = info.annotation
+    for name, info in getattr(annotation, "__pydantic_fields__", {}).items():
+        fields[name] = info.annotation
+    return fields

@@ -1,5 +1,6 @@
 """Detectors that come with limadask, written as a third party would."""
 
+from limadask_detectors.replay import Replay
 from limadask_detectors.simulator import Simulator
 
-__all__ = ["Simulator"]
+__all__ = ["Replay", "Simulator"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
 from uuid import uuid4
@@ -87,7 +88,7 @@ class Acquisition:
         **parameters: Any,
     ) -> None:
         self.uuid = uuid4().hex
-        self._client, self._detector = client, detector
+        self._client, self._detector = client, detector.absolute(Path.cwd())
         self._pipeline = pipeline or Pipeline()
         self._topology, self._policy = topology or Topology(), policy or Policy()
         self._buffers, self._metadata = buffers or Buffers(), dict(metadata or {})

@@ -30,7 +30,7 @@ START_TIMEOUT = 30.0
 
 @contextmanager
 def local_client(workers: int = 1, memory_limit: str | int = "auto") -> Iterator[Client]:
-    """Run a cluster of real processes on this computer, without a dashboard.
+    """Run a cluster of real processes on this computer.
 
     Its scheduler lives in this process, and ends with it.
 
@@ -48,7 +48,7 @@ def local_client(workers: int = 1, memory_limit: str | int = "auto") -> Iterator
             n_workers=workers,
             threads_per_worker=threads,
             processes=True,
-            dashboard_address=None,
+            dashboard_address="127.0.0.1:0",
             memory_limit=memory_limit,
         ) as cluster,
         Client(cluster) as client,

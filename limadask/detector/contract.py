@@ -91,6 +91,8 @@ class Frame:
         False where pixels are missing.
     cause:
         Why they are missing, such as ``packets_lost``.
+    missed:
+        Why the frame numbers before this one were left out, if any were and the plugin knows.
     """
 
     index: int
@@ -99,6 +101,7 @@ class Frame:
     timestamp: int | None = None
     complete: bool = True
     cause: str = ""
+    missed: str = ""
 
 
 @dataclass(frozen=True, slots=True)

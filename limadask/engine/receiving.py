@@ -45,6 +45,8 @@ class Progress:
         Whether the thread has ended.
     error:
         What ended it, if anything went wrong.
+    absences:
+        Frames that did not come.
     """
 
     received: int = 0
@@ -162,7 +164,7 @@ class Receiving(threading.Thread):
             slot.skip()
             return
         if frame.index > progress.next:
-            cause = "overrun" if self._starved else "detector"
+            cause = frame.missed or ("overrun" if self._starved else "detector")
             progress.absences.append(Absence(progress.next, frame.index, cause))
             if frame.index // self._size != progress.next // self._size:
                 self._close_block(reach=(frame.index // self._size) * self._size)
@@ -198,6 +200,7 @@ class _Slot:
         self._numbers: list[int] = []
         self._stamps: list[int] = []
         self._status: list[int] = []
+        self._causes: dict[int, str] = {}
         self._since = float("inf")
 
     def waits(self, patience: float) -> bool:
@@ -211,6 +214,8 @@ class _Slot:
         self._numbers.append(frame.index)
         self._stamps.append(time.time_ns() if frame.timestamp is None else frame.timestamp)
         self._status.append(Status.PRESENT if frame.complete else Status.PARTIAL)
+        if not frame.complete:
+            self._causes[frame.index] = frame.cause or "detector"
         self.position += 1
 
     def skip(self) -> None:
@@ -227,6 +232,7 @@ class _Slot:
             np.array(self._status, np.uint8),
             span,
             time.time(),
+            self._causes,
         )
         self.first = self.position
         self._begin()

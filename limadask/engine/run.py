@@ -418,6 +418,7 @@ class Run:
             # the detector's end says how far the frame numbers went
             await self.until(lambda: self.detector.ended, self.bounds.settle)
         await self.until(lambda: not self._tickets, self.bounds.settle)
+        self._tell_progress()
         if self.ready:
             try:
                 async with asyncio.timeout(self.bounds.close):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ class Frames:
         included.
     born:
         When its last frame was complete, seconds since 1970; 0 if nobody knows.
+    causes:
+        Why frames are partial, by number.
     """
 
     pixels: NDArray[Any]
@@ -45,6 +48,7 @@ class Frames:
     status: NDArray[np.uint8]
     span: tuple[int, int]
     born: float = 0.0
+    causes: Mapping[int, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pixels: NDArray[Any], first: int = 0) -> Frames:
@@ -70,11 +74,12 @@ class Frames:
             self.status[part],
             (first, last),
             self.born,
+            self.causes,
         )
 
     def carrying(self, pixels: NDArray[Any]) -> Frames:
         """Return the same frames with other pixels."""
-        return Frames(pixels, self.numbers, self.timestamps, self.status, self.span, self.born)
+        return replace(self, pixels=pixels)
 
 
 class Labels:

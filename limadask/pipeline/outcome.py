@@ -63,6 +63,7 @@ class Outcome:
     def __init__(self, frames: Frames, ends: tuple[str, ...]) -> None:
         self.numbers, self.span = frames.numbers, frames.span
         self.timestamps, self._received = frames.timestamps, frames.status
+        self._causes = frames.causes
         self.failures: list[Failure] = []
         self.seconds: dict[str, float] = defaultdict(float)
         self._ends = ends
@@ -92,4 +93,4 @@ class Outcome:
         for failure in self.failures:
             if failure.first <= number <= failure.last:
                 return f"task_error:{failure.node}"
-        return ""
+        return self._causes.get(number, "detector")

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 Compression = Literal["none", "bshuf_lz4", "bshuf_zstd", "blosc_zstd", "zip"]
 Encoder = Callable[[NDArray[Any]], bytes | NDArray[np.uint8]]
-"""Turns one C-contiguous frame into a chunk."""
+"""Turns one frame into a chunk."""
 _ZSTD_LEVEL = 1
 
 
@@ -48,7 +48,9 @@ def encoder(compression: Compression) -> Encoder:
         "blosc_zstd": _blosc,
         "zip": lambda frame: zlib.compress(frame.data, 1),
     }
-    return encoders[compression]
+    encode = encoders[compression]
+    # the codecs read bare memory: what is not contiguous must become so first
+    return lambda frame: encode(np.ascontiguousarray(frame))
 
 
 class _Output(threading.local):

@@ -44,7 +44,7 @@ class SimulatorReceiver(Receiver):
         self._make_bank, self._buffers, self._realtime = bank, buffers, realtime
         self._dropped = dropped
         self._ended, self._triggered = threading.Event(), threading.Semaphore(0)
-        self._index = 0
+        self._index, self._missed = 0, ""
 
     def arm(self, hardware: HardwareParameters) -> None:
         """Draw the bank of frames."""
@@ -67,6 +67,7 @@ class SimulatorReceiver(Receiver):
         hardware = self._hardware
         while self._index in self._dropped:
             self._index += 1
+            self._missed = "detector"
         if self._ended.is_set() or 0 < hardware.nb_frames <= self._index:
             return End()
         if hardware.trigger_mode == "software" and self._left <= 0:
@@ -82,6 +83,7 @@ class SimulatorReceiver(Receiver):
             return None
         if self._realtime and hardware.period and -wait > FIFO * hardware.period:
             self._index += int(-wait / hardware.period)
+            self._missed = "overrun"
             if 0 < hardware.nb_frames <= self._index:
                 return End()
         return self._frame()
@@ -97,12 +99,13 @@ class SimulatorReceiver(Receiver):
         stamp = self._started_ns + int(index * self._hardware.period * 1e9)
         if not self._hardware.period:
             stamp = time.time_ns()
+        missed, self._missed = self._missed, ""
         if self._buffers == "lend":
             lent = np.empty((len(self._hardware.bands), *self._hardware.shape), self._cut.dtype)
             self._cut.fill(self._bank, index, lent)
-            return Frame(index, lent=lent, timestamp=stamp)
+            return Frame(index, lent=lent, timestamp=stamp, missed=missed)
         self._cut.fill(self._bank, index, self.given.popleft())
-        return Frame(index, timestamp=stamp)
+        return Frame(index, timestamp=stamp, missed=missed)
 
 
 class _Cut:

@@ -1,0 +1,132 @@
+"""Images in an HDF5 file; external and virtual links are followed by HDF5 itself."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from limadask.errors import ConfigError
+from limadask.storage import find_images
+from limadask_detectors.replay.description import describe
+from limadask_detectors.replay.images import Image, Images, Layout, native
+from limadask_detectors.replay.notes import Notes
+
+
+class Hdf5Images(Images):
+    """All images of an HDF5 file, those of several datasets one after the other.
+
+    A dataset of two dimensions is one image; three are ``(frame, y, x)``, four are
+    ``(frame, band, y, x)``.
+
+    Parameters
+    ----------
+    path:
+        The file.
+    dataset:
+        Place in it, if several might be meant.
+    """
+
+    def __init__(self, path: str, dataset: str | None) -> None:
+        self._file = h5py.File(path, "r")
+        try:
+            self._stacks = [_Stack(one, path) for one in find_images(self._file, dataset)]
+            self.layout = self._stacks[0].layout
+            for stack in self._stacks:
+                if stack.layout != self.layout:
+                    raise ConfigError(
+                        f"{path} holds images of different kinds: {self._stacks[0]} and {stack}",
+                        field="path",
+                        value=path,
+                        allowed="one shape and one type",
+                    )
+            self._starts = np.cumsum([0, *(stack.count for stack in self._stacks)])
+        except BaseException:
+            self.close()
+            raise
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def read(self, number: int, out: NDArray[Any]) -> Image | None:
+        """Let HDF5 write an image into ``out``; None where limadask saved none."""
+        index = int(np.searchsorted(self._starts, number, side="right")) - 1
+        return self._stacks[index].read(number - int(self._starts[index]), out)
+
+    def close(self) -> None:
+        """Close the file, and those it links to, which stay open as long as their datasets."""
+        self._stacks = []
+        self._file.close()
+
+    def description(self) -> dict[str, Any]:
+        """Return what the file's NXdetector tells."""
+        return describe(self._file)
+
+
+class _Stack:
+    """The images of one dataset."""
+
+    def __init__(self, dataset: h5py.Dataset, path: str) -> None:
+        if dataset.ndim > 4:
+            raise ConfigError(
+                f"{path} holds images of {dataset.ndim} dimensions in {dataset.name}",
+                field="dataset",
+                value=dataset.name,
+                allowed="(y, x), (frame, y, x) or (frame, band, y, x)",
+            )
+        _check_sources(dataset, path)
+        self._dataset = dataset
+        self.count = 1 if dataset.ndim == 2 else len(dataset)
+        rows, columns = dataset.shape[-2:]
+        self.layout = Layout((rows, columns), native(dataset.dtype, path), _bands(dataset))
+        self._notes = Notes(dataset, self.count)
+
+    def __str__(self) -> str:
+        return f"{self._dataset.name} ({self.layout})"
+
+    def read(self, number: int, out: NDArray[Any]) -> Image | None:
+        """Write one image into ``out``, unless none was saved."""
+        image = self._notes.image(number)
+        if image is not None:
+            source = None if self._dataset.ndim == 2 else np.s_[number]
+            self._dataset.read_direct(out if self._dataset.ndim == 4 else out[0], source)
+        return image
+
+
+def _bands(dataset: h5py.Dataset) -> tuple[str, ...]:
+    """Return the names in ``band`` beside the dataset, else numbers."""
+    if dataset.ndim < 4:
+        return ("0",)
+    count = dataset.shape[1]
+    names = dataset.parent.get("band")
+    if isinstance(names, h5py.Dataset) and names.shape == (count,):
+        values = names.asstr()[()] if h5py.check_string_dtype(names.dtype) else names[()]
+        bands = tuple(map(str, values))
+        if len(set(bands)) == count:
+            return bands
+    return tuple(map(str, range(count)))
+
+
+def _check_sources(dataset: h5py.Dataset, path: str) -> None:
+    """Refuse a virtual dataset without its files: HDF5 would read fill values instead."""
+    if not dataset.is_virtual or "HDF5_VDS_PREFIX" in os.environ:
+        return
+    folder = Path(dataset.file.filename).parent
+    names = sorted({source.file_name for source in dataset.virtual_sources()})
+    lost = [
+        name
+        for name in names
+        if name != "." and "%" not in name and not (folder / name).exists()
+        and not Path(name).exists()
+    ]  # fmt: skip
+    if lost:
+        raise ConfigError(
+            f"{path} is made of {len(names)} files, {len(lost)} of which are not there",
+            field="path",
+            value=", ".join(lost),
+            allowed="the data files beside their master",
+        )
