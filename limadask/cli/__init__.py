@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
+from importlib.metadata import entry_points
 
 import click
 
 from limadask.cli.bench import bench
-from limadask.cli.demo import demo
 from limadask.cli.describe import plugins, schema
 from limadask.cli.run import check, run
 from limadask.version import __version__
@@ -22,5 +22,7 @@ def main(verbose: bool) -> None:
         logging.getLogger("distributed").setLevel(logging.ERROR)
 
 
-for command in (run, check, demo, bench, schema, plugins):
+for command in (run, check, bench, schema, plugins):
     main.add_command(command)
+for entry in entry_points(group="limadask.commands"):
+    main.add_command(entry.load())

@@ -37,7 +37,7 @@ def run(file: str, cluster: str, workers: int | None, as_json: bool) -> None:
     try:
         configuration = Configuration.load(file)
         with connect(cluster, workers or configuration.topology.nb_workers) as client:
-            told = run_to_end(client, configuration)
+            told, _ = run_to_end(client, configuration)
     except ConfigError as error:
         refuse(error, as_json)
     except (OSError, LimadaskError) as error:
@@ -66,7 +66,9 @@ def check(file: str, as_json: bool) -> None:
         click.echo(f"{name} → {path}")
 
 
-def run_to_end(client: Client, configuration: Configuration) -> dict[str, Any]:
+def run_to_end(
+    client: Client, configuration: Configuration
+) -> tuple[dict[str, Any], Acquisition]:
     """Run an acquisition with a progress bar; return its summary, also when it failed."""
     acquisition = Acquisition(
         client,
@@ -92,7 +94,7 @@ def run_to_end(client: Client, configuration: Configuration) -> dict[str, Any]:
     told = summary(acquisition)
     if failure:
         told["state"], told["error"] = "failed", told["error"] or failure
-    return told
+    return told, acquisition
 
 
 def show_progress(acquisition: Acquisition) -> None:
@@ -101,9 +103,8 @@ def show_progress(acquisition: Acquisition) -> None:
     with tqdm(total=asked or None, unit="frames", file=sys.stderr) as bar:
 
         def update(status: dict[str, Any]) -> None:
-            bar.n = status["processed"]
             bar.set_postfix_str(f"{status['received']} received", refresh=False)
-            bar.refresh()
+            bar.update(status["processed"] - bar.n)
 
         acquisition.wait(told=update)
 

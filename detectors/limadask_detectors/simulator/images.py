@@ -16,7 +16,7 @@ WAVELENGTH, DISTANCE, PIXEL = 0.9795, 0.12, 75e-6
 """Å, m, m: 12.66 keV on a detector with EIGER2's pixels."""
 _REFLECTIONS = ((1, 6), (2, 12), (3, 8), (4, 6), (5, 24), (6, 24), (8, 12), (9, 30))
 """``h² + k² + l²`` and multiplicity of the reflections of a simple cubic lattice."""
-_BANK_NBYTES = 16 << 20
+_BANK_NBYTES = 32 << 20
 _MIXED = np.uint64(0x9E3779B97F4A7C15)
 
 
