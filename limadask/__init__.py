@@ -30,7 +30,8 @@ from limadask.parameters import (
     Policy,
     Topology,
 )
-from limadask.pipeline import Pipeline
+from limadask.pipeline import Pipeline, Processed, process
+from limadask.storage.reading import open_acquisition as open
 from limadask.task import (
     Accumulating,
     PixelTask,
@@ -75,6 +76,7 @@ __all__ = [
     "Place",
     "Policy",
     "Polygon",
+    "Processed",
     "Products",
     "Receiver",
     "Rect",
@@ -92,5 +94,7 @@ __all__ = [
     "Variable",
     "ViewTask",
     "__version__",
+    "open",
+    "process",
     "task",
 ]

@@ -16,7 +16,7 @@ from limadask.acquisition.futures import BlockFutures
 from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link, Listener
 from limadask.detector import Detector
-from limadask.engine.hold import Hold, WhenSlow
+from limadask.pipeline.hold import Hold, WhenSlow
 from limadask.engine.messages import Ready, Request, dumps, loads
 from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
 from limadask.events import Event

@@ -19,7 +19,7 @@ from tornado.ioloop import PeriodicCallback
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import RECEIVE, ticket_key
 from limadask.engine.blocks import Answer, Ending
-from limadask.engine.hold import Holder
+from limadask.pipeline.hold import Holder
 from limadask.engine.messages import dumps, loads
 from limadask.engine.messages import receipt as receipt_of
 from limadask.engine.priority import PriorityPool

@@ -1,5 +1,6 @@
 """Pipelines: declared, planned, compiled, and run without Dask."""
 
+from limadask.pipeline.inline import Processed, process
 from limadask.pipeline.outcome import Failure, Outcome
 from limadask.pipeline.pipeline import INPUT, Node, Pipeline
 from limadask.pipeline.plan import Plan, PlannedNode, plan
@@ -13,7 +14,9 @@ __all__ = [
     "Pipeline",
     "Plan",
     "PlannedNode",
+    "Processed",
     "Program",
     "Walk",
     "plan",
+    "process",
 ]

@@ -94,6 +94,8 @@ class _Entry:
         self._node, self._spec, self._contents, self._run = node, spec, contents, run
         self._entry = group(file, name, "NXentry", default="data")
         self._count = -(-run.nb_frames // spec.nb_merged)
+        if len(contents.numbers):  # what is in the files is shown, whatever the ledger knows
+            self._count = max(self._count, int(contents.numbers[-1]) + 1)
         self._has_bands = always_4d or len(spec.bands) > 1
         self._status, self._cause = self._fates()
 
@@ -263,19 +265,21 @@ class _Entry:
                 status[part] = Status.VETOED
         status[self._contents.numbers] = self._contents.status
         causes[status == Status.PRESENT] = ""
-        return status, causes.astype("S")
+        encoded = [cause.encode() for cause in causes.tolist()]
+        kind = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
+        return status, np.array(encoded, kind)
 
 
 def _described(told: dict[str, Any], parameters: dict[str, Any]) -> list[tuple[str, Any, str]]:
     """Return name, value and units of the detector's fields that are known."""
     hardware = parameters["hardware"]
-    period = hardware["expo_time"] + hardware["latency_time"]
-    bins = hardware["binning"]
+    expo_time, bins = hardware.get("expo_time"), hardware.get("binning", {"y": 1, "x": 1})
+    period = None if expo_time is None else expo_time + hardware["latency_time"]
     fields: list[tuple[str, Any, str]] = [
         ("description", told["model"], ""),
         ("type", "pixel", ""),
         ("serial_number", told.get("serial") or None, ""),
-        ("count_time", hardware["expo_time"], "s"),
+        ("count_time", expo_time, "s"),
         ("frame_time", period, "s"),
         ("distance", told.get("distance"), "m"),
         ("sensor_material", told.get("sensor_material"), ""),

@@ -30,7 +30,7 @@ def tree(parent: h5py.Group, name: str, values: Mapping[str, Any]) -> h5py.Group
     """Write nested plain data as nested NXcollection groups; None is written as ``null``."""
     made = group(parent, name, "NXcollection")
     for key, value in values.items():
-        title = str(key).replace("/", "|") or "_"
+        title = _title(key, made)
         if isinstance(value, Mapping):
             tree(made, title, value)
         elif isinstance(value, list | tuple) and any(
@@ -49,19 +49,39 @@ def iso(nanoseconds: int) -> str:
     return f"{text}.{rest // 1000:06d}Z"
 
 
+def _title(key: object, taken: h5py.Group) -> str:
+    """Return a name that HDF5 allows and that no other key has got."""
+    title = _text(str(key)).replace("/", "|")
+    title = "_" * max(1, len(title)) if set(title) <= {"."} else title
+    while title in taken:
+        title += "_"
+    return title
+
+
+def _text(value: str) -> str:
+    """Return text that HDF5 can hold: no NUL, no halves of a character."""
+    return value.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode()
+
+
 def _plain(value: Any) -> Any:
     """Return something HDF5 can hold; what it cannot becomes JSON or text."""
     if value is None:
         return "null"
-    if isinstance(value, str | bool | int | float | np.generic | np.ndarray):
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value if value.dtype.kind in "biufc" else _plain(value.tolist())
+    if isinstance(value, int):
+        return value if -(2**63) <= value < 2**64 else str(value)
+    if isinstance(value, float):
         return value
     if isinstance(value, list | tuple):
         kinds = {type(one) for one in value}
         if kinds <= {str}:
-            return np.array(value, dtype=h5py.string_dtype())
-        if kinds <= {int, float, bool}:
-            return np.array(value)
+            return np.array([_text(one) for one in value], dtype=h5py.string_dtype())
+        if kinds <= {int, float, bool} and (array := np.array(value)).dtype != object:
+            return array
     try:
-        return json.dumps(value)
-    except TypeError:
-        return str(value)
+        return _text(json.dumps(value))
+    except (TypeError, ValueError):
+        return _text(str(value))

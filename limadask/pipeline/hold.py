@@ -38,6 +38,7 @@ class Holder:
 
     def __init__(self, spec: Spec, max_held: int, when_slow: WhenSlow) -> None:
         self._labels, self._max_held, self._when_slow = Labels(spec), max_held, when_slow
+        self._shape, self._dtype = spec.frame_shape, spec.dtype
         self._room = threading.Condition()
         self._held: OrderedDict[int, Frames] = OrderedDict()
         self._reserved: dict[int, Frames] = {}
@@ -84,6 +85,17 @@ class Holder:
     def take(self, number: int) -> xr.DataArray:
         """Hand a reserved block over."""
         return self._labels(self._reserved.pop(number))
+
+    def take_all(self) -> list[xr.DataArray]:
+        """Hand over everything held."""
+        with self._room:
+            blocks = list(self._held.values())
+            self._held.clear()
+        return [self._labels(block) for block in blocks]
+
+    def blank(self) -> xr.DataArray:
+        """Return a block without frames."""
+        return self._labels(Frames.of(np.empty((0, *self._shape), self._dtype)))
 
     def close(self) -> dict[str, Any]:
         """Let nobody wait any more; what is held can still be taken."""

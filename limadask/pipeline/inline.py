@@ -1,0 +1,177 @@
+"""The same pipeline without Dask: for unit tests, and for saved data in a notebook."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import xarray as xr
+
+from limadask.pipeline.hold import Hold, Holder
+from limadask.frames import Frames, Spec, Status, spec_of, unlabelled
+from limadask.ledger import Ledger
+from limadask.parameters import Policy
+from limadask.pipeline.outcome import Failure, Outcome
+from limadask.pipeline.pipeline import INPUT, Node, Pipeline
+from limadask.pipeline.plan import Plan, plan
+from limadask.pipeline.program import Program
+from limadask.storage.reading import frames_of
+from limadask.task import Products, RunRecord, dataset, empty, stacked
+
+BLOCK = 64 << 20
+"""Bytes taken at a time."""
+
+
+@dataclass(frozen=True)
+class Processed:
+    """What came of it.
+
+    Parameters
+    ----------
+    data:
+        By node: frames, dims ``(frame, band, y, x)``, or by-products, dims ``(frame, …)``.
+    files:
+        Files by node.
+    ledger:
+        What became of each frame.
+    failures:
+        Tasks that raised.
+    """
+
+    data: Mapping[str, xr.DataArray | xr.Dataset]
+    files: Mapping[str, str]
+    ledger: Ledger
+    failures: Sequence[Failure] = field(default_factory=tuple)
+
+    def __getitem__(self, node: str) -> xr.DataArray | xr.Dataset:
+        return self.data[node]
+
+
+def process(
+    data: xr.DataTree | xr.Dataset | xr.DataArray | np.ndarray[Any, Any],
+    pipeline: Pipeline,
+    *,
+    keep: Sequence[str] | None = None,
+    policy: Policy | None = None,
+) -> Processed:
+    """Run a pipeline on frames that are there, in this process.
+
+    Parameters
+    ----------
+    data:
+        What :func:`limadask.open` returned, a block, or an array ``(y, x)``, ``(frame, y, x)`` or
+        ``(frame, band, y, x)``. Lazy data is read block by block.
+    pipeline:
+        The pipeline.
+    keep:
+        Nodes whose frames are returned; None returns those at the ends of branches.
+    policy:
+        What is tolerated; a task that raises is only noted by default.
+
+    Raises
+    ------
+    ConfigError
+        When the pipeline cannot work on such frames.
+    """
+    frames = frames_of(data)
+    spec = spec_of(frames).replace(nb_frames=frames.sizes["frame"])
+    kept = _kept(pipeline, spec, keep)
+    nodes = [Node(f"{name}-kept", Hold(max_held=1 << 62), (name,)) for name in kept]
+    planned = plan(Pipeline([*pipeline, *nodes]), spec, keep=kept)
+    for node in planned.nodes:
+        node.task.check()
+    uuid, began = uuid4().hex, time.time_ns()
+    program = Program(planned, policy or Policy(), uuid, worker="here")
+    return _Work(planned, program, spec, began).run(frames, kept)
+
+
+class _Work:
+    """Blocks through a program, one after the other."""
+
+    def __init__(self, planned: Plan, program: Program, spec: Spec, began: int) -> None:
+        self._planned, self._program, self._spec, self._began = planned, program, spec, began
+        self._ledger, self._outcomes = Ledger(spec.nb_frames), list[Outcome]()
+
+    def run(self, frames: xr.DataArray, kept: Sequence[str]) -> Processed:
+        """Take all frames through; close, join and return what came of it."""
+        step = max(1, BLOCK // self._spec.frame_nbytes)
+        holders = self._program.lasting()
+        try:
+            for start in range(0, frames.sizes["frame"], step):
+                self._take(unlabelled(frames.isel(frame=slice(start, start + step))))
+            self._outcomes += self._program.drain()
+        finally:
+            parts = self._program.close()
+        self._ledger.finish("detector")
+        files = self._join(parts)
+        found: dict[str, xr.DataArray | xr.Dataset] = {
+            name: _frames(holders[f"{name}-kept"]) for name in kept
+        }
+        failures = [failure for outcome in self._outcomes for failure in outcome.failures]
+        return Processed({**found, **self._products()}, files, self._ledger, failures)
+
+    def _take(self, block: Frames) -> None:
+        saved = (block.status == Status.PRESENT) | (block.status == Status.PARTIAL)
+        if not saved.all():  # frames that were absent when they were saved
+            block = Frames(
+                block.pixels[saved], block.numbers[saved], block.timestamps[saved],
+                block.status[saved], block.span,
+            )  # fmt: skip
+        outcome = self._program.run(block)
+        self._ledger.mark_frames(outcome.numbers, outcome.status(), outcome.cause)
+        self._ledger.stamp(outcome.numbers, outcome.timestamps)
+        self._outcomes.append(outcome)
+
+    def _products(self) -> dict[str, xr.Dataset]:
+        found = {}
+        for node in self._planned.nodes:
+            if isinstance(node.output, Products):
+                parts = [o.products[node.name] for o in self._outcomes if node.name in o.products]
+                values = stacked([part for _, part in parts]) if parts else empty(node.output)
+                numbers = [numbers for numbers, _ in parts] or [np.empty(0, np.int64)]
+                found[node.name] = dataset(node.output, np.concatenate(numbers), values)
+        return found
+
+    def _join(self, parts: dict[str, dict[str, Any]]) -> dict[str, str]:
+        place = self._program.place("")
+        record = RunRecord(
+            place.uuid,
+            "done",
+            len(self._ledger),
+            self._ledger,
+            {"user": {}, "hardware": {}, "software": {}},
+            {"model": "saved data", "shape": self._spec.grid.shape},
+            {},
+            self._began,
+            time.time_ns(),
+            ("here",),
+        )
+        files = {}
+        for node, sink in self._program.sinks():
+            sink.join(node.inputs[0], self._program.place(node.name), [parts[node.name]], record)
+            if path := sink.path():
+                files[node.name] = path
+        return files
+
+
+def _kept(pipeline: Pipeline, spec: Spec, keep: Sequence[str] | None) -> tuple[str, ...]:
+    if keep is not None:
+        return tuple(keep)
+    planned = plan(pipeline, spec)
+    parents = {parent for node in pipeline for parent in node.after}
+    names = [node.name for node in pipeline if node.name not in parents]
+    kept = [name for name in names if isinstance(planned.output(name), Spec)]
+    return tuple(kept) if len(pipeline) else (INPUT,)
+
+
+def _frames(holder: Any) -> xr.DataArray:
+    if not isinstance(holder, Holder):
+        raise TypeError(f"{holder!r} holds no blocks")
+    blocks = holder.take_all()
+    if not blocks:
+        return holder.blank()
+    return xr.concat(blocks, "frame", coords="minimal", compat="override").sortby("frame")

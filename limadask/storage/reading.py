@@ -1,0 +1,86 @@
+"""Open what was saved, labelled and lazy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from limadask.errors import ConfigError
+from limadask.frames import DIMS
+from limadask.geometry import Affine, Grid, grid_coordinates
+
+
+def open_acquisition(path: str | Path) -> xr.DataTree:
+    """Open a master file as a lazy tree; nothing is read before it is computed.
+
+    The frames are ``tree["entry/data"]["data"]``, dims ``(frame, y, x)``, or ``["images"]``, dims
+    ``(frame, band, y, x)``, where there are several bands, with the detector's coordinates
+    ``det_y(y, x)`` and ``det_x(y, x)``, and with ``frame_status``, ``frame_cause`` and
+    ``timestamp`` beside them.
+
+    Parameters
+    ----------
+    path:
+        The master file of a saver.
+
+    Raises
+    ------
+    ConfigError
+        When it is no such file.
+    """
+    try:
+        tree = xr.open_datatree(path, engine="h5netcdf", phony_dims="access", chunks="auto")
+        for entry in tree.children.values():
+            matrix = entry["instrument/detector/image_transform"]["matrix"].values
+            for name, node in entry.children.items():
+                if name == "data" or name.startswith("data_"):
+                    node.dataset = _placed(node.to_dataset(), matrix)
+    except (OSError, KeyError, ValueError) as error:
+        raise ConfigError(
+            f"is no master file of limadask: {error}", field="path", value=str(path)
+        ) from error
+    return tree
+
+
+def frames_of(data: xr.DataTree | xr.Dataset | xr.DataArray | np.ndarray) -> xr.DataArray:
+    """Return the frames of what was opened, or of plain arrays, dims ``(frame, band, y, x)``.
+
+    Raises
+    ------
+    ConfigError
+        When there are none.
+    """
+    if isinstance(data, xr.DataTree):
+        entry = data.children.get("entry", data)
+        data = entry.children.get("data", entry).to_dataset()
+    if isinstance(data, xr.Dataset):
+        found = next((data[name] for name in ("images", "data") if name in data), None)
+        if found is None:
+            raise ConfigError(
+                "holds no frames", field="data", value=list(data), allowed=["images", "data"]
+            )
+        status = {"frame_status": "status"} if "frame_status" in data else {}
+        extra = {new: data[old] for old, new in {**status, "timestamp": "timestamp"}.items() if old in data}
+        data = found.assign_coords(extra)
+    if not isinstance(data, xr.DataArray):
+        array = np.asarray(data)
+        if not 2 <= array.ndim <= 4:
+            raise ConfigError(
+                "frames have 2 to 4 dimensions", field="data", value=array.shape,
+                allowed="(y, x), (frame, y, x) or (frame, band, y, x)",
+            )  # fmt: skip
+        data = xr.DataArray(array, dims={2: DIMS[2:], 3: ("frame", *DIMS[2:]), 4: DIMS}[array.ndim])
+    for dim in ("band", "frame"):
+        if dim not in data.dims:
+            data = data.expand_dims(dim)
+    return data.transpose(*DIMS)
+
+
+def _placed(dataset: xr.Dataset, matrix: np.ndarray) -> xr.Dataset:
+    """Return the frames with coordinates on the detector."""
+    shape = dataset.sizes["y"], dataset.sizes["x"]
+    # an index along y and x of its own would stand against the one of the grid
+    plain = dataset.drop_vars([name for name in ("y", "x") if name in dataset.coords])
+    return plain.assign_coords(grid_coordinates(Grid(shape, Affine.of(matrix))))
