@@ -3,6 +3,8 @@
 import hdf5plugin  # noqa: F401 - whoever imports limadask can read its files, by any library
 
 from limadask.acquisition.acquisition import Acquisition
+from limadask.acquisition.check import check
+from limadask.configuration import Configuration
 from limadask.detector import Capabilities, Detector, DetectorInfo, End, Frame, Receiver
 from limadask.errors import (
     AcquisitionFailed,
@@ -58,6 +60,7 @@ __all__ = [
     "Buffers",
     "Capabilities",
     "ConfigError",
+    "Configuration",
     "Detector",
     "DetectorInfo",
     "End",
@@ -94,6 +97,7 @@ __all__ = [
     "Variable",
     "ViewTask",
     "__version__",
+    "check",
     "open",
     "process",
     "task",

@@ -15,6 +15,7 @@ from distributed import Client
 from limadask.acquisition.futures import BlockFutures
 from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link, Listener
+from limadask.configuration import Configuration
 from limadask.detector import Detector
 from limadask.pipeline.hold import Hold, WhenSlow
 from limadask.engine.messages import Ready, Request, dumps, loads
@@ -102,6 +103,20 @@ class Acquisition:
         self._products: Mapping[str, xr.Dataset] = {}
         self._fuse = fuse
         self._held: dict[str, tuple[Node, BlockFutures]] = {}
+
+    @classmethod
+    def of(cls, client: Client, configuration: Configuration) -> Self:
+        """Make the acquisition that a configuration describes."""
+        return cls(
+            client,
+            configuration.detector,
+            configuration.pipeline,
+            topology=configuration.topology,
+            policy=configuration.policy,
+            buffers=configuration.buffers,
+            metadata=configuration.metadata,
+            **dict(configuration.acquisition),
+        )
 
     # ---- commands -----------------------------------------------------------------------------
 

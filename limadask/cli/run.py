@@ -28,15 +28,17 @@ FAILED, BAD_CONFIG = 1, 2
 @click.argument("file", type=click.Path(dir_okay=False))
 @click.option("--cluster", default="local", help="'local', or the address of a scheduler.")
 @click.option("--workers", type=click.IntRange(1), help="Workers of the local cluster.")
+@click.option("--timeout", default=20.0, help="Seconds to wait for that scheduler.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
-def run(file: str, cluster: str, workers: int | None, as_json: bool) -> None:
+def run(file: str, cluster: str, workers: int | None, timeout: float, as_json: bool) -> None:
     """Run the acquisition that FILE describes.
 
     Ends with 0 when it ended within its policy, 1 when it failed, 2 when FILE is no good.
     """
     try:
         configuration = Configuration.load(file)
-        with connect(cluster, workers or configuration.topology.nb_workers) as client:
+        needed = workers or configuration.topology.nb_workers
+        with connect(cluster, needed, timeout) as client:
             told, _ = run_to_end(client, configuration)
     except ConfigError as error:
         refuse(error, as_json)
@@ -70,16 +72,7 @@ def run_to_end(
     client: Client, configuration: Configuration
 ) -> tuple[dict[str, Any], Acquisition]:
     """Run an acquisition with a progress bar; return its summary, also when it failed."""
-    acquisition = Acquisition(
-        client,
-        configuration.detector,
-        configuration.pipeline,
-        topology=configuration.topology,
-        policy=configuration.policy,
-        buffers=configuration.buffers,
-        metadata=configuration.metadata,
-        **dict(configuration.acquisition),
-    )
+    acquisition = Acquisition.of(client, configuration)
     failure = ""
     with acquisition:
         acquisition.prepare()
@@ -129,9 +122,9 @@ def interruptible(acquisition: Acquisition) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def connect(cluster: str, workers: int) -> AbstractContextManager[Client]:
+def connect(cluster: str, workers: int, timeout: float) -> AbstractContextManager[Client]:
     """Return a client of a local cluster, or of one that runs."""
-    return local_client(workers) if cluster == "local" else Client(cluster, timeout="20s")
+    return local_client(workers) if cluster == "local" else Client(cluster, timeout=timeout)
 
 
 def report(told: dict[str, Any], as_json: bool) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 from limadask.errors import ConfigError
 from limadask.parameters import OnError
@@ -79,10 +80,12 @@ class Pipeline:
         Raises
         ------
         ConfigError
-            When the name is taken.
+            When the name is taken, or something is not what it may be.
         """
         parents = (after,) if isinstance(after, str) else tuple(after)
-        self._insert(Node(name, task.absolute(Path.cwd()), parents, on_error))
+        if isinstance(task, Task):
+            task = task.absolute(Path.cwd())
+        self._insert(Node(name, task, parents, on_error))
 
     def _insert(self, node: Node) -> None:
         if not isinstance(node.task, Task):
@@ -104,6 +107,14 @@ class Pipeline:
                 node=node.name,
                 field="name",
                 value=node.name,
+            )
+        if node.on_error not in (None, *get_args(OnError)):
+            raise ConfigError(
+                "no policy",
+                node=node.name,
+                field="on_error",
+                value=node.on_error,
+                allowed=list(get_args(OnError)),
             )
         if not node.after:
             raise ConfigError(

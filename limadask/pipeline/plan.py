@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from math import lcm
 
 from limadask import registry
 from limadask.detector.share import Step
@@ -126,9 +128,9 @@ class Plan:
 
     @property
     def nb_merged(self) -> int:
-        """Detector frames that belong together in some accumulation of the pipeline."""
+        """Detector frames that belong together in all accumulations of the pipeline."""
         specs = [node.output for node in self.nodes if isinstance(node.output, Spec)]
-        return max((spec.nb_merged for spec in specs), default=1)
+        return lcm(*(spec.nb_merged for spec in specs))
 
 
 def plan(
@@ -211,7 +213,7 @@ def _check_paths(pipeline: Pipeline) -> None:
     paths: dict[str, str] = {}
     for node in pipeline:
         if isinstance(node.task, Sink) and (path := node.task.path()):
-            other = paths.setdefault(path, node.name)
+            other = paths.setdefault(os.path.realpath(path), node.name)
             if other != node.name:
                 raise ConfigError(
                     f"writes the same files as {other!r}",

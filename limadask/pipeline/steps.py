@@ -28,6 +28,7 @@ from limadask.task import (
     Values,
     ViewTask,
     Writer,
+    checked,
     stacked,
     tabled,
 )
@@ -131,8 +132,7 @@ class CallStep(Step):
             blocks.append(label(frames))
         result = self._call(*blocks)
         if isinstance(self.node.output, Products):
-            values = xr.Dataset(result)
-            return {name: values[name].values for name in self.node.output.variables}
+            return checked(self.node.output, inputs[0].tile.numbers, result)
         return self._checked(result, inputs[0])
 
     def products(self, collected: list[Any]) -> Values:
@@ -143,7 +143,14 @@ class CallStep(Step):
         planned = self.node.output
         if not isinstance(planned, Spec):
             raise TypeError(f"{self.label} must yield what it planned: {planned}")
-        frames = unlabelled(result, value.frames().span)
+        if not isinstance(result, xr.DataArray):
+            raise TypeError(f"{self.label} planned frames and returned {type(result).__name__}")
+        given = value.frames()
+        frames = unlabelled(result, given.span)
+        if "frame" not in result.coords:
+            if len(frames) != len(given):
+                raise ValueError(f"{self.label} returned frames without their numbers")
+            frames = given.carrying(frames.pixels)
         got = frames.pixels.shape[1:], frames.pixels.dtype
         if got != (planned.frame_shape, planned.dtype):
             raise ValueError(

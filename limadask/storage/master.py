@@ -203,6 +203,8 @@ class _Entry:
         if self._has_bands:
             for band, title in enumerate(self._spec.bands):
                 slug = re.sub(r"\W+", "_", title)
+                while f"data_{slug}" in self._entry:  # another band differs by punctuation alone
+                    slug += "_"
                 one = group(self._entry, f"data_{slug}", "NXdata", signal="data", title=title)
                 self._write_frames(one, "data", 3, band)
                 self._write_scales(one)
@@ -211,7 +213,7 @@ class _Entry:
             "flag_values": np.array([int(one) for one in Status], "u1"),
             "flag_meanings": " ".join(one.name.lower() for one in Status),
         }
-        stamps = np.zeros(self._count, np.int64)
+        stamps = np.full(self._count, np.iinfo(np.int64).min)  # not a time
         stamps[self._contents.numbers] = self._contents.timestamps
         units = "nanoseconds since 1970-01-01"
         for name, values, attributes in (

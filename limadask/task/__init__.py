@@ -19,7 +19,7 @@ from limadask.task.contract import (
     Writer,
 )
 from limadask.task.function import FunctionTask, task
-from limadask.task.products import Values, dataset, empty, stacked, tabled
+from limadask.task.products import Values, checked, dataset, empty, stacked, tabled
 
 __all__ = [
     "Accumulating",
@@ -40,6 +40,7 @@ __all__ = [
     "Variable",
     "ViewTask",
     "Writer",
+    "checked",
     "dataset",
     "empty",
     "stacked",

@@ -96,8 +96,11 @@ class Task(Model):
             When something is missing or in the way.
         """
 
-    def setup(self, spec: Spec) -> Callable[[xr.DataArray], Any]:
-        """Build once per worker what every block needs; return what is called with each block."""
+    def setup(self, spec: Spec, *others: Spec) -> Callable[..., Any]:
+        """Build once per worker what every block needs; return what is called with each block.
+
+        A task of several inputs gets as many specs, and as many blocks.
+        """
         return self
 
     def __call__(self, block: xr.DataArray) -> Any:

@@ -13,6 +13,7 @@ from pydantic import create_model
 from limadask.errors import ConfigError
 from limadask.frames import DIMS, Frames, Labels, Spec, spec_of
 from limadask.task.contract import Products, Task, Variable
+from limadask.task.products import as_dataset
 
 
 class FunctionTask(Task):
@@ -35,7 +36,7 @@ class FunctionTask(Task):
                 f"{type(error).__name__}: {error}"
             ) from error
         if isinstance(result, xr.Dataset | Mapping):
-            return _products(xr.Dataset(result), self.task_name())
+            return _products(as_dataset(result), self.task_name())
         if isinstance(result, xr.DataArray) and set(result.dims) == set(DIMS):
             return spec_of(result, like=spec)
         kind = getattr(result, "dims", type(result).__name__)
@@ -98,4 +99,6 @@ def _products(result: xr.Dataset, name: str) -> Products:
         for key, value in result.coords.items()
         if "frame" not in value.dims and not {"y", "x"} & set(value.dims)
     }
+    for dim in (dim for variable in variables.values() for dim in variable.dims):
+        coordinates.setdefault(dim, ((dim,), np.arange(result.sizes[dim])))  # its size is promised
     return Products(variables, coordinates)

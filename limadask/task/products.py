@@ -33,6 +33,37 @@ def dataset(products: Products, numbers: NDArray[np.int64], values: Values) -> x
     return xr.Dataset(variables, {"frame": numbers, **products.coordinates})
 
 
+def as_dataset(returned: Any) -> xr.Dataset:
+    """Return by-products that a user's function has returned: a dataset, or what makes one."""
+    return returned if isinstance(returned, xr.Dataset) else xr.Dataset(returned)
+
+
+def checked(products: Products, numbers: NDArray[np.int64], returned: Any) -> Values:
+    """Return by-products, held against what was planned.
+
+    Raises
+    ------
+    ValueError
+        Where they differ.
+    """
+    found, values = as_dataset(returned), {}
+    if "frame" in found.coords and not np.array_equal(found["frame"], numbers):
+        raise ValueError("by-products must be those of the frames given, in their order")
+    sizes = {dims[0]: len(labels) for dims, labels in products.coordinates.values() if dims}
+    for name, variable in products.variables.items():
+        if name not in found:
+            raise ValueError(f"planned the by-product {name!r}, returned {list(found)}")
+        one = found[name]
+        planned = ("frame", *variable.dims), (len(numbers), *map(sizes.get, variable.dims))
+        if (one.dims, one.shape, one.dtype) != (*planned, variable.dtype):
+            raise ValueError(
+                f"planned the by-product {name!r} {dict(zip(*planned, strict=True))} "
+                f"{variable.dtype}, returned {dict(one.sizes)} {one.dtype}"
+            )
+        values[name] = one.values
+    return values
+
+
 def tabled(products: Products, table: NDArray[Any]) -> Values:
     """Name the columns, along the last axis, of what a reduction measured."""
     return {
@@ -43,7 +74,7 @@ def tabled(products: Products, table: NDArray[Any]) -> Values:
 
 def empty(products: Products) -> Values:
     """Return by-products of no frame at all, for a run that has just begun."""
-    sizes = {dims[0]: len(labels) for dims, labels in products.coordinates.values()}
+    sizes = {dims[0]: len(labels) for dims, labels in products.coordinates.values() if dims}
     return {
         name: np.zeros((0, *(sizes.get(dim, 0) for dim in variable.dims)), variable.dtype)
         for name, variable in products.variables.items()
