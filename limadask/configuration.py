@@ -82,7 +82,7 @@ class Configuration:
                     f"there is no section {name!r}", node="file", field=str(name),
                     value=data[name], allowed=list(sections),
                 )  # fmt: skip
-        parts = {
+        parts: dict[str, Any] = {
             name: _section(model, _mapping(data.get(name) or {}, name, name), name)
             for name, model in _SECTIONS.items()
         }
@@ -109,7 +109,7 @@ class _Loader(yaml.SafeLoader):
         """Return the mapping."""
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if isinstance(key, str) and key in seen:
                 raise yaml.MarkedYAMLError(
                     problem=f"{key!r} stands twice", problem_mark=key_node.start_mark

@@ -149,7 +149,7 @@ class Ledger:
         """Return the highest frame of these fates, -1 where there is none."""
         for run in reversed(self._runs.values()):
             if run.status in status:
-                return run.stop - 1
+                return int(run.stop) - 1
         return -1
 
     def to_dataset(self) -> xr.Dataset:

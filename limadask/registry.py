@@ -20,12 +20,14 @@ class PluginWarning(UserWarning):
 
 def task(name: str) -> type[Task]:
     """Return the task class of this name."""
-    return _find(TASKS, "task", name, Task)
+    found: type[Task] = _find(TASKS, "task", name, Task)
+    return found
 
 
 def detector(name: str) -> type[Detector]:
     """Return the detector class of this name."""
-    return _find(DETECTORS, "detector", name, Detector)
+    found: type[Detector] = _find(DETECTORS, "detector", name, Detector)
+    return found
 
 
 def tasks() -> dict[str, type[Task]]:

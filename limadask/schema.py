@@ -30,7 +30,7 @@ def schema() -> dict[str, Any]:
         _tagged(_part(one, definitions), {**node, "task": {"const": name}}, ["name", "task"])
         for name, one in registry.tasks().items()
     ]
-    sections = {
+    sections: dict[str, type[BaseModel]] = {
         "acquisition": AcquisitionParameters,
         "topology": Topology,
         "policy": Policy,

@@ -56,7 +56,8 @@ class Side(StateMachine):
         except TransitionNotAllowed:
             allowed = sorted(call for name, call in COMMANDS.items() if self.allows(name))
             raise StateError(
-                f"{COMMANDS.get(event, event)!r} is not allowed while the {self.title} side is {self.current!r}; "
+                f"{COMMANDS.get(event, event)!r} is not allowed while the {self.title} side is "
+                f"{self.current!r}; "
                 f"allowed: {', '.join(allowed) or 'nothing more: prepare a new acquisition'}"
             ) from None
 

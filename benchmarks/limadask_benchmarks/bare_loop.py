@@ -73,6 +73,6 @@ def run(frames: int, rows: int, columns: int, slots: int, path: str = "") -> flo
 
 if __name__ == "__main__":
     sys.setswitchinterval(1e-4)
-    numbers = [int(argument) for argument in sys.argv[1:5]]
-    run(8, *numbers[1:3], 4)  # compiled kernels, warm memory
-    print(run(*numbers, *sys.argv[5:6]))  # noqa: T201
+    count, height, width, ring_slots = (int(argument) for argument in sys.argv[1:5])
+    run(8, height, width, 4)  # compiled kernels, warm memory
+    print(run(count, height, width, ring_slots, *sys.argv[5:6]))  # noqa: T201

@@ -119,7 +119,8 @@ def _peak_memory(folder: Path, say: Callable[[str], object]) -> Figure:
     own = [peak["own"] for peak in peaks]
     for frames, peak in zip((200, 4000), peaks, strict=True):
         say(
-            f"peak_memory: {peak['own'] >> 20} MiB and {peak['code'] >> 20} MiB of code, {frames} frames"
+            f"peak_memory: {peak['own'] >> 20} MiB, and {peak['code'] >> 20} MiB of code, "
+            f"for {frames} frames"
         )
     return Figure.cost("peak_memory", max(own), bound + WORKER_BASE, len(own))
 

@@ -32,7 +32,7 @@ def images(rows: int, columns: int) -> tuple[NDArray[np.uint8], NDArray[np.float
 def corrections(rows: int, columns: int) -> tuple[Mask, Flatfield]:
     """Return the two corrections."""
     mask, flat = images(rows, columns)
-    return Mask(mask), Flatfield(flat)
+    return Mask(array=mask), Flatfield(array=flat)
 
 
 def spec(rows: int, columns: int) -> Spec:

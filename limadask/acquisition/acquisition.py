@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self
@@ -17,7 +18,6 @@ from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link, Listener
 from limadask.configuration import Configuration
 from limadask.detector import Detector
-from limadask.pipeline.hold import Hold, WhenSlow
 from limadask.engine.messages import Ready, Request, dumps, loads
 from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
 from limadask.events import Event
@@ -30,6 +30,7 @@ from limadask.parameters import (
     Topology,
 )
 from limadask.pipeline import INPUT, Node, Pipeline
+from limadask.pipeline.hold import Hold, WhenSlow
 
 STALL_TIMEOUT = 30.0
 """Seconds without any progress, besides three frame periods, after which ``wait`` gives up."""
@@ -270,7 +271,7 @@ class Acquisition:
         if self._link is not None:
             raise StateError("futures are to be asked for before prepare")
         if node != INPUT:
-            self._pipeline[node]  # noqa: B018 - an error if it is not there
+            self._pipeline[node]
         name = f"{node}-futures"
         hold = Hold(max_held=max_held, when_slow=when_slow)
         self._held[name] = Node(name, hold, (node,)), BlockFutures(self, name)
@@ -297,10 +298,8 @@ class Acquisition:
     ) -> None:
         if self._link is None or self._status()["is_over"]:
             return
-        try:
+        with suppress(StateError):  # it may be ending by itself
             self._command("abort")
-        except StateError:
-            pass  # it is ending by itself
         self._wait_over()
 
     def __repr__(self) -> str:

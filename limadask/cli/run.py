@@ -68,9 +68,7 @@ def check(file: str, as_json: bool) -> None:
         click.echo(f"{name} → {path}")
 
 
-def run_to_end(
-    client: Client, configuration: Configuration
-) -> tuple[dict[str, Any], Acquisition]:
+def run_to_end(client: Client, configuration: Configuration) -> tuple[dict[str, Any], Acquisition]:
     """Run an acquisition with a progress bar; return its summary, also when it failed."""
     acquisition = Acquisition.of(client, configuration)
     failure = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import weakref
-from typing import Any
+from typing import Any, ClassVar
 
 from distributed import Client
 
@@ -22,7 +22,7 @@ class Link:
     One for each client: use :meth:`of`.
     """
 
-    _all: weakref.WeakKeyDictionary[Client, Link] = weakref.WeakKeyDictionary()
+    _all: ClassVar[weakref.WeakKeyDictionary[Client, Link]] = weakref.WeakKeyDictionary()
     _making = threading.Lock()
 
     def __init__(self, client: Client) -> None:

@@ -20,7 +20,7 @@ import dask
 from distributed import Client, LocalCluster
 
 SETTINGS: Mapping[str, Any] = {
-    "distributed.worker.profile.enabled": False,  # samples every 10 ms, and sees none of our threads
+    "distributed.worker.profile.enabled": False,  # every 10 ms, and sees none of our threads
     "distributed.admin.system-monitor.gil.enabled": False,
     "distributed.scheduler.work-stealing": False,  # tickets are pinned
 }

@@ -41,7 +41,8 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
 
     async def start(self, scheduler: Scheduler) -> None:
         """Install handlers."""
-        self._scheduler, self._client = scheduler, None
+        self._scheduler = scheduler
+        self._client: Client | None = None
         self._loop = asyncio.get_running_loop()
         self._coordinator = Coordinator(self)
         self._keys: dict[Key, tuple[str, Ticket]] = {}

@@ -19,13 +19,13 @@ from tornado.ioloop import PeriodicCallback
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import RECEIVE, ticket_key
 from limadask.engine.blocks import Answer, Ending
-from limadask.pipeline.hold import Holder
 from limadask.engine.messages import dumps, loads
 from limadask.engine.messages import receipt as receipt_of
 from limadask.engine.priority import PriorityPool
 from limadask.engine.station import Station
 from limadask.frames import Frames
 from limadask.pipeline import Walk
+from limadask.pipeline.hold import Holder
 from limadask.task import Writer
 
 logger = logging.getLogger(__name__)

@@ -57,7 +57,7 @@ def hardware_grid(info: DetectorInfo, hardware: HardwareParameters) -> Grid:
     grid = _transformed(_cut(info.grid, hardware.roi or _whole(info.grid)), hardware)
     if grid.shape != hardware.shape:
         raise ConfigError(
-            f"the detector says it delivers {hardware.shape}, its ROI and binning give {grid.shape}",
+            f"the detector says {hardware.shape}, its ROI and binning give {grid.shape}",
             node="detector",
             field="shape",
             value=hardware.shape,

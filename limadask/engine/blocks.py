@@ -92,7 +92,7 @@ class Blocks:
             self._match()
 
     def undone(self) -> list[Frames]:
-        """Return the blocks without a receipt, in order: what is left when the scheduler is gone."""
+        """Return the blocks without a receipt, in order: what is left without a scheduler."""
         kept = [self._kept[ticket][1] for ticket in sorted(self._kept)]
         return kept + list(self._ready)
 

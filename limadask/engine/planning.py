@@ -58,7 +58,7 @@ def prepare(
     if most is not None and bound > most:
         raise ConfigError(
             "the pool and the process itself do not fit under 60 % of the worker's memory limit, "
-            "where Dask begins to spill: ask for less, or start the worker with a higher limit or 0",
+            "where Dask begins to spill: ask for less, or give the worker a higher limit, or 0",
             node="buffers",
             field="nbytes",
             value=bound,

@@ -68,7 +68,7 @@ class Station:
         return planning.prepare(self.request, info, hardware, pool_nbytes)
 
     def check(self, prepared: Prepared) -> list[tuple[str, list[str]]]:
-        """Look at files and folders before anything is opened; return the nodes and their parents."""
+        """Look at files and folders before any is opened; return nodes and their parents."""
         planned = planning.planned(self.request, prepared)
         planning.check_nodes(planned)
         nodes = planned.before + planned.nodes

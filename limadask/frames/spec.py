@@ -70,7 +70,7 @@ def fill_value(dtype: DTypeLike) -> Any:
     """Return what stands for "no value" in ``dtype``: its maximum, or NaN, as a NumPy scalar."""
     dtype = np.dtype(dtype)
     if dtype.kind in "iu":
-        return dtype.type(np.iinfo(dtype).max)
+        return np.array(np.iinfo(dtype).max, dtype)[()]
     if dtype.kind == "f":
-        return dtype.type(np.nan)
+        return np.array(np.nan, dtype)[()]
     raise TypeError(f"pixels are integers or floats, not {dtype}")

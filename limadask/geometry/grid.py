@@ -51,7 +51,7 @@ class Grid:
     def crop(self, y: int, x: int, height: int, width: int) -> Grid:
         """Return the grid of ``image[y:y+height, x:x+width]``."""
         rows, columns = self.shape
-        if not (0 <= y and 0 <= x and y + height <= rows and x + width <= columns):
+        if not (y >= 0 and x >= 0 and y + height <= rows and x + width <= columns):
             raise ValueError(
                 f"crop y={y} x={x} height={height} width={width} leaves the image {self.shape}"
             )

@@ -22,7 +22,7 @@ class Binning(Model):
 
 
 class AcquisitionParameters(Model):
-    """What is asked of the detector; what it cannot do itself, the pipeline does in front of ``input``.
+    """What is asked; what the detector cannot do itself is done in front of ``input``.
 
     ``roi`` is cut first, then bins are summed, then the image is flipped, then rotated.
     """

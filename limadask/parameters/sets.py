@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from limadask.geometry import Grid
 from limadask.model import Model
 from limadask.parameters.acquisition import AcquisitionParameters, HardwareParameters
@@ -45,9 +47,9 @@ class SoftwareParameters(Model):
     """Names of the workers that receive."""
     processors: tuple[str, ...] = ()
     """Names of the workers that process."""
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = Field(default_factory=dict)
     """What was set on the workers for speed."""
-    versions: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
     """Versions of what took part."""
 
 

@@ -92,7 +92,7 @@ class _Group:
 
     def note(self, frames: Frames, part: slice) -> None:
         """Take in what is known of the frames that were added."""
-        if not self.count:
-            self.timestamp = int(frames.timestamps[part.start])
+        began = int(frames.timestamps[part.start])  # blocks may come in any order
+        self.timestamp = min(self.timestamp, began) if self.count else began
         self.count += part.stop - part.start
         self.partial |= bool((frames.status[part] != Status.PRESENT).any())

@@ -11,10 +11,10 @@ from uuid import uuid4
 import numpy as np
 import xarray as xr
 
-from limadask.pipeline.hold import Hold, Holder
 from limadask.frames import Frames, Spec, Status, spec_of, unlabelled
 from limadask.ledger import Ledger
 from limadask.parameters import Policy
+from limadask.pipeline.hold import Hold, Holder
 from limadask.pipeline.outcome import Failure, Outcome
 from limadask.pipeline.pipeline import INPUT, Node, Pipeline
 from limadask.pipeline.plan import Plan, plan

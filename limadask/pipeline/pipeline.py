@@ -88,8 +88,9 @@ class Pipeline:
         self._insert(Node(name, task, parents, on_error))
 
     def _insert(self, node: Node) -> None:
-        if not isinstance(node.task, Task):
-            kind = "the class, not an instance" if isinstance(node.task, type) else "no task"
+        task: object = node.task  # whatever a user may pass
+        if not isinstance(task, Task):
+            kind = "the class, not an instance" if isinstance(task, type) else "no task"
             raise ConfigError(
                 f"this is {kind}", node=node.name, field="task", value=node.task, allowed="a Task"
             )

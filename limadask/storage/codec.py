@@ -76,7 +76,7 @@ def _bitshuffle(frame: NDArray[Any], codec: str, *level: int) -> NDArray[np.uint
     count = compress(frame.ctypes.data, room.ctypes.data + 12, size, itemsize, block, *level)
     if count < 0:
         raise ValueError(f"bitshuffle failed with code {count} on {frame.shape} {frame.dtype}")
-    struct.pack_into(">QI", room, 0, frame.nbytes, block * itemsize)
+    room[:12] = np.frombuffer(struct.pack(">QI", frame.nbytes, block * itemsize), np.uint8)
     return room[: 12 + count].copy()
 
 

@@ -144,8 +144,8 @@ class _Entry:
             attributes = {"units": units} if units else {}
             field(detector, name, value, **attributes)
         if self._spec.masked is not None:
-            mask = self._spec.masked
-            mask = mask if mask.ndim == 2 else mask.all(axis=0)
+            masked = self._spec.masked
+            mask = masked if masked.ndim == 2 else np.asarray(masked.all(axis=0))
             detector.create_dataset("pixel_mask", data=mask.astype("u4"), compression="gzip")
         self._write_geometry(detector)
         tree(detector, "detector_information", told)

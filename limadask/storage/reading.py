@@ -33,7 +33,8 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     try:
         tree = xr.open_datatree(path, engine="h5netcdf", phony_dims="access", chunks="auto")
         for entry in tree.children.values():
-            matrix = entry["instrument/detector/image_transform"]["matrix"].values
+            transform = entry["instrument/detector/image_transform"].to_dataset()
+            matrix = transform["matrix"].values
             for name, node in entry.children.items():
                 if name == "data" or name.startswith("data_"):
                     node.dataset = _placed(node.to_dataset(), matrix)
@@ -62,7 +63,11 @@ def frames_of(data: xr.DataTree | xr.Dataset | xr.DataArray | np.ndarray) -> xr.
                 "holds no frames", field="data", value=list(data), allowed=["images", "data"]
             )
         status = {"frame_status": "status"} if "frame_status" in data else {}
-        extra = {new: data[old] for old, new in {**status, "timestamp": "timestamp"}.items() if old in data}
+        extra = {
+            new: data[old]
+            for old, new in {**status, "timestamp": "timestamp"}.items()
+            if old in data
+        }
         data = found.assign_coords(extra)
     if not isinstance(data, xr.DataArray):
         array = np.asarray(data)

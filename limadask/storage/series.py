@@ -173,7 +173,7 @@ class _File:
             for band in range(bands):
                 place = (first + slot, 0, 0) if self._bands is None else (first + slot, band, 0, 0)
                 write(place, part.data[(start + slot) * bands + band])
-        values = {
+        values: dict[str, NDArray[Any]] = {
             "frame_number": part.numbers,
             "timestamp": part.timestamps,
             "status": part.status,

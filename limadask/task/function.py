@@ -80,7 +80,7 @@ def task(function: Callable[..., Any]) -> type[FunctionTask]:
         **fields,
     )
     made.__qualname__ = function.__qualname__
-    made.function = staticmethod(function)  # type: ignore[assignment]
+    made.function = staticmethod(function)
     return made
 
 

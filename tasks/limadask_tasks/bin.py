@@ -55,7 +55,7 @@ class Bin(PixelTask):
         mean = self.mode == "mean"
         wide = np.dtype("f8") if mean or spec.dtype.kind == "f" else _widest(spec.dtype)
         low, high = limits(result.dtype, wide)
-        masked = np.zeros((1, 1, 1), bool) if spec.masked is None else np.atleast_3d(spec.masked)
+        masked = np.zeros((1, 0, 0), bool) if spec.masked is None else np.atleast_3d(spec.masked)
         if spec.masked is not None and spec.masked.ndim == 2:
             masked = spec.masked[np.newaxis]
         masked = np.ascontiguousarray(masked)
@@ -81,7 +81,8 @@ class Bin(PixelTask):
         rows, columns = spec.grid.shape[0] // self.y, spec.grid.shape[1] // self.x
         cut = spec.masked[..., : rows * self.y, : columns * self.x]
         tiles = cut.reshape(*cut.shape[:-2], rows, self.y, columns, self.x)
-        return tiles.all(axis=(-3, -1)) if self.mode == "mean" else tiles.any(axis=(-3, -1))
+        every = self.mode == "mean"
+        return np.asarray(tiles.all(axis=(-3, -1)) if every else tiles.any(axis=(-3, -1)))
 
 
 def _widest(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -41,11 +41,19 @@ class Flatfield(ImageTask):
     def divisor(self, spec: Spec) -> NDArray[Any]:
         """Return what is divided by, shape ``(band or 1, pixel)``, NaN where masked."""
         flat = self.image(spec).astype(np.float64)
+        used = np.ones(flat.shape, bool)
         if spec.masked is not None:
             flat = np.where(spec.masked, np.nan, flat)
             used = np.broadcast_to(~spec.masked, flat.shape)
-        else:
-            used = np.ones(flat.shape, bool)
+        self._check(flat, used)
+        with np.errstate(all="ignore"):  # what vanishes or overflows in its type is refused, too
+            if self.normalize and used.any():
+                flat /= flat[used].mean()
+            flat = flat.astype(self.dtype)
+        self._check(flat, used)
+        return np.ascontiguousarray(flat.reshape(len(flat), -1))
+
+    def _check(self, flat: NDArray[Any], used: NDArray[np.bool_]) -> None:
         bad = used & (~np.isfinite(flat) | (flat == 0))
         if bad.any():
             where = tuple(map(int, np.argwhere(bad)[0]))
@@ -56,9 +64,6 @@ class Flatfield(ImageTask):
                 value=self.path or "an array",
                 allowed="finite values other than 0, or a mask before",
             )
-        if self.normalize:
-            flat /= flat[used].mean()
-        return np.ascontiguousarray(flat.reshape(len(flat), -1).astype(self.dtype))
 
     def kernel(self, spec: Spec) -> Kernel:
         """Return the compiled function."""

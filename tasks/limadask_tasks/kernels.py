@@ -31,7 +31,7 @@ def mask(pixels: Array, masked: Array, fill: Any, out: Array) -> None:
 def subtract(
     pixels: Array, dark: Array, masked: Array, zero: Any, low: Any, high: Any, fill: Any, out: Array
 ) -> None:
-    """Subtract ``dark`` in the type of ``zero``, cut to ``low`` … ``high``; ``fill`` where masked."""
+    """Subtract ``dark`` in the type of ``zero``, cut to ``low`` … ``high``; ``fill`` if masked."""
     size = pixels.shape[2] * pixels.shape[3]
     for f in range(pixels.shape[0]):
         for b in range(pixels.shape[1]):
@@ -64,7 +64,8 @@ def subtract_divide(pixels: Array, dark: Array, flat: Array, zero: Any, out: Arr
             source, target = pixels[f, b].reshape(size), out[f, b].reshape(size)
             d, c = dark[b % dark.shape[0]], flat[b % flat.shape[0]]
             for i in range(size):
-                target[i] = (zero + source[i]) - d[i]
+                # in the type of dark, as if it had been stored between: numba adds in float64
+                target[i] = d.dtype.type((zero + source[i]) - d[i])
                 target[i] /= c[i]
 
 
@@ -133,9 +134,9 @@ def bin_pixels(
 ) -> None:
     """Sum or average tiles of ``ny`` × ``nx`` pixels, in the type of ``zero``.
 
-    ``masked`` is ``(band or 1, y, x)``, or ``(1, 1, 1)`` where nothing is masked.
+    ``masked`` is ``(band or 1, y, x)``, or ``(1, 0, 0)`` where nothing is masked.
     """
-    some = masked.size > 1
+    some = masked.size > 0
     for f in range(out.shape[0]):
         for b in range(out.shape[1]):
             m = masked[b % masked.shape[0]]
@@ -165,7 +166,7 @@ def profiles(pixels: Array, masked: Array, box: Array, along_x: bool, table: Arr
     ``masked`` as in :func:`bin_pixels`; ``table`` is ``(frame, band, position, 6)``, its columns
     as in :func:`statistics`.
     """
-    some = masked.size > 1
+    some = masked.size > 0
     y0, x0, height, width = box[0], box[1], box[2], box[3]
     positions, depth = (width, height) if along_x else (height, width)
     for f in range(pixels.shape[0]):

@@ -50,7 +50,7 @@ class RoiProfiles(Reduction):
         """Return the compiled function."""
         boxes = self.boxes(spec)
         shape = len(spec.bands), len(boxes), self._length(boxes), len(STATISTICS)
-        masked = np.zeros((1, 1, 1), bool)
+        masked = np.zeros((1, 0, 0), bool)
         if spec.masked is not None:
             masked = spec.masked if spec.masked.ndim == 3 else spec.masked[np.newaxis]
         masked, along_x = np.ascontiguousarray(masked), self.direction == "horizontal"

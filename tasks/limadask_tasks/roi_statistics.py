@@ -27,7 +27,7 @@ class RoiStatistics(Reduction):
     """
 
     rois: Rois
-    """The regions: ``{y, x, height, width}`` or ``{y, x, r1, r2, a1, a2}``, with an optional name."""
+    """The regions: ``{y, x, height, width}`` or ``{y, x, r1, r2, a1, a2}``, ``name`` if wanted."""
     coordinates: Coordinates = "image"
     """Whether they are given in pixels of the node's input or of the detector."""
 

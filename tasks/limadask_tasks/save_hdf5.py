@@ -110,7 +110,7 @@ class SaveHdf5(Sink):
     def recover(self, spec: Spec, place: Place, rank: int) -> list[int]:
         """Return the frames in the files of a worker that died."""
         files = series_files(Path(self.folder), self.prefix).get(rank, [])
-        return read_contents(files).numbers.tolist()
+        return [int(number) for number in read_contents(files).numbers]
 
     def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
         """Write the master file over the files of all ranks, of dead workers too."""
@@ -150,9 +150,7 @@ class Hdf5Writer:
 
     def encode(self, frames: Frames) -> Chunks:
         """Compress each band of each frame."""
-        rows, columns = frames.pixels.shape[2:]
-        images = frames.pixels.reshape(-1, rows, columns)
-        chunks = [self._encode(image) for image in images]
+        chunks = [self._encode(image) for frame in frames.pixels for image in frame]
         return Chunks(frames.numbers, frames.timestamps, frames.status, chunks)
 
     def write(self, encoded: list[Chunks]) -> None:

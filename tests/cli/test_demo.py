@@ -47,9 +47,7 @@ def test_the_demo_leaves_what_it_promises(demo: tuple[Path, dict[str, object]]) 
         assert images.getframe(30).data.shape == (1062, 1028)
 
 
-def test_its_yaml_runs_again(
-    demo: tuple[Path, dict[str, object]], limadask: Limadask
-) -> None:
+def test_its_yaml_runs_again(demo: tuple[Path, dict[str, object]], limadask: Limadask) -> None:
     done = limadask("run", demo[0] / "demo.yaml", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["frames"]["present"] == 60

@@ -197,7 +197,7 @@ def test_calls_in_the_wrong_state_are_refused(client: Client) -> None:
     with acquisition:
         acquisition.prepare()
         assert acquisition.state == ("prepared", "ready")
-        with pytest.raises(ld.StateError, match="'prepare' is not allowed while .* 'prepared'"):
+        with pytest.raises(ld.StateError, match=r"'prepare' is not allowed while .* 'prepared'"):
             acquisition.prepare()
         acquisition.start()
         acquisition.wait()
@@ -290,7 +290,7 @@ def test_a_timeout_is_kept(client: Client) -> None:
     with acquisition_of(client, nb_frames=0) as acquisition:
         acquisition.prepare()
         acquisition.start()
-        with pytest.raises(ld.StalledError, match="not acquired within 0.3 s"):
+        with pytest.raises(ld.StalledError, match=r"not acquired within 0\.3 s"):
             acquisition.wait("acquired", timeout=0.3)
 
 
@@ -330,9 +330,7 @@ def test_the_three_parameter_sets_are_kept_apart(run: Run) -> None:
 
 
 @pytest.mark.parametrize("hardware", [True, False])
-def test_input_is_the_same_whoever_cuts_and_bins(
-    run: Run, tmp_path: Path, hardware: bool
-) -> None:
+def test_input_is_the_same_whoever_cuts_and_bins(run: Run, tmp_path: Path, hardware: bool) -> None:
     switches = {f"hardware_{name}": hardware for name in ("roi", "binning", "flip")}
     camera = Simulator(shape=(64, 48), **switches)
     pipe = ld.Pipeline()

@@ -87,17 +87,23 @@ def test_mistakes_of_a_node_are_found(client: Client, tmp_path: Path, case: str)
 SECTIONS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     "no detector": ({}, ("detector", "type")),
     "an unknown detector": ({"detector": {"type": "magic"}}, ("detector", "type")),
-    "a wrong shape": ({"detector": {"type": "simulator", "shape": [0, 5]}}, ("detector", "shape.0")),
+    "a wrong shape": (
+        {"detector": {"type": "simulator", "shape": [0, 5]}},
+        ("detector", "shape.0"),
+    ),
     "an unknown section": ({"detectors": {}}, ("file", "detectors")),
-    "a negative number of frames": ({"acquisition": {"nb_frames": -1}}, ("acquisition", "nb_frames")),
+    "a negative number": ({"acquisition": {"nb_frames": -1}}, ("acquisition", "nb_frames")),
     "a roi outside": (
         {"acquisition": {"roi": {"y": 0, "x": 0, "height": 33, "width": 4}}},
         ("acquisition", "roi"),
     ),
-    "an unsupported trigger": ({"acquisition": {"trigger_mode": "gate"}}, ("acquisition", "trigger_mode")),
+    "an unsupported trigger": (
+        {"acquisition": {"trigger_mode": "gate"}},
+        ("acquisition", "trigger_mode"),
+    ),
     "an exposure out of range": ({"acquisition": {"expo_time": 1e6}}, ("acquisition", "expo_time")),
     "too many workers": ({"topology": {"workers": 99}}, ("topology", "workers")),
-    "a dispatch that is not built": ({"topology": {"dispatch": "dynamic"}}, ("topology", "dispatch")),
+    "an unknown dispatch": ({"topology": {"dispatch": "dynamic"}}, ("topology", "dispatch")),
     "a policy that is none": ({"policy": {"on_absent": "cry"}}, ("policy", "on_absent")),
     "a pool too small": ({"buffers": {"nbytes": 4000}}, ("buffers", "nbytes")),
     "a pool too large": ({"buffers": {"nbytes": "1 TiB"}}, ("buffers", "nbytes")),
@@ -134,7 +140,7 @@ def test_too_few_workers_names_both_numbers(client: Client) -> None:
         client, ld.Configuration.parse({"detector": {"type": "simulator"}}, Path()).detector,
         topology=ld.Topology(workers=7, roles="separate"),
     )  # fmt: skip
-    with pytest.raises(ld.ConfigError, match="3 worker.*needs 8"):
+    with pytest.raises(ld.ConfigError, match=r"3 worker.*needs 8"):
         acquisition.prepare()
 
 

@@ -86,7 +86,7 @@ def test_the_other_branch_gets_its_frames_when_a_task_raises(run: Run, tmp_path:
 def test_tickets_say_nothing_but_uuid_and_number() -> None:
     tasks = ticket_tasks("a" * 32, "input+flat", [Ticket(7, "tcp://w:1", "tcp://w:1")])
     ((worker, made),) = tasks.items()
-    ((key, task),) = made.items()
+    (task,) = made.values()
     assert worker == "tcp://w:1"
     assert task.args == ("a" * 32, 7)
     assert len(pickle.dumps(task)) < 500
@@ -171,12 +171,9 @@ def test_workers_are_tuned(client: Client, run: Run) -> None:
 def test_a_pool_that_dask_would_choke_on_is_refused(client: Client) -> None:
     huge = ld.Buffers(nbytes="1900 MiB")
     acquisition = ld.Acquisition(client, Simulator(), buffers=huge)
-    try:
+    with pytest.raises(ld.ConfigError) as caught:
         acquisition.prepare()
-    except ld.ConfigError as error:
-        assert (error.node, error.field) == ("buffers", "nbytes")
-    else:
-        raise AssertionError("a pool beyond the memory limit was accepted")
+    assert (caught.value.node, caught.value.field) == ("buffers", "nbytes")
 
 
 def test_dropped_frames_are_expected_minus_acknowledged(run: Run, tmp_path: Any) -> None:

@@ -187,9 +187,7 @@ def test_files_win_over_the_ledger(tmp_path: Path) -> None:
 
 def test_the_run_ends_when_the_last_worker_dies(tmp_path: Path) -> None:
     with process_cluster(1) as cluster, Client(cluster.address) as client:
-        acquisition = ld.Acquisition(
-            client, CAMERA, saving(tmp_path), nb_frames=0, expo_time=2e-3
-        )
+        acquisition = ld.Acquisition(client, CAMERA, saving(tmp_path), nb_frames=0, expo_time=2e-3)
         acquisition.prepare()
         acquisition.start()
         kill = when(

@@ -77,4 +77,3 @@ def say_sizes(folder: Path, as_json: bool) -> None:
         files = list(folder.glob(f"{prefix}_*.h5"))
         size = sum(path.stat().st_size for path in files)
         click.echo(f"{prefix}: {len(files)} files, {size / 1e6:.0f} MB", err=as_json)
-

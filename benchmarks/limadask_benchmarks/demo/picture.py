@@ -89,9 +89,7 @@ def draw_curves(axes: Any, statistics: xr.Dataset, names: list[str]) -> None:
     for number, name in enumerate(names):
         for band, style in zip(statistics.band.values.tolist(), ("-", "--", ":"), strict=False):
             curve = smooth.sel(roi=name, band=band)
-            axes.plot(
-                curve.frame, curve, style, color=f"C{number + 1}", label=f"{name}, {band}"
-            )
+            axes.plot(curve.frame, curve, style, color=f"C{number + 1}", label=f"{name}, {band}")
     axes.set(
         title=f"mean of the corrected pixels in each region (over {width} frames)",
         xlabel="frame",

@@ -27,8 +27,8 @@ class Replay(Detector):
 
     ``nb_frames=0`` takes all frames there are. When more are asked than the files hold, the
     rest is absent with cause ``detector``, as are those that limadask noted as absent when it
-    saved them; images that cannot be read are absent with cause ``decode_error``. With ``rate``, or else with an exposure time,
-    frames come at that pace.
+    saved them; images that cannot be read are absent with cause ``decode_error``. With ``rate``,
+    or else with an exposure time, frames come at that pace.
     """
 
     path: str | tuple[str, ...] = Field(min_length=1)

@@ -82,7 +82,8 @@ class Scene:
             width = 0.0015
             strength = count / np.sqrt(squares) / 6
             image += strength * np.exp(-(((angle - 2 * np.arcsin(sine)) / width) ** 2) / 2)
-        return image * self.photons / image[~self.gaps()].mean()
+        rates: NDArray[np.float32] = image * (self.photons / image[~self.gaps()].mean())
+        return rates
 
     def hot(self) -> NDArray[np.intp]:
         """Return the flat indices of the hot pixels."""
