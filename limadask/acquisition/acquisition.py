@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +14,13 @@ import xarray as xr
 from distributed import Client
 
 from limadask.acquisition.futures import BlockFutures
+from limadask.acquisition.happening import Events
 from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link, Listener
 from limadask.configuration import Configuration
 from limadask.detector import Detector
 from limadask.engine.messages import Ready, Request, dumps, loads
 from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
-from limadask.events import Event
 from limadask.ledger import Ledger
 from limadask.parameters import (
     AcquisitionParameters,
@@ -274,7 +274,7 @@ class Acquisition:
             self._pipeline[node]
         name = f"{node}-futures"
         hold = Hold(max_held=max_held, when_slow=when_slow)
-        self._held[name] = Node(name, hold, (node,)), BlockFutures(self, name)
+        self._held[name] = Node(name, hold, (node,)), BlockFutures(self.uuid, name)
         return self._held[name][1]
 
     def statistics(self) -> dict[str, Any]:
@@ -283,7 +283,7 @@ class Acquisition:
 
     def events(self) -> Events:
         """Return what happens from now on, for ``for`` and ``async for``; ends with the run."""
-        return Events(self, self._connected().listen(self.uuid))
+        return Events(self._connected(), self.uuid)
 
     # ---- context ------------------------------------------------------------------------------
 
@@ -413,33 +413,3 @@ class Acquisition:
             status["last_frame"],
             f"{what} ({counts}); {advice[status['stage']]}",
         )
-
-
-class Events:
-    """What happens in an acquisition, in order; ends when both its sides have ended."""
-
-    def __init__(self, acquisition: Acquisition, listener: Listener) -> None:
-        self._acquisition, self._listener = acquisition, listener
-
-    def __iter__(self) -> Iterator[Event]:
-        while (event := self._next(0.5)) is not _OVER:
-            if isinstance(event, Event):
-                yield event
-
-    async def __aiter__(self) -> AsyncIterator[Event]:
-        import asyncio
-
-        while (event := await asyncio.to_thread(self._next, 0.5)) is not _OVER:
-            if isinstance(event, Event):
-                yield event
-
-    def _next(self, timeout: float) -> Event | object | None:
-        """Return the next event, None for now, or ``_OVER``."""
-        event = self._listener.get(timeout)
-        if event is None and self._acquisition.statistics()["is_over"]:
-            event = self._listener.get(0.01)
-            return _OVER if event is None else event
-        return event
-
-
-_OVER = object()

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
-from typing import TYPE_CHECKING, Any
 
-from distributed import Client, Future
+from distributed import Future
 
 from limadask.cluster.link import Link, Listener
 from limadask.cluster.tickets import held_block
 from limadask.errors import StateError
 
-if TYPE_CHECKING:
-    from limadask.acquisition.acquisition import Acquisition
+PATIENCE = 0.1
+"""Seconds between two looks for new blocks."""
 
 
 class BlockFutures:
@@ -21,10 +20,17 @@ class BlockFutures:
 
     Each future is a block, dims ``(frame, band, y, x)``, in the memory of the worker that made
     it. Blocks that were dropped because the iteration was slower are left out.
+
+    Parameters
+    ----------
+    uuid:
+        The acquisition.
+    node:
+        The node that holds the blocks.
     """
 
-    def __init__(self, acquisition: Acquisition, node: str) -> None:
-        self._acquisition, self._node = acquisition, node
+    def __init__(self, uuid: str, node: str) -> None:
+        self._uuid, self._node = uuid, node
         self._link: Link | None = None
         self._listener: Listener | None = None
         self._seen = 0
@@ -32,41 +38,35 @@ class BlockFutures:
 
     def connect(self, link: Link) -> None:
         """Begin to hear of blocks; called when the acquisition is prepared."""
-        self._link, self._listener = link, link.listen(self._acquisition.uuid)
+        self._link, self._listener = link, link.listen(self._uuid)
 
     def __iter__(self) -> Iterator[Future]:
-        while (future := self._next()) is not _OVER:
-            if future is not None:
-                yield future
+        while (future := self._next()) is not None:
+            yield future
 
     async def __aiter__(self) -> AsyncIterator[Future]:
-        while (future := await asyncio.to_thread(self._next)) is not _OVER:
-            if future is not None:
-                yield future
+        while (future := await asyncio.to_thread(self._next)) is not None:
+            yield future
 
-    def _next(self) -> Any:
-        """Return a future, None for now, or ``_OVER``."""
+    def _next(self) -> Future | None:
+        """Wait for the next block that is still held; None after the last."""
         if self._link is None or self._listener is None:
             raise StateError("there are no blocks yet; allowed: prepare")
-        link, uuid = self._link, self._acquisition.uuid
-        over = self._acquisition.statistics()["is_over"]
-        if not self._known:
-            new = link.ask("notes", uuid=uuid, node=self._node, start=self._seen)
-            self._seen += len(new)
-            self._known += new
-        if not self._known:
+        link, asked = self._link, {"uuid": self._uuid, "node": self._node}
+        while True:
+            over = link.ask("status", uuid=self._uuid)["status"]["is_over"]
+            if not self._known:
+                self._known = list(link.ask("notes", **asked, start=self._seen))
+                self._seen += len(self._known)
+            while self._known:
+                worker, number = self._known.pop(0)
+                if link.ask("reserve", **asked, worker=worker, number=number):
+                    return self._future(link, worker, number)
             if over:
-                return _OVER
-            self._listener.get(0.1)
-            return None
-        worker, number = self._known.pop(0)
-        if not link.ask("reserve", uuid=uuid, node=self._node, worker=worker, number=number):
-            return None
-        client: Client = link.client
-        key = f"{self._node}-{uuid}-{worker}-{number}"
-        return client.submit(
-            held_block, uuid, self._node, number, workers=[worker], key=key, pure=False
-        )
+                return None
+            self._listener.get(PATIENCE)
 
-
-_OVER = object()
+    def _future(self, link: Link, worker: str, number: int) -> Future:
+        key = f"{self._node}-{self._uuid}-{worker}-{number}"
+        arguments = self._uuid, self._node, number
+        return link.client.submit(held_block, *arguments, workers=[worker], key=key, pure=False)

@@ -217,7 +217,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
     def _others(self, uuid: str) -> set[str] | None:
         """Return the workers that process a run and live; None if there is none left."""
         run = self._coordinator.runs.get(uuid)
-        processors = {one.address for one in run.processors} if run else set()
+        processors = {one.address for one in run.crew.processors} if run else set()
         return processors & set(self._scheduler.workers) or None
 
     def _finish(self, keys: list[Key], receipts: Mapping[Key, dict[str, Any]]) -> None:
@@ -300,20 +300,20 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
     async def _ready(self, uuid: str) -> dict[str, Any]:
         run = self._coordinator.find(uuid)
         names = {
-            "receivers": [one.name for one in run.receivers],
-            "processors": [one.name for one in run.processors],
+            "receivers": [one.name for one in run.crew.receivers],
+            "processors": [one.name for one in run.crew.processors],
         }
-        addresses = [one.address for one in run.processors]
+        addresses = [one.address for one in run.crew.processors]
         return {"ready": run.ready, "names": names, "processors": addresses}
 
     async def _ledger(self, uuid: str) -> dict[str, Any]:
-        return self._coordinator.find(uuid).ledger.dump()
+        return self._coordinator.find(uuid).account.ledger.dump()
 
     async def _products(self, uuid: str, node: str, start: int) -> list[bytes]:
-        return self._coordinator.find(uuid).products.get(node, [])[start:]
+        return self._coordinator.find(uuid).account.products.get(node, [])[start:]
 
     async def _notes(self, uuid: str, node: str, start: int) -> list[tuple[str, Any]]:
-        return self._coordinator.find(uuid).notes.get(node, [])[start:]
+        return self._coordinator.find(uuid).account.notes.get(node, [])[start:]
 
     async def _reserve(self, uuid: str, node: str, worker: str, number: int) -> bool:
         """Keep a held block for a client that will take it; False if it is gone."""

@@ -119,12 +119,17 @@ class Blocks:
             for processor, tickets in self._tickets.items()
             if tickets and self._credits.get(processor, 1) > held[processor]
         }
-        number = block.span[0] // self._group if self._group else -1
-        if self._last_group is not None and self._last_group[0] == number != -1:
-            chosen = self._last_group[1]
-            return chosen if chosen in free else None
+        first, last = block.span[0], block.span[1] - 1
+        if self._group and self._last_group is not None:
+            group, chosen = self._last_group
+            if first // self._group == group:  # goes on where the block before has ended
+                if chosen not in free:
+                    return None
+                self._last_group = last // self._group, chosen
+                return chosen
         if not free:
             return None
         chosen = max(free, key=lambda one: (free[one], -self._tickets[one][0]))
-        self._last_group = number, chosen
+        if self._group:
+            self._last_group = last // self._group, chosen
         return chosen

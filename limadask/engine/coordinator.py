@@ -6,8 +6,9 @@ import itertools
 from collections.abc import Mapping
 from typing import Any
 
+from limadask.engine.options import Options
 from limadask.engine.port import Port
-from limadask.engine.run import Options, Run
+from limadask.engine.run import Run
 from limadask.errors import LimadaskError, StateError
 
 KEPT_RUNS = 100
@@ -63,9 +64,5 @@ class Coordinator:
 
     def busy(self) -> set[str]:
         """Return the workers of all runs that go on."""
-        return {
-            one.address
-            for run in self.runs.values()
-            if not run.is_over
-            for one in run.receivers + run.processors
-        }
+        going_on = (run for run in self.runs.values() if not run.is_over)
+        return {address for run in going_on for address in run.crew.addresses}

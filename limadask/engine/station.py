@@ -87,8 +87,7 @@ class Station:
         if rank is not None:
             self.program = Program(planned, request.policy, request.uuid, rank, ranks, self.worker)
         if self.receiver is not None:
-            size, group = prepared.nb_frames_per_block, planned.nb_merged
-            self.blocks = Blocks(credits, max(size, group) if group > 1 else 0)
+            self.blocks = Blocks(credits, planned.nb_merged if planned.nb_merged > 1 else 0)
             self.receiver.arm(prepared.hardware)
         self._ready = planning.ready(prepared, planned)
         return self._ready

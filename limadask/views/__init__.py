@@ -1,30 +1,26 @@
-"""How things look in a notebook; the templates are Dask's kind, filled by Jinja."""
+"""How things look in a notebook; the templates are Dask's kind, filled by Jinja.
+
+The things call these functions, which know them only by their attributes.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from dask.widgets import TEMPLATE_PATHS, get_template
-
-if TYPE_CHECKING:
-    from limadask.acquisition.acquisition import Acquisition
-    from limadask.geometry import Grid
-    from limadask.ledger import Ledger
-    from limadask.parameters import ParameterSets
-    from limadask.pipeline import Pipeline
 
 TEMPLATE_PATHS.append(str(Path(__file__).parent / "templates"))
 _COLOURS = {"present": "#4c9f70", "partial": "#e0a030", "absent": "#c0504d", "vetoed": "#7f7f9f"}
 
 
-def pipeline_html(pipeline: Pipeline) -> str:
+def pipeline_html(pipeline: Any) -> str:
     """Return a pipeline as a tree of its nodes."""
     return _filled("pipeline.html.j2", text=str(pipeline))
 
 
-def grid_html(grid: Grid) -> str:
+def grid_html(grid: Any) -> str:
     """Return a grid as a drawing: the image's outline and its first pixel on the detector."""
     rows, columns = grid.shape
     corners = [(-0.5, -0.5), (-0.5, columns - 0.5), (rows - 0.5, columns - 0.5), (rows - 0.5, -0.5)]
@@ -45,7 +41,7 @@ def grid_html(grid: Grid) -> str:
     )
 
 
-def parameters_html(sets: ParameterSets) -> str:
+def parameters_html(sets: Any) -> str:
     """Return what was asked and what the detector took side by side, then the pipeline."""
     asked = sets.user.model_dump(mode="json")
     taken = sets.hardware.model_dump(mode="json") if sets.hardware else {}
@@ -63,7 +59,7 @@ def parameters_html(sets: ParameterSets) -> str:
     return _filled("parameters.html.j2", rows=rows, nodes=nodes, software=sets.software)
 
 
-def ledger_html(ledger: Ledger) -> str:
+def ledger_html(ledger: Any) -> str:
     """Return a ledger as a coloured bar and a table of what is not present."""
     total = max(len(ledger), 1)
     bars = [
@@ -86,7 +82,7 @@ def ledger_html(ledger: Ledger) -> str:
     )
 
 
-def acquisition_html(acquisition: Acquisition) -> str:
+def acquisition_html(acquisition: Any) -> str:
     """Return where an acquisition stands, with its parameters and its ledger."""
     detector, processing = acquisition.state
     return _filled(

@@ -12,7 +12,7 @@ from limadask.detector import binned_dtype
 from limadask.frames import Spec
 from limadask.task import Accumulating
 from limadask_tasks import kernels
-from limadask_tasks.mask import as_coefficients
+from limadask_tasks.correction import as_coefficients
 
 
 class Accumulate(Accumulating):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,11 +10,10 @@ from pydantic import field_validator
 
 from limadask.errors import ConfigError
 from limadask.frames import Spec
-from limadask.task import Kernel, Task
+from limadask.task import Kernel
 from limadask_tasks import kernels
-from limadask_tasks.dtypes import Dtype, limits, parse_dtype
-from limadask_tasks.image import ImageTask
-from limadask_tasks.mask import as_coefficients
+from limadask_tasks.correction import ImageTask, as_coefficients
+from limadask_tasks.dtypes import Dtype, difference_dtype, limits, parse_dtype
 
 
 class Background(ImageTask):
@@ -23,6 +22,8 @@ class Background(ImageTask):
     Integers become signed and wide enough that nothing wraps; a float background, or float
     frames, give floats.
     """
+
+    place: ClassVar[int] = 1
 
     dtype: Dtype | None = None
     """Type of the result; values beyond its range become its limits. None chooses one that
@@ -49,10 +50,8 @@ class Background(ImageTask):
 
     def kernel(self, spec: Spec) -> Kernel:
         """Return the compiled function."""
-        image = self.image(spec)
-        wide = difference_dtype(spec.dtype, image.dtype)
-        planned = self.result_dtype(spec, image.dtype)
-        dark, masked = as_coefficients(image, spec).astype(wide), as_coefficients(spec.masked, spec)
+        dark, masked = self.dark(spec), as_coefficients(spec.masked, spec)
+        planned, wide = self.plan(spec).dtype, dark.dtype
         low, high = limits(planned, wide)
         fill = spec.replace(dtype=planned).fill
 
@@ -61,20 +60,12 @@ class Background(ImageTask):
 
         return run
 
-    def merged(self, following: Task) -> Task | None:
-        """Share one pass with a flat-field that follows."""
-        from limadask_tasks.correction import Correction
+    def dark(self, spec: Spec) -> NDArray[Any]:
+        """Return the background in the type of the differences."""
+        image = self.image(spec)
+        return as_coefficients(image, spec).astype(difference_dtype(spec.dtype, image.dtype))
 
-        return Correction(steps=(self,)).merged(following)
-
-
-def difference_dtype(pixels: np.dtype[Any], background: np.dtype[Any]) -> np.dtype[Any]:
-    """Return a type that holds every difference of two such values.
-
-    Differences of 64-bit unsigned integers fit no integer: they become float64.
-    """
-    if "f" in (pixels.kind, background.kind):
-        return np.dtype("f8") if pixels in (np.dtype("f8"), np.dtype("u8")) else np.dtype("f4")
-    if np.dtype("u8") in (pixels, background):
-        return np.dtype("f8")
-    return np.dtype("i4") if max(pixels.itemsize, background.itemsize) <= 2 else np.dtype("i8")
+    @property
+    def cuts(self) -> bool:
+        """Whether the result is cut to a type."""
+        return self.dtype is not None

@@ -50,3 +50,15 @@ def limits(dtype: np.dtype[Any], within: np.dtype[Any]) -> tuple[Any, Any]:
         return within.type(own.min), within.type(own.max)
     info = np.iinfo(dtype)
     return within.type(max(info.min, own.min)), within.type(min(info.max, own.max))
+
+
+def difference_dtype(pixels: np.dtype[Any], background: np.dtype[Any]) -> np.dtype[Any]:
+    """Return a type that holds every difference of two such values.
+
+    Differences of 64-bit unsigned integers fit no integer: they become float64.
+    """
+    if "f" in (pixels.kind, background.kind):
+        return np.dtype("f8") if pixels in (np.dtype("f8"), np.dtype("u8")) else np.dtype("f4")
+    if np.dtype("u8") in (pixels, background):
+        return np.dtype("f8")
+    return np.dtype("i4") if max(pixels.itemsize, background.itemsize) <= 2 else np.dtype("i8")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +12,14 @@ from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.task import Kernel
 from limadask_tasks import kernels
+from limadask_tasks.correction import ImageTask
 from limadask_tasks.dtypes import Dtype, parse_dtype
-from limadask_tasks.image import ImageTask
 
 
 class Flatfield(ImageTask):
     """Divide every frame by an image; masked pixels become NaN."""
+
+    place: ClassVar[int] = 2
 
     normalize: bool = False
     """Divide the image by the mean of its unmasked pixels first."""

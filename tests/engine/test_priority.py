@@ -1,0 +1,131 @@
+"""Threads that take the most urgent block first."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import threading
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limadask.engine.priority import PriorityPool
+
+
+class Busy:
+    """A pool of one thread that is kept busy until told."""
+
+    def __init__(self) -> None:
+        self.pool = PriorityPool(1)
+        self._begun, self._go = threading.Event(), threading.Event()
+        self._first = self.pool.run((-1000,), self._wait)
+        assert self._begun.wait(10)
+
+    def _wait(self) -> None:
+        self._begun.set()
+        assert self._go.wait(10)
+
+    async def free(self) -> None:
+        self._go.set()
+        await self._first
+
+
+@given(st.lists(st.tuples(st.integers(-3, 3), st.integers(0, 3)), min_size=1, max_size=20))
+@settings(max_examples=30)
+def test_jobs_run_by_rank_and_equal_ones_as_they_came(ranks: list[tuple[int, int]]) -> None:
+    async def play() -> None:
+        busy, order = Busy(), []
+
+        def job(number: int) -> Callable[[], int]:
+            def note() -> int:
+                order.append(number)
+                return number
+
+            return note
+
+        futures = [busy.pool.run(rank, job(number)) for number, rank in enumerate(ranks)]
+        await busy.free()
+        assert await asyncio.wait_for(asyncio.gather(*futures), 10) == list(range(len(ranks)))
+        assert order == sorted(range(len(ranks)), key=lambda number: (ranks[number], number))
+        busy.pool.close()
+
+    asyncio.run(play())
+
+
+def test_several_jobs_run_at_a_time() -> None:
+    async def play() -> None:
+        pool, meeting = PriorityPool(3), threading.Barrier(3)
+        futures = [pool.run((0, number), lambda: meeting.wait(10)) for number in range(3)]
+        assert sorted(await asyncio.gather(*futures)) == [0, 1, 2]
+        pool.close()
+
+    asyncio.run(play())
+
+
+def test_each_thread_is_prepared_once() -> None:
+    async def play() -> None:
+        prepared: list[int] = []
+        pool = PriorityPool(2, lambda: prepared.append(threading.get_ident()))
+        meeting = threading.Barrier(2)
+        idents: set[int] = set()
+
+        def job() -> None:
+            meeting.wait(10)
+            idents.add(threading.get_ident())
+
+        await asyncio.gather(*(pool.run((0,), job) for _ in range(2)))
+        assert sorted(prepared) == sorted(idents)
+        pool.close()
+
+    asyncio.run(play())
+
+
+def test_closing_lets_the_waiting_jobs_run_and_ends_the_threads() -> None:
+    async def play() -> None:
+        busy = Busy()
+        future = busy.pool.run((5,), lambda: "done")
+        busy.pool.close()
+        await busy.free()
+        assert await asyncio.wait_for(future, 10) == "done"
+        for thread in busy.pool._threads:
+            thread.join(10)
+            assert not thread.is_alive()
+
+    asyncio.run(play())
+
+
+def test_a_cancelled_future_disturbs_nobody() -> None:
+    async def play() -> None:
+        busy = Busy()
+        cancelled, future = busy.pool.run((0,), lambda: 1), busy.pool.run((1,), lambda: 2)
+        cancelled.cancel()
+        await busy.free()
+        assert await asyncio.wait_for(future, 10) == 2
+        busy.pool.close()
+
+    asyncio.run(play())
+
+
+def test_an_idle_thread_holds_nothing_of_its_last_job() -> None:
+    class Block:
+        pass
+
+    async def play() -> None:
+        pool, block = PriorityPool(1), Block()
+        alive = weakref.ref(block)
+
+        def job(block: Any = block) -> Any:
+            return block
+
+        future = pool.run((0,), job)
+        del job, block
+        await future
+        del future
+        gc.collect()
+        assert await pool.run((0,), lambda: alive() is None)  # the next job sees it gone
+        pool.close()
+
+    asyncio.run(play())

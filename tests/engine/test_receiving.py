@@ -1,0 +1,248 @@
+"""The acquisition thread, with receivers that do what a test tells them."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limadask.detector import End, Frame, Receiver
+from limadask.engine.receiving import Receiving
+from limadask.frames import Frames, Spec, Status
+from limadask.geometry import Grid
+from limadask.memory import BufferPool
+
+SPEC = Spec(Grid((2, 3)), np.dtype("u4"), ("a", "b"))
+
+
+def pixels(index: int) -> Any:
+    return np.arange(12, dtype="u4").reshape(2, 2, 3) + 100 * index
+
+
+class Scripted(Receiver):
+    """Takes frames, nothing, or errors, one after the other; then ends.
+
+    A frame is told as a number, negative ones (less one) are lent.
+    """
+
+    def __init__(self, script: list[Any]) -> None:
+        super().__init__()
+        self.script, self.lent, self.released = list(script), [], []
+        self.unreleased_at_take = 0
+        self.stopped: list[bool] = []
+
+    def take(self, timeout: float) -> Frame | End | None:
+        self.unreleased_at_take += len(self.lent) - len(self.released)
+        if not self.script:
+            return End()
+        item = self.script.pop(0)
+        if isinstance(item, Exception):
+            raise item
+        if not isinstance(item, int):
+            return item() if callable(item) else item
+        if item < 0:
+            self.lent.append(-item - 1)
+            release = self.released.append
+            index = -item - 1
+            return Frame(index, lent=pixels(index), release=lambda: release(index))
+        self.given.popleft()[...] = pixels(item)
+        return Frame(item, timestamp=item * 1000)
+
+    def stop(self, abort: bool) -> None:
+        self.stopped.append(abort)
+
+
+class Ample(BufferPool):
+    """A pool that must never be empty: nothing but the open slot is held here."""
+
+    def lend(self, *arguments: Any, **more: Any) -> Any:
+        array = super().lend(*arguments, **more)
+        if array is None:
+            raise MemoryError("a slot was not given back")
+        return array
+
+
+class Work:
+    """A thread's surroundings, with copies of all blocks."""
+
+    def __init__(
+        self, receiver: Receiver, size: int, nb_frames: int | None = None, patience: float = 60.0
+    ) -> None:
+        self.blocks: list[Frames] = []
+        self.ended = 0
+        self.pool = Ample(2, size * SPEC.frame_nbytes)
+        self.receiving = Receiving(
+            receiver, self.pool, SPEC.replace(nb_frames=nb_frames), size, patience,
+            self._deliver, self._end,
+        )  # fmt: skip
+
+    def _deliver(self, block: Frames) -> None:
+        self.blocks.append(block.carrying(block.pixels.copy()))
+
+    def _end(self) -> None:
+        self.ended += 1
+
+    @property
+    def numbers(self) -> list[list[int]]:
+        return [block.numbers.tolist() for block in self.blocks]
+
+    @property
+    def spans(self) -> list[tuple[int, int]]:
+        return [block.span for block in self.blocks]
+
+
+def worked(script: list[Any], size: int, **more: Any) -> Work:
+    """Run a script to its end, in this thread."""
+    work = Work(Scripted(script), size, **more)
+    work.receiving.run()
+    assert work.ended == 1
+    assert work.receiving.progress.ended
+    return work
+
+
+def absences(work: Work) -> list[tuple[int, int, str]]:
+    return [(one.first, one.stop, one.cause) for one in work.receiving.progress.absences]
+
+
+scripts = st.lists(
+    st.one_of(st.none(), st.integers(0, 30), st.integers(0, 30).map(lambda index: -index - 1)),
+    max_size=40,
+)
+
+
+@given(scripts, st.integers(1, 7), st.booleans())
+@settings(max_examples=200)
+def test_whatever_comes_every_frame_is_delivered_once_in_order(
+    script: list[Any], size: int, impatient: bool
+) -> None:
+    ordered = sorted((one for one in script if one is not None), key=lambda i: i if i >= 0 else -i - 1)
+    mixed = [one for pair in zip(ordered, script, strict=False) for one in pair]
+    for sequence in (script, mixed):
+        work = worked(sequence, size, patience=0.0 if impatient else 60.0)
+        accepted: list[int] = []
+        for item in sequence:
+            index = None if item is None else item if item >= 0 else -item - 1
+            if index is not None and index > (accepted[-1] if accepted else -1):
+                accepted.append(index)
+        progress = work.receiving.progress
+        assert [number for block in work.numbers for number in block] == accepted
+        for block in work.blocks:
+            assert 1 <= len(block) <= size
+            assert block.numbers[0] // size == block.numbers[-1] // size
+            assert block.span[0] <= block.numbers[0] <= block.numbers[-1] < block.span[1]
+            for number, frame in zip(block.numbers.tolist(), block.pixels, strict=True):
+                np.testing.assert_array_equal(frame, pixels(number))
+        edges = [0, *(span[1] for span in work.spans)]
+        assert work.spans == list(zip(edges, edges[1:], strict=False))
+        assert edges[-1] == (accepted[-1] + 1 if accepted else 0)
+        missing = {number for first, stop, _ in absences(work) for number in range(first, stop)}
+        assert missing == set(range(edges[-1])) - set(accepted)
+        told = progress.received, progress.next, progress.blocks, progress.error
+        assert told == (len(accepted), edges[-1], len(work.blocks), "")
+        receiver = work.receiving._receiver
+        assert isinstance(receiver, Scripted)
+        assert receiver.released == receiver.lent  # late ones too, each once
+        assert receiver.unreleased_at_take == 0  # before the next frame was asked for
+        assert work.pool.statistics().free == 2
+
+
+def test_frames_make_whole_blocks() -> None:
+    work = worked([*range(10)], 4)
+    assert work.numbers == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert work.spans == [(0, 4), (4, 8), (8, 10)]
+    assert [block.timestamps.tolist() for block in work.blocks][0] == [0, 1000, 2000, 3000]
+    assert all(block.born > 0 for block in work.blocks)
+
+
+@pytest.mark.parametrize(
+    ("taken", "numbers", "spans", "missing"),
+    [
+        ([0, 2, 3, 4], [[0, 2, 3], [4]], [(0, 4), (4, 5)], [(1, 2)]),
+        ([0, 1, 9, 10], [[0, 1], [9, 10]], [(0, 8), (8, 11)], [(2, 9)]),
+        ([5, 6, 7, 8], [[5, 6, 7], [8]], [(0, 8), (8, 9)], [(0, 5)]),
+        ([0, 1, 2, 3, 6], [[0, 1, 2, 3], [6]], [(0, 4), (4, 7)], [(4, 6)]),
+    ],
+    ids=["inside a block", "across blocks", "at the start", "between blocks"],
+)
+def test_blocks_account_for_frames_that_did_not_come(
+    taken: list[int],
+    numbers: list[list[int]],
+    spans: list[tuple[int, int]],
+    missing: list[tuple[int, int]],
+) -> None:
+    work = worked(list(taken), 4)
+    assert work.numbers == numbers
+    assert work.spans == spans
+    assert absences(work) == [(*one, "detector") for one in missing]
+
+
+def test_the_last_frame_ends_the_thread_and_an_early_end_too() -> None:
+    work = worked([0, 1, 2, 3, 4, 5], 4, nb_frames=6)
+    receiver = work.receiving._receiver
+    assert isinstance(receiver, Scripted)
+    assert work.numbers == [[0, 1, 2, 3], [4, 5]]
+    early = worked([0, 1, End(), 2], 4, nb_frames=6)
+    assert early.numbers == [[0, 1]]
+    assert early.receiving.progress.next == 2
+    assert absences(early) == []
+
+
+def test_what_the_plugin_says_of_a_frame_is_kept() -> None:
+    def part(index: int, **more: Any) -> Callable[[], Frame]:
+        return lambda: Frame(index, lent=pixels(index), **more)
+
+    began = time.time_ns()
+    script = [part(0, complete=False, cause="packets_lost"), part(1), part(2, complete=False)]
+    work = worked([*script, part(5, missed="overrun")], 8)
+    (block,) = work.blocks
+    assert block.status.tolist() == [Status.PARTIAL, Status.PRESENT, Status.PARTIAL, Status.PRESENT]
+    assert dict(block.causes) == {0: "packets_lost", 2: "detector"}
+    assert absences(work) == [(3, 5, "overrun")]
+    assert all(began <= stamp <= time.time_ns() for stamp in block.timestamps.tolist())
+
+
+def test_patience_delivers_what_waits() -> None:
+    assert worked([0, 1, None, 2, None, 3], 8, patience=0.0).numbers == [[0, 1], [2], [3]]
+    assert worked([0, 1, None, 2, None, 3], 8, patience=60.0).numbers == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("lent", [False, True])
+def test_an_error_ends_with_its_text_and_keeps_what_had_come(lent: bool) -> None:
+    frames = [-1, -2, -3] if lent else [0, 1, 2]
+    work = worked([*frames, RuntimeError("cable out")], 8)
+    progress = work.receiving.progress
+    assert progress.error == "RuntimeError: cable out"
+    assert "in take" in work.receiving.details
+    assert work.numbers == [[0, 1, 2]]
+    assert (progress.received, progress.blocks) == (3, 1)
+    gc.collect()
+    assert work.pool.statistics().free == 2
+
+
+def test_an_error_at_the_start_is_told_too() -> None:
+    class Broken(Scripted):
+        def start(self) -> None:
+            raise OSError("no link")
+
+    work = Work(Broken([0]), 4)
+    work.receiving.run()
+    assert work.receiving.progress.error == "OSError: no link"
+    assert (work.ended, work.blocks) == (1, [])
+
+
+def test_an_error_of_the_engine_does_not_loop() -> None:
+    work = Work(Scripted([0, 1, 2]), 2)
+
+    def refuse(block: Frames) -> None:
+        raise RuntimeError("loop closed")
+
+    work.receiving._deliver = refuse
+    work.receiving.run()
+    assert work.receiving.progress.error == "RuntimeError: loop closed"
+    assert work.ended == 1

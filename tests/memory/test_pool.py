@@ -1,0 +1,206 @@
+"""Slots of a pool come back by themselves, and there are never more than were made."""
+
+from __future__ import annotations
+
+import gc
+import mmap
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limadask.memory import BufferPool, PageAllocator
+
+
+class Counting:
+    """An allocator that keeps what it has made."""
+
+    def __init__(self) -> None:
+        self.made: list[np.ndarray[Any, Any]] = []
+
+    def allocate(self, nbytes: int) -> np.ndarray[Any, Any]:
+        self.made.append(np.zeros(nbytes, np.uint8))
+        return self.made[-1]
+
+
+def free(pool: BufferPool) -> int:
+    gc.collect()
+    return pool.statistics().free
+
+
+def lent(pool: BufferPool, *shape: int) -> np.ndarray[Any, Any]:
+    array = pool.lend(shape or (4,), "u2")
+    assert array is not None
+    return array
+
+
+def test_a_slot_comes_back_with_the_last_array_on_it() -> None:
+    pool = BufferPool(2, 64)
+    first, second = lent(pool), lent(pool)
+    assert pool.lend((4,), "u2") is None
+    del first
+    assert free(pool) == 1
+    assert lent(pool) is not None
+    del second
+    assert free(pool) == 2
+
+
+def test_a_view_of_a_view_keeps_its_slot() -> None:
+    pool = BufferPool(1, 64)
+    array = lent(pool, 2, 3, 4)
+    view = array[1:, ::-1].transpose(2, 0, 1)
+    single = view[0][0]
+    del array
+    assert free(pool) == 0
+    del view
+    assert free(pool) == 0
+    single[...] = 7
+    del single
+    assert free(pool) == 1
+
+
+def test_a_memoryview_and_a_reshaped_type_keep_it_too() -> None:
+    pool = BufferPool(1, 64)
+    array = lent(pool, 8)
+    raw = memoryview(array.view("u1").reshape(4, 4))
+    del array
+    assert free(pool) == 0
+    raw.release()
+    del raw
+    assert free(pool) == 1
+
+
+def test_a_caught_exception_gives_its_slots_back() -> None:
+    pool = BufferPool(2, 64)
+
+    def fails() -> None:
+        array = lent(pool)
+        part = array[1:]
+        raise RuntimeError(f"with {part.shape}")
+
+    with pytest.raises(RuntimeError) as caught:
+        fails()
+    assert free(pool) == 1  # the traceback holds it, as it would in Dask
+    del caught
+    assert free(pool) == 2
+
+
+def test_lent_arrays_do_not_overlap_and_keep_what_is_written() -> None:
+    allocator = Counting()
+    pool = BufferPool(3, 64, allocator)
+    arrays = [lent(pool, 4, 2) for _ in range(3)]
+    for number, array in enumerate(arrays):
+        array[...] = number
+    assert [set(array.ravel().tolist()) for array in arrays] == [{0}, {1}, {2}]
+    assert len(allocator.made) == 3
+    assert all(any(np.shares_memory(array, one) for one in allocator.made) for array in arrays)
+
+
+def test_waiting_for_a_slot_ends_after_its_timeout() -> None:
+    pool = BufferPool(1, 64)
+    array = lent(pool)
+    began = time.monotonic()
+    assert pool.lend((4,), "u2", timeout=0.05) is None
+    assert time.monotonic() - began >= 0.05
+    del array
+
+
+def test_waiting_for_a_slot_ends_when_one_comes_back() -> None:
+    pool = BufferPool(1, 64)
+    held = [lent(pool)]
+    waits, got = threading.Event(), []
+
+    def wait() -> None:
+        waits.set()
+        got.append(pool.lend((4,), "u2", timeout=30))
+
+    thread = threading.Thread(target=wait)
+    thread.start()
+    assert waits.wait(10)
+    held.clear()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert got[0] is not None
+
+
+def test_what_does_not_fit_into_a_slot_is_refused() -> None:
+    pool = BufferPool(1, 15)
+    with pytest.raises(ValueError, match="needs 16 bytes, a slot has 15"):
+        pool.lend((8,), "u2")
+    assert free(pool) == 1
+    array = pool.lend((15,), "u1")
+    assert array is not None
+    assert array.shape == (15,)
+
+
+def test_statistics_count_loans_and_the_fewest_free_slots() -> None:
+    pool = BufferPool(3, 100)
+    assert pool.statistics().lowest == 3
+    first, second = lent(pool), lent(pool)
+    del first, second
+    gc.collect()
+    third = lent(pool)
+    told = pool.statistics()
+    assert (told.slots, told.slot_nbytes, told.free, told.lowest, told.lent) == (3, 100, 2, 1, 3)
+    del third
+
+
+@given(st.lists(st.sampled_from(["lend", "drop first", "drop last", "view"]), max_size=40))
+def test_there_are_never_more_slots_out_than_were_made(actions: list[str]) -> None:
+    pool = BufferPool(3, 64)
+    out: list[list[np.ndarray[Any, Any]]] = []
+    for action in actions:
+        if action == "lend":
+            array = pool.lend((2, 4), "u4")
+            assert (array is None) == (len(out) == 3)
+            if array is not None:
+                out.append([array])
+                del array
+        elif out and action == "view":
+            out[0].append(out[0].pop()[..., ::2])  # only the view is left
+        elif out:
+            out.pop(0 if action == "drop first" else -1)
+        assert pool.statistics().free == 3 - len(out)
+
+
+def test_many_threads_share_a_pool_without_losing_a_slot() -> None:
+    pool, wrong = BufferPool(3, 64), []
+
+    def work(number: int) -> None:
+        for turn in range(200):
+            array = pool.lend((8,), "i8", timeout=10)
+            if array is None:
+                wrong.append("starved")
+                return
+            array[...] = number * 1000 + turn
+            if not (array == number * 1000 + turn).all():
+                wrong.append("shared")
+            del array
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert wrong == []
+    told = pool.statistics()
+    assert (told.free, told.lent) == (3, 1200)
+
+
+@pytest.mark.parametrize("nbytes", [1, 4096, 5000, 3 << 20])
+def test_pages_are_aligned_zeroed_and_writable(nbytes: int) -> None:
+    buffer = PageAllocator().allocate(nbytes)
+    assert buffer.shape == (nbytes,)
+    assert buffer.ctypes.data % mmap.PAGESIZE == 0
+    assert not buffer.any()
+    buffer[-1] = 255
+    assert buffer[-1] == 255
+
+
+def test_memory_that_cannot_be_had_is_a_memory_error() -> None:
+    with pytest.raises(MemoryError):
+        BufferPool(1, 1 << 62)

@@ -1,0 +1,174 @@
+"""The ledger against a dictionary of frames."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from limadask.frames import Status
+from limadask.ledger import Ledger
+
+ORDER = [Status.PENDING, Status.ABSENT, Status.VETOED, Status.PARTIAL, Status.PRESENT]
+"""What is found outweighs what was presumed."""
+Fate = tuple[Status, str, str]
+fates = st.tuples(
+    st.sampled_from(ORDER[1:]),
+    st.sampled_from(["", "detector", "overrun"]),
+    st.sampled_from(["a", "b"]),
+)
+ranges = st.tuples(st.integers(0, 40), st.integers(0, 12)).map(lambda r: (r[0], r[0] + r[1]))
+marks = st.lists(st.tuples(ranges, fates), max_size=25)
+
+
+def noted(model: dict[int, Fate], first: int, stop: int, fate: Fate) -> None:
+    for number in range(first, stop):
+        known = model.get(number, (Status.PENDING, "", ""))
+        if ORDER.index(fate[0]) > ORDER.index(known[0]):
+            model[number] = fate
+
+
+def told(ledger: Ledger) -> dict[int, Fate]:
+    return {
+        number: (run.status, run.cause, run.receiver)
+        for run in ledger.runs()
+        for number in range(run.first, run.stop)
+    }
+
+
+def made(marked: list[Any]) -> tuple[Ledger, dict[int, Fate]]:
+    ledger, model = Ledger(), {}
+    for (first, stop), fate in marked:
+        ledger.mark(first, stop, *fate)
+        noted(model, first, stop, fate)
+    return ledger, model
+
+
+@given(marks)
+@settings(max_examples=200)
+def test_the_ledger_knows_of_each_frame_what_weighs_most(marked: list[Any]) -> None:
+    ledger, model = made(marked)
+    assert told(ledger) == model
+    assert len(ledger) == max(model, default=-1) + 1
+    runs = list(ledger.runs())
+    for one, following in zip(runs, runs[1:], strict=False):
+        assert one.stop <= following.first
+        assert not following.continues(one)  # neighbours of one fate are one run
+
+
+@given(marks, st.sampled_from(["timeout", "stopped"]), st.integers(55, 70))
+def test_finishing_calls_absent_what_is_pending(
+    marked: list[Any], cause: str, nb_frames: int
+) -> None:
+    ledger, model = made(marked)
+    ledger.finish(cause, nb_frames)
+    noted(model, 0, nb_frames, (Status.ABSENT, cause, ""))
+    assert told(ledger) == model
+    assert len(ledger) == nb_frames == sum(ledger.counts().values())
+
+
+@given(marks)
+def test_counts_ranges_and_the_last_frame_are_those_of_the_frames(marked: list[Any]) -> None:
+    ledger, model = made(marked)
+    for status in ORDER[1:]:
+        numbers = sorted(number for number, fate in model.items() if fate[0] == status)
+        assert ledger.counts()[status.name.lower()] == len(numbers)
+        assert ledger.last(status) == max(numbers, default=-1)
+        expected: list[list[Any]] = []
+        for number in numbers:
+            cause = model[number][1]
+            if expected and expected[-1][1] == number - 1 and expected[-1][2] == cause:
+                expected[-1][1] = number
+            else:
+                expected.append([number, number, cause])
+        assert ledger.ranges(status) == [tuple(one) for one in expected]
+    assert ledger.last(*ORDER[1:]) == max(model, default=-1)
+
+
+@given(st.lists(st.tuples(st.sets(st.integers(0, 40), min_size=1), st.data()), max_size=4))
+def test_single_frames_are_marked_one_by_one(parts: list[Any]) -> None:
+    ledger, model = Ledger(50), {}
+    for numbers, data in parts:
+        ordered = sorted(numbers)
+        status = [data.draw(st.sampled_from(ORDER[1:])) for _ in ordered]
+        causes = {number: f"task_error:{number % 3}" for number in ordered}
+        ledger.mark_frames(
+            np.array(ordered), np.array(status, np.uint8), causes.__getitem__, "one"
+        )
+        for number, fate in zip(ordered, status, strict=True):
+            cause = "" if fate == Status.PRESENT else causes[number]
+            noted(model, number, number + 1, (fate, cause, "one"))
+    assert told(ledger) == model
+
+
+@given(marks, st.lists(st.integers(0, 60), unique=True, max_size=5))
+def test_a_ledger_travels_as_plain_data(marked: list[Any], stamped: list[int]) -> None:
+    ledger, model = made(marked)
+    numbers = np.array(sorted(stamped), np.int64)
+    ledger.stamp(numbers, numbers * 10**9)
+    twin = Ledger.load(ledger.dump())
+    assert told(twin) == model
+    assert twin.nb_frames == ledger.nb_frames
+    assert twin.to_dataset().identical(ledger.to_dataset())
+    twin.finish("timeout", 70)  # it goes on as the first would
+    ledger.finish("timeout", 70)
+    assert told(twin) == told(ledger)
+
+
+@given(marks)
+def test_the_dataset_has_one_entry_for_each_frame(marked: list[Any]) -> None:
+    ledger, model = made(marked)
+    ledger.finish("detector", 60)
+    ledger.stamp(np.array([2, 5]), np.array([1_000, 2_000]))
+    table = ledger.to_dataset()
+    assert table.sizes == {"frame": 60}
+    assert table["frame"].values.tolist() == list(range(60))
+    for number in range(60):
+        fate = model.get(number, (Status.ABSENT, "detector", ""))
+        row = table.isel(frame=number)
+        assert (int(row["status"]), str(row["cause"].values), str(row["receiver"].values)) == fate
+    stamps = table["timestamp"].values
+    assert stamps[[2, 5]].astype("i8").tolist() == [1_000, 2_000]
+    assert np.isnat(np.delete(stamps, [2, 5])).all()
+    meanings = table["status"].attrs["flag_meanings"].split()
+    assert meanings[Status.PARTIAL] == "partial"
+
+
+def test_what_is_found_outweighs_a_loss_that_was_presumed() -> None:
+    ledger = Ledger(10)
+    ledger.mark(0, 10, Status.ABSENT, "worker_lost")
+    ledger.mark(2, 5, Status.PRESENT)
+    ledger.mark(0, 10, Status.ABSENT, "timeout")
+    ledger.mark(3, 4, Status.PARTIAL, "task_error:x")
+    assert ledger.ranges(Status.ABSENT) == [(0, 1, "worker_lost"), (5, 9, "worker_lost")]
+    assert ledger.ranges(Status.PRESENT) == [(2, 4, "")]
+
+
+def test_neighbours_of_two_receivers_are_told_as_one_range() -> None:
+    ledger = Ledger(8)
+    ledger.mark(0, 4, Status.PRESENT, receiver="a")
+    ledger.mark(4, 8, Status.PRESENT, receiver="b")
+    assert ledger.ranges(Status.PRESENT) == [(0, 7, "")]
+    assert len(list(ledger.runs())) == 2
+
+
+@pytest.mark.parametrize("size", [1, 250])
+def test_a_million_frames_in_order_take_one_record(size: int) -> None:
+    total = 1_000_000 if size > 1 else 100_000
+    ledger = Ledger(total)
+    for first in range(0, total, size):
+        ledger.mark(first, first + size, Status.PRESENT, receiver="a")
+    assert len(list(ledger.runs())) == 1
+    assert ledger.counts()["present"] == total
+    assert len(ledger.dump()["runs"]) == 1
+
+
+def test_blocks_that_come_out_of_order_leave_one_record_too() -> None:
+    ledger = Ledger(100_000)
+    order = np.random.default_rng(3).permutation(1000)
+    for first in order * 100:
+        ledger.mark(int(first), int(first) + 100, Status.PRESENT, receiver="a")
+    assert [(run.first, run.stop) for run in ledger.runs()] == [(0, 100_000)]
