@@ -71,9 +71,7 @@ def apply(pixels: NDArray[Any], operation: Operation, reduce: Any = np.sum) -> N
     ny, nx = fields["y"], fields["x"]
     rows, columns = pixels.shape[-2] // ny, pixels.shape[-1] // nx
     cut = pixels[..., : rows * ny, : columns * nx]
-    return np.asarray(
-        reduce(cut.reshape(*pixels.shape[:-2], rows, ny, columns, nx), axis=(-3, -1))
-    )
+    return np.asarray(reduce(cut.reshape(*pixels.shape[:-2], rows, ny, columns, nx), axis=(-3, -1)))
 
 
 def applied(pixels: NDArray[Any], chain: tuple[Operation, ...], reduce: Any = np.sum) -> Any:
@@ -149,9 +147,7 @@ rois: st.SearchStrategy[Roi] = st.one_of(rects, arcs(), polygons())
 def inside(roi: Roi, y: NDArray[Any], x: NDArray[Any]) -> NDArray[np.bool_]:
     """Which positions lie in a region, by rules written down here once more."""
     if isinstance(roi, Rect):
-        return (
-            (roi.y <= y) & (y < roi.y + roi.height) & (roi.x <= x) & (x < roi.x + roi.width)
-        )
+        return (roi.y <= y) & (y < roi.y + roi.height) & (roi.x <= x) & (x < roi.x + roi.width)
     if isinstance(roi, Arc):
         vector = (x - roi.x) + 1j * (y - roi.y)
         ring = (np.abs(vector) >= roi.r1) & (np.abs(vector) < roi.r2)

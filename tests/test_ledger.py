@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,7 @@ def test_the_ledger_knows_of_each_frame_what_weighs_most(marked: list[Any]) -> N
     assert told(ledger) == model
     assert len(ledger) == max(model, default=-1) + 1
     runs = list(ledger.runs())
-    for one, following in zip(runs, runs[1:], strict=False):
+    for one, following in itertools.pairwise(runs):
         assert one.stop <= following.first
         assert not following.continues(one)  # neighbours of one fate are one run
 
@@ -95,9 +96,7 @@ def test_single_frames_are_marked_one_by_one(parts: list[Any]) -> None:
         ordered = sorted(numbers)
         status = [data.draw(st.sampled_from(ORDER[1:])) for _ in ordered]
         causes = {number: f"task_error:{number % 3}" for number in ordered}
-        ledger.mark_frames(
-            np.array(ordered), np.array(status, np.uint8), causes.__getitem__, "one"
-        )
+        ledger.mark_frames(np.array(ordered), np.array(status, np.uint8), causes.__getitem__, "one")
         for number, fate in zip(ordered, status, strict=True):
             cause = "" if fate == Status.PRESENT else causes[number]
             noted(model, number, number + 1, (fate, cause, "one"))

@@ -112,6 +112,7 @@ class Receiving(threading.Thread):
             self.progress.error = f"{type(error).__name__}: {error}"
             self.details = traceback.format_exc(limit=-8)
         finally:
+            self._close_block()  # what had come before an error is there all the same
             self._slot = None
             self._receiver.given.clear()
             self.progress.ended = True
@@ -135,7 +136,6 @@ class Receiving(threading.Thread):
                 self._accept(item)
             elif self._slot is not None and self._slot.waits(self._patience):
                 self._close_block()
-        self._close_block()
 
     def _is_over(self) -> bool:
         over = self._halt.is_set() or self.progress.next == self._spec.nb_frames
@@ -145,6 +145,7 @@ class Receiving(threading.Thread):
         """Give the receiver the buffers of a slot when it has none left."""
         if self._slot is None or self._slot.position == self._size:
             self._close_block()
+            self._slot = None  # or it would keep the very memory that is waited for
             pixels = self._pool.lend(
                 (self._size, *self._spec.frame_shape), self._spec.dtype, TAKE_TIMEOUT
             )
@@ -159,9 +160,12 @@ class Receiving(threading.Thread):
     def _accept(self, frame: Frame) -> None:
         slot, progress = self._slot, self.progress
         assert slot is not None  # noqa: S101 - _has_room was true
-        if frame.index < progress.next:  # late or twice: its buffer is left out
-            self._close_block()
-            slot.skip()
+        if frame.index < progress.next:  # late or twice
+            if frame.lent is None:  # the buffer that it was put into is left out
+                self._close_block()
+                slot.skip()
+            elif frame.release is not None:
+                frame.release()
             return
         if frame.index > progress.next:
             cause = frame.missed or ("overrun" if self._starved else "detector")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from typing import Any
 
 import numpy as np
@@ -210,7 +211,7 @@ def test_dropping_leaves_what_is_being_processed() -> None:
 @st.composite
 def cuts(draw: st.DrawFn) -> list[tuple[int, int]]:
     edges = sorted(draw(st.sets(st.integers(1, 40), min_size=1, max_size=15)) | {0})
-    return list(zip(edges, edges[1:], strict=False))
+    return list(itertools.pairwise(edges))
 
 
 @given(cuts(), st.integers(1, 6), st.integers(0, 10**6))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -121,7 +122,9 @@ scripts = st.lists(
 def test_whatever_comes_every_frame_is_delivered_once_in_order(
     script: list[Any], size: int, impatient: bool
 ) -> None:
-    ordered = sorted((one for one in script if one is not None), key=lambda i: i if i >= 0 else -i - 1)
+    ordered = sorted(
+        (one for one in script if one is not None), key=lambda i: i if i >= 0 else -i - 1
+    )
     mixed = [one for pair in zip(ordered, script, strict=False) for one in pair]
     for sequence in (script, mixed):
         work = worked(sequence, size, patience=0.0 if impatient else 60.0)
@@ -139,7 +142,7 @@ def test_whatever_comes_every_frame_is_delivered_once_in_order(
             for number, frame in zip(block.numbers.tolist(), block.pixels, strict=True):
                 np.testing.assert_array_equal(frame, pixels(number))
         edges = [0, *(span[1] for span in work.spans)]
-        assert work.spans == list(zip(edges, edges[1:], strict=False))
+        assert work.spans == list(itertools.pairwise(edges))
         assert edges[-1] == (accepted[-1] + 1 if accepted else 0)
         missing = {number for first, stop, _ in absences(work) for number in range(first, stop)}
         assert missing == set(range(edges[-1])) - set(accepted)
@@ -156,7 +159,7 @@ def test_frames_make_whole_blocks() -> None:
     work = worked([*range(10)], 4)
     assert work.numbers == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
     assert work.spans == [(0, 4), (4, 8), (8, 10)]
-    assert [block.timestamps.tolist() for block in work.blocks][0] == [0, 1000, 2000, 3000]
+    assert next(block.timestamps.tolist() for block in work.blocks) == [0, 1000, 2000, 3000]
     assert all(block.born > 0 for block in work.blocks)
 
 

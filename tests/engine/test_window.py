@@ -33,7 +33,9 @@ def test_no_more_tickets_than_blocks_that_may_come() -> None:
     assert next(numbers) == 3  # none was taken in vain
 
 
-@given(st.integers(1, 40), st.lists(st.integers(0, 10), max_size=20), st.none() | st.integers(0, 50))
+@given(
+    st.integers(1, 40), st.lists(st.integers(0, 10), max_size=20), st.none() | st.integers(0, 50)
+)
 def test_never_more_out_than_the_window_and_never_dry_while_blocks_are_wanted(
     size: int, returns: list[int], wanted: int | None
 ) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import DTYPES, chains, dtypes, grid_after, image, seeds, shapes
 
 from limadask.frames import DIMS, Frames, Labels, Spec, Status, fill_value, spec_of, unlabelled
 from limadask.geometry import Grid, GridIndex
-from strategies import DTYPES, chains, dtypes, grid_after, image, seeds, shapes
 
 
 def frames_with_gaps(numbers: list[int], span: tuple[int, int]) -> Frames:
@@ -38,7 +40,7 @@ def test_tiles_answer_together_for_all_frames_of_their_block(block: Frames, size
     spans = [tile.span for tile in tiles]
     assert spans[0][0] == block.span[0]
     assert spans[-1][1] == block.span[1]
-    assert all(one[1] == other[0] for one, other in zip(spans, spans[1:], strict=False))
+    assert all(one[1] == other[0] for one, other in itertools.pairwise(spans))
     for tile in tiles:
         assert tile.span[0] <= tile.numbers[0] <= tile.numbers[-1] < tile.span[1]
     for name in ("pixels", "numbers", "timestamps", "status"):

@@ -10,9 +10,9 @@ import pytest
 from dask.base import tokenize
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import Operation, Shape, chains, grid_after, positions, shapes
 
 from limadask.geometry import Affine, Grid
-from strategies import Operation, Shape, chains, grid_after, positions, shapes
 
 cases = shapes().flatmap(lambda shape: st.tuples(st.just(shape), chains(shape)))
 

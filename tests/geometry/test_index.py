@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import Operation, Shape, applied, chains, grid_after, positions, seeds, shapes
 
 from limadask.frames import Frames, Labels, Spec
 from limadask.geometry import Grid, GridIndex, grid_coordinates
-from strategies import Operation, Shape, applied, chains, grid_after, positions, seeds, shapes
 
 Case = tuple[Shape, tuple[Operation, ...]]
 cases = shapes().flatmap(lambda shape: st.tuples(st.just(shape), chains(shape)))
@@ -70,9 +70,7 @@ slices = st.builds(
 
 
 @given(cases, seeds, slices, slices)
-def test_slicing_keeps_the_places_right(
-    case: Case, seed: int, rows: slice, columns: slice
-) -> None:
+def test_slicing_keeps_the_places_right(case: Case, seed: int, rows: slice, columns: slice) -> None:
     _, block = labelled(case, seed)
     part = block.isel(y=rows, x=columns)
     expected = positions(*case)[:, rows, columns]

@@ -9,8 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
-
-from limadask.geometry import Affine, Arc, Polygon, Rect, Roi
 from strategies import (
     Operation,
     Shape,
@@ -24,6 +22,8 @@ from strategies import (
     rois,
     shapes,
 )
+
+from limadask.geometry import Affine, Arc, Polygon, Rect, Roi
 
 Case = tuple[Shape, tuple[Operation, ...]]
 cases = shapes().flatmap(lambda shape: st.tuples(st.just(shape), chains(shape)))

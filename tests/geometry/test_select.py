@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-
-from limadask.geometry import Arc, Polygon, Rect, Roi, select
 from strategies import (
     Operation,
     Shape,
@@ -18,6 +16,8 @@ from strategies import (
     shapes,
     taken,
 )
+
+from limadask.geometry import Arc, Polygon, Rect, Roi, select
 
 Case = tuple[Shape, tuple[Operation, ...]]
 cases = shapes(1, 16).flatmap(lambda shape: st.tuples(st.just(shape), chains(shape)))

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import Any
 
 import numpy as np
 import pytest
+from harness import Collect, Collector, Result, chained, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import block
 
-from harness import Collect, Collector, Result, chained, run
 from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Grid
 from limadask.parameters import Policy
 from limadask.pipeline import Pipeline, Program, plan
 from limadask_tasks import Accumulate, Bin
-from strategies import block
 
 SHAPE = (3, 4)
 
@@ -32,10 +33,14 @@ def deliveries(draw: st.DrawFn) -> tuple[int, int, list[Frames]]:
     whole = block(draw(st.integers(0, 99)), spec_for(total), total)
     kept = np.array(sorted(draw(st.sets(st.integers(0, total - 1), min_size=1))))
     whole = Frames(
-        whole.pixels[kept], whole.numbers[kept], whole.timestamps[kept], whole.status[kept], (0, total)
+        whole.pixels[kept],
+        whole.numbers[kept],
+        whole.timestamps[kept],
+        whole.status[kept],
+        (0, total),
     )
     cuts = sorted(draw(st.sets(st.integers(1, len(kept)), max_size=5)) | {0, len(kept)})
-    return total, size, [whole[a:b] for a, b in zip(cuts, cuts[1:], strict=False)]
+    return total, size, [whole[a:b] for a, b in itertools.pairwise(cuts)]
 
 
 def check(result: Result, total: int, size: int, blocks: list[Frames]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-
 from harness import Collect, Collector, Result, run
+from strategies import block
+
 from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Grid, Rect
 from limadask.memory import BufferPool
@@ -18,7 +19,6 @@ from limadask.parameters import Policy
 from limadask.pipeline import Pipeline, Program, plan, program
 from limadask.task import Task
 from limadask_tasks import RoiStatistics
-from strategies import block
 
 SPEC = Spec(Grid((4, 5)), np.dtype("u2"), nb_frames=12)
 P, Q, A = Status.PRESENT, Status.PARTIAL, Status.ABSENT

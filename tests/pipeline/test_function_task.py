@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-
 from harness import Collect, chained, run
+from strategies import block
+
 from limadask.errors import ConfigError
 from limadask.frames import Labels, Spec
 from limadask.geometry import Grid
 from limadask.pipeline import Pipeline, plan
 from limadask.task import Products, dataset, empty, task
-from strategies import block
 
 SPEC = Spec(Grid((4, 6)).crop(1, 1, 3, 4), np.dtype("u2"), ("a", "b"), 9)
 
@@ -127,7 +127,10 @@ def test_a_mapping_makes_by_products_too() -> None:
         (lambda block: None, "returned NoneType"),
         (lambda block: block.values, "returned ndarray"),
         (lambda block: block.isel(band=0), r"returned \('frame', 'y', 'x'\)"),
-        (lambda block: xr.Dataset({"a": ("x", [1, 2])}), "'a' of .* must have 'frame' as its first"),
+        (
+            lambda block: xr.Dataset({"a": ("x", [1, 2])}),
+            "'a' of .* must have 'frame' as its first",
+        ),
         (lambda block: xr.Dataset({"a": 5}), "must have 'frame'"),
         (lambda block: block / "a", "failed on a blank frame"),
         (lambda block: 1 / 0, "ZeroDivisionError"),

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from harness import Collect, chained
+
 from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.geometry import Grid, Rect

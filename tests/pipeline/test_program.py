@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from harness import Collect, Collector, chained, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from strategies import block
 
-from harness import Collect, Collector, chained, run
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec
 from limadask.geometry import Grid, Rect
@@ -32,7 +34,6 @@ from limadask_tasks import (
     RoiStatistics,
     SaveHdf5,
 )
-from strategies import block
 
 SPEC = Spec(Grid((6, 8)), np.dtype("u2"), ("a", "b"), 20)
 MASK: Any = np.arange(48).reshape(6, 8) % 5 == 0
@@ -117,7 +118,7 @@ def test_the_cut_into_blocks_changes_nothing(
     monkeypatch.setattr(program, "CALL_TILE", tile * SPEC.frame_nbytes)
     frames = block(3, SPEC, 20, top=9000)
     edges = [0, *sorted(cuts), 20]
-    parts = [frames[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    parts = [frames[a:b] for a, b in itertools.pairwise(edges)]
     check(run(branched(), parts, SPEC), frames.pixels)
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import image, seeds, shapes
 
 from limadask.storage import Compression, dataset_options, encoder
-from strategies import image, seeds, shapes
 
 CODECS = get_args(Compression)
 TYPES = ("u1", "u2", "u4", "u8", "i1", "i2", "i4", "f4", "f8")
@@ -30,16 +30,18 @@ def in_memory() -> Iterator[h5py.File]:
 def read_back(codec: Any, frame: Any, chunk: Any) -> Any:
     with in_memory() as file:
         data = file.create_dataset(
-            "data", (1, *frame.shape), frame.dtype, chunks=(1, *frame.shape), **dataset_options(codec)
+            "data",
+            (1, *frame.shape),
+            frame.dtype,
+            chunks=(1, *frame.shape),
+            **dataset_options(codec),
         )
         data.id.write_direct_chunk((0, 0, 0), chunk)
         assert data.chunks == (1, *frame.shape)
         return data[0]
 
 
-@given(
-    codec=st.sampled_from(CODECS), dtype=st.sampled_from(TYPES), shape=shapes(1, 40), seed=seeds
-)
+@given(codec=st.sampled_from(CODECS), dtype=st.sampled_from(TYPES), shape=shapes(1, 40), seed=seeds)
 def test_hdf5_reads_back_what_was_encoded(
     codec: Any, dtype: str, shape: tuple[int, int], seed: int
 ) -> None:
@@ -89,9 +91,8 @@ def test_several_threads_encode_at_the_same_time() -> None:
     wrong: list[int] = []
 
     def work(number: int) -> None:
-        for _ in range(100):
-            if bytes(encode(frames[number])) != expected[number]:
-                wrong.append(number)
+        made = (bytes(encode(frames[number])) for _ in range(100))
+        wrong.extend(number for one in made if one != expected[number])
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:

@@ -8,8 +8,8 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-
 from harness import record
+
 from limadask.frames import Spec, Status
 from limadask.geometry import Grid
 from limadask.ledger import Ledger
@@ -36,9 +36,7 @@ def written(
 
 def fates(file: h5py.File) -> tuple[list[int], list[str]]:
     data = file["entry/data"]
-    return data["frame_status"][()].tolist(), [
-        cause.decode() for cause in data["frame_cause"][()]
-    ]
+    return data["frame_status"][()].tolist(), [cause.decode() for cause in data["frame_cause"][()]]
 
 
 def test_causes_come_from_the_ledger_and_presence_from_the_files(tmp_path: Path) -> None:
@@ -53,7 +51,12 @@ def test_causes_come_from_the_ledger_and_presence_from_the_files(tmp_path: Path)
     with written(tmp_path, ledger, {0: P, 1: P, 2: Q}, state="stopped") as file:
         status, causes = fates(file)
         assert status == [P, P, Q, A, V, A, A, A]
-        assert causes == ["", "", "task_error:flat", "task_error:file", "veto:hits"] + [
+        assert causes == [
+            "",
+            "",
+            "task_error:flat",
+            "task_error:file",
+            "veto:hits",
             "overrun",
             "stopped",
             "stopped",

@@ -91,5 +91,3 @@ def test_a_frame_whose_number_was_not_written_is_left_out(tmp_path: Path) -> Non
     with h5py.File(path, "r+", libver="latest") as file:
         file["entry/instrument/detector/frame_number"].resize(4, axis=0)  # grown, not written
     assert read_contents([path]).numbers.tolist() == [0, 1]
-
-

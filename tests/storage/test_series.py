@@ -11,11 +11,11 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from strategies import block
 
 from limadask.frames import Frames, Spec
 from limadask.geometry import Grid
 from limadask.storage import Chunks, FileSeries, encoder, next_number, series_files
-from strategies import block
 
 DATA = "entry/instrument/detector/data"
 SPEC = Spec(Grid((6, 7)), np.dtype("u2"))
@@ -35,7 +35,11 @@ def content(path: str | Path) -> tuple[list[int], list[int], Any]:
     with h5py.File(path) as file:
         group = file["entry/instrument/detector"]
         assert group["status"][()].tolist() == [1] * len(group["data"])
-        return group["frame_number"][()].tolist(), group["timestamp"][()].tolist(), group["data"][()]
+        return (
+            group["frame_number"][()].tolist(),
+            group["timestamp"][()].tolist(),
+            group["data"][()],
+        )
 
 
 def test_a_file_is_followed_by_the_next_when_it_is_full(tmp_path: Path) -> None:
@@ -168,7 +172,13 @@ def test_a_file_that_exists_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_files_are_found_by_rank_in_the_order_of_their_numbers(tmp_path: Path) -> None:
     names = ["run_0_00002.h5", "run_0_00010.h5", "run_11_00000.h5", "run_0_100000.h5"]
-    others = ["run_master.h5", "run_0_0001.h5", "xrun_0_00001.h5", "run_0_00001.h5.tmp", "run_00001.h5"]
+    others = [
+        "run_master.h5",
+        "run_0_0001.h5",
+        "xrun_0_00001.h5",
+        "run_0_00001.h5.tmp",
+        "run_00001.h5",
+    ]
     for name in names + others:
         (tmp_path / name).touch()
     found = series_files(tmp_path, "run")

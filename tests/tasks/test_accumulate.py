@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from harness import ran
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import block, dtypes, seeds, shapes
 
-from harness import ran
 from limadask.errors import ConfigError
 from limadask.frames import Spec, Status
 from limadask.geometry import Grid
 from limadask_tasks import Accumulate, Mask
-from strategies import block, dtypes, seeds, shapes
 
 
 @given(shapes(most=5), dtypes, st.integers(1, 7), st.integers(1, 20), seeds)
@@ -49,7 +49,10 @@ def test_sums_of_extremes_do_not_wrap(dtype: str, size: int) -> None:
     frames.pixels[..., 0] = np.iinfo(dtype).max
     frames.pixels[..., 1] = np.iinfo(dtype).min
     out = ran(spec, frames, Accumulate(nb_frames=size)).frames.pixels[0, 0]
-    assert out[0].astype(object).tolist() == [np.iinfo(dtype).max * size, np.iinfo(dtype).min * size]
+    assert out[0].astype(object).tolist() == [
+        np.iinfo(dtype).max * size,
+        np.iinfo(dtype).min * size,
+    ]
 
 
 @given(dtypes, st.booleans(), seeds)

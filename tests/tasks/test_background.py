@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import ran
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import block, dtypes, image, seeds, shapes
 
-from harness import ran
 from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.geometry import Grid
 from limadask_tasks import Background, Mask
-from strategies import block, dtypes, image, seeds, shapes
 
 integers = st.sampled_from(["u1", "u2", "u4", "i2", "i4"])
 PAIRS = [("u2", "u2"), ("u2", "i2"), ("i4", "u1"), ("u4", "i4"), ("u1", "u2")]
@@ -40,9 +40,19 @@ def test_integer_differences_are_exact(
 
 @pytest.mark.parametrize(
     ("frame", "dark", "expected"),
-    [("u2", "u2", "i4"), ("u1", "i2", "i4"), ("u4", "u2", "i8"), ("i4", "u1", "i8")]
-    + [("u2", "f8", "f4"), ("f4", "u2", "f4"), ("u2", "f4", "f4"), ("f8", "f4", "f8")]
-    + [("u8", "u8", "f8"), ("u8", "f4", "f8"), ("u1", "u8", "f8")],
+    [
+        ("u2", "u2", "i4"),
+        ("u1", "i2", "i4"),
+        ("u4", "u2", "i8"),
+        ("i4", "u1", "i8"),
+        ("u2", "f8", "f4"),
+        ("f4", "u2", "f4"),
+        ("u2", "f4", "f4"),
+        ("f8", "f4", "f8"),
+        ("u8", "u8", "f8"),
+        ("u8", "f4", "f8"),
+        ("u1", "u8", "f8"),
+    ],
 )
 def test_the_type_is_signed_and_wide_enough(frame: str, dark: str, expected: str) -> None:
     spec = Spec(Grid((2, 2)), np.dtype(frame))

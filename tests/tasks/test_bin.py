@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import ran
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import block, dtypes, seeds, shapes
 
-from harness import ran
 from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.geometry import Grid
 from limadask_tasks import Bin, Mask
-from strategies import block, dtypes, seeds, shapes
 
 Case = tuple[tuple[int, int], tuple[int, int]]
 cases = shapes(1, 9).flatmap(
@@ -85,9 +85,7 @@ def test_means_are_float32(case: Case, dtype: str, seed: int) -> None:
 
 
 @given(cases, integers, seeds)
-def test_means_of_an_explicit_integer_type_are_rounded(
-    case: Case, dtype: str, seed: int
-) -> None:
+def test_means_of_an_explicit_integer_type_are_rounded(case: Case, dtype: str, seed: int) -> None:
     shape, bins = case
     spec = Spec(Grid(shape), np.dtype(dtype))
     frames = block(seed, spec)

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import chained, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import block, image, seeds
 
-from harness import chained, run
 from limadask.frames import Spec
 from limadask.geometry import Grid
 from limadask.pipeline import plan
 from limadask.task import Task
 from limadask_tasks import Background, Flatfield, Mask
-from strategies import block, image, seeds
 
 TYPES = [
     ("u1", "u2", "float32"),

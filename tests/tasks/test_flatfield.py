@@ -6,15 +6,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import ran
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import block, dtypes, seeds, shapes
 
-from harness import ran
 from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.geometry import Grid
 from limadask_tasks import Flatfield, Mask
-from strategies import block, dtypes, seeds, shapes
 
 
 def flat_image(seed: int, shape: tuple[int, ...]) -> Any:

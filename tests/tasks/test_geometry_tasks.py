@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from harness import ran
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import applied, block, chains, dtypes, positions, seeds, shapes, tasks_of
 
-from harness import ran
 from limadask.errors import ConfigError
 from limadask.frames import Labels, Spec
 from limadask.geometry import Grid
 from limadask_tasks import Crop, Flip, Mask, Rotate
-from strategies import applied, block, chains, dtypes, positions, seeds, shapes, tasks_of
 
 bands = st.sampled_from([("0",), ("4 keV", "8 keV")])
 
@@ -45,15 +45,11 @@ def test_rotate_turns_as_numpy_does(turns: int) -> None:
     spec = Spec(Grid((3, 5)), np.dtype("u2"), ("a", "b"))
     frames = block(turns + 5, spec)
     result = ran(spec, frames, Rotate(turns=turns))
-    np.testing.assert_array_equal(
-        result.frames.pixels, np.rot90(frames.pixels, turns, axes=(2, 3))
-    )
+    np.testing.assert_array_equal(result.frames.pixels, np.rot90(frames.pixels, turns, axes=(2, 3)))
 
 
 @given(st.data(), st.booleans(), seeds)
-def test_masked_pixels_move_with_the_image(
-    data: st.DataObject, per_band: bool, seed: int
-) -> None:
+def test_masked_pixels_move_with_the_image(data: st.DataObject, per_band: bool, seed: int) -> None:
     shape = data.draw(shapes())
     chain = data.draw(chains(shape, bins=False))
     spec = Spec(Grid(shape), np.dtype("u2"), ("a", "b"))

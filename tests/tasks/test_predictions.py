@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from harness import Collect, run
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from strategies import block, image, seeds
 
-from harness import Collect, run
 from limadask.frames import Spec, spec_of
 from limadask.geometry import Grid
 from limadask.pipeline import Pipeline
@@ -25,7 +26,6 @@ from limadask_tasks import (
     RoiStatistics,
     Rotate,
 )
-from strategies import block, image, seeds
 
 TYPES = ("u1", "u2", "i4", "f4")
 KINDS = ("mask", "background", "flatfield", "crop", "bin", "mean", "flip", "rotate", "accumulate")

@@ -6,14 +6,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from harness import reduced
 from hypothesis import assume, given
 from hypothesis import strategies as st
-
-from harness import reduced
-from limadask.errors import ConfigError
-from limadask.frames import Labels, Spec
-from limadask.geometry import Grid, Rect
-from limadask_tasks import Mask, RoiProfiles
 from strategies import (
     Operation,
     Shape,
@@ -27,6 +22,11 @@ from strategies import (
     shapes,
     tasks_of,
 )
+
+from limadask.errors import ConfigError
+from limadask.frames import Labels, Spec
+from limadask.geometry import Grid, Rect
+from limadask_tasks import Mask, RoiProfiles
 
 Case = tuple[Shape, tuple[Operation, ...]]
 NAMES = ("min", "max", "mean", "std", "sum", "count")

@@ -8,17 +8,17 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from harness import chained, record, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from strategies import Operation, Shape, applied, block, chains, seeds, shapes, tasks_of
 
-from harness import chained, record, run
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Grid
 from limadask.ledger import Ledger
 from limadask.task import Place
 from limadask_tasks import SaveHdf5
-from strategies import Operation, Shape, applied, block, chains, seeds, shapes, tasks_of
 
 CODECS = ["none", "bshuf_lz4", "bshuf_zstd", "blosc_zstd", "zip"]
 DATA = "entry/instrument/detector/data"
