@@ -1,0 +1,226 @@
+"""What limadask uses inside Dask, each use alone: these tests fail when Dask changes.
+
+The rest of the engine is tested on real processes; here scheduler and worker are objects of this
+process, so that one can look inside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from dask.task_spec import Task
+from distributed import Client, LocalCluster, Scheduler, SchedulerPlugin, Worker, get_worker
+from distributed.comm import CommClosedError, connect
+from distributed.worker_state_machine import SecedeEvent
+
+BOUND = 10.0
+OWNER = "pseudo-client"
+
+
+@pytest.fixture(scope="module")
+def inside() -> Iterator[Client]:
+    with (
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=False, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+def scheduler(inside: Client) -> Scheduler:
+    return inside.cluster.scheduler
+
+
+@pytest.fixture
+def worker(inside: Client) -> Worker:
+    return inside.cluster.workers[0]
+
+
+def in_loop(client: Client, work: Callable[[], Any]) -> Any:
+    """Do something in the event loop that scheduler and worker live in."""
+
+    async def call() -> Any:
+        return work()
+
+    return client.sync(call)
+
+
+class Heard:
+    """Keeps what a handler was called with."""
+
+    def __init__(self) -> None:
+        self.event, self.message = threading.Event(), {}
+
+    def __call__(self, **message: Any) -> None:
+        self.message = message
+        self.event.set()
+
+    def wait(self) -> dict[str, Any]:
+        assert self.event.wait(BOUND)
+        return self.message
+
+
+async def parked(name: str) -> str:
+    worker = get_worker()
+    event = SecedeEvent(key=name, compute_duration=0.0, stimulus_id="test-park")
+    loop = asyncio.get_running_loop()
+    loop.call_soon(worker.handle_stimulus, event, context=contextvars.Context())
+    worker.extensions["test-gate"] = gate = asyncio.Event()
+    worker.extensions["test-parked"].set()
+    await gate.wait()
+    return "came"
+
+
+def test_a_parked_task_gives_its_thread_slot_back(inside: Client, worker: Worker) -> None:
+    worker.extensions["test-parked"] = threading.Event()
+    source = inside.submit(parked, "parked-task", key="parked-task")
+    assert worker.extensions["test-parked"].wait(BOUND)
+    assert worker.state.nthreads == 1
+    assert inside.submit(abs, -3).result(timeout=BOUND) == 3  # on the only thread
+    in_loop(inside, lambda: worker.extensions["test-gate"].set())
+    assert source.result(timeout=BOUND) == "came"
+
+
+async def leave_note(key: tuple[str, int]) -> None:
+    get_worker().state.tasks[key].metadata["test-note"] = b"receipt"
+
+
+class Watcher(SchedulerPlugin):
+    """Keeps transitions of one key, and the keys of new graphs."""
+
+    name = "test-watcher"
+
+    def __init__(self) -> None:
+        self.finished, self.metadata, self.keys = threading.Event(), {}, set[Any]()
+
+    def update_graph(self, scheduler: Scheduler, *, keys: set[Any], **kwargs: Any) -> None:
+        assert isinstance(kwargs["stimulus_id"], str)
+        self.keys |= keys
+        scheduler.client_desires_keys([key for key in keys if key == ("noted-u", 0)], OWNER)
+
+    def transition(self, key: Any, start: str, finish: str, *args: Any, **kwargs: Any) -> None:
+        if key == ("noted-u", 0) and finish == "memory":
+            self.metadata = kwargs["metadata"]
+            self.finished.set()
+
+
+def test_receipts_travel_with_the_message_that_a_task_is_finished(
+    inside: Client, scheduler: Scheduler, worker: Worker
+) -> None:
+    watcher, key = Watcher(), ("noted-u", 0)
+    in_loop(inside, lambda: scheduler.add_plugin(watcher))
+    layer = MaterializedLayer(
+        {key: Task(key, leave_note, key)},
+        annotations={"workers": [worker.address], "priority": lambda one: 7 - one[1]},
+    )
+    graph = HighLevelGraph({"a": layer}, {"a": set()})
+    inside.get(graph, [key], sync=False, fifo_timeout=0)
+    assert watcher.finished.wait(BOUND)
+    assert watcher.keys == {key}
+    assert watcher.metadata["test-note"] == b"receipt"
+    # the client's future is dropped; the key stays until its adopter releases it
+    assert in_loop(inside, lambda: scheduler.tasks[key].state) == "memory"
+    assert in_loop(inside, lambda: scheduler.tasks[key].worker_restrictions) == {worker.address}
+    assert in_loop(inside, lambda: scheduler.tasks[key].priority[0]) == -7
+    in_loop(
+        inside,
+        lambda: scheduler.client_releases_keys([key], OWNER, stimulus_id="test-release"),
+    )
+    assert in_loop(inside, lambda: key in scheduler.tasks) is False
+    assert OWNER in scheduler.clients
+    in_loop(inside, lambda: scheduler.remove_plugin(watcher.name))
+
+
+def test_a_pin_can_be_lifted(inside: Client, scheduler: Scheduler) -> None:
+    pinned = inside.submit(abs, -5, workers=["tcp://127.0.0.1:1"], allow_other_workers=False)
+
+    def lift() -> None:
+        state = scheduler.tasks[pinned.key]
+        assert state.state == "no-worker"
+        state.worker_restrictions = None
+        scheduler.transitions({pinned.key: "processing"}, stimulus_id="test-lift")
+
+    inside.sync(reached, lambda: pinned.key in scheduler.tasks)
+    in_loop(inside, lift)
+    assert pinned.result(timeout=BOUND) == 5
+
+
+async def reached(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(BOUND):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_workers_and_scheduler_send_each_other_words(
+    inside: Client, scheduler: Scheduler, worker: Worker
+) -> None:
+    up, down = Heard(), Heard()
+    scheduler.stream_handlers["test-up"] = up
+    worker.stream_handlers["test-down"] = down
+    in_loop(inside, lambda: worker.batched_send({"op": "test-up", "number": 1}))
+    assert up.wait() == {"number": 1, "worker": worker.address}
+    in_loop(inside, lambda: scheduler.worker_send(worker.address, {"op": "test-down", "number": 2}))
+    assert down.wait() == {"number": 2}
+
+
+def test_handlers_answer_scheduler_and_clients(
+    inside: Client, scheduler: Scheduler, worker: Worker
+) -> None:
+    async def double(number: int) -> int:
+        return 2 * number
+
+    scheduler.handlers["test_double"] = worker.handlers["test_double"] = double
+
+    async def ask() -> int:
+        return await scheduler.rpc(worker.address).test_double(number=2)
+
+    assert inside.sync(ask) == 4
+    assert inside.sync(inside.scheduler.test_double, number=3) == 6
+    assert inside.sync(inside.rpc(worker.address).test_double, number=4) == 8
+    assert inside.id in scheduler.clients
+
+
+def test_events_of_a_topic_reach_its_subscribers(inside: Client, scheduler: Scheduler) -> None:
+    told, heard = threading.Event(), list[Any]()
+
+    def hear(stamped: tuple[float, Any]) -> None:
+        heard.append(stamped[1])
+        told.set()
+
+    inside.subscribe_topic("test-topic", hear)
+    inside.sync(reached, lambda: "test-topic" in scheduler._broker._topics)
+    in_loop(inside, lambda: scheduler.log_event("test-topic", {"uuid": "u"}))
+    assert told.wait(BOUND)
+    assert heard == [{"uuid": "u"}]
+    inside.unsubscribe_topic("test-topic")
+
+
+def test_workers_are_listed_and_can_be_removed(inside: Client, scheduler: Scheduler) -> None:
+    async def add_and_remove() -> None:
+        async with Worker(scheduler.address, name="spare", nthreads=3, memory_limit=1 << 30) as one:
+            await reached(lambda: any(known.name == "spare" for known in scheduler.running))
+            (state,) = (known for known in scheduler.running if known.name == "spare")
+            told = (state.address, state.nthreads, state.memory_limit)
+            assert told == (one.address, 3, 1 << 30)
+            await scheduler.remove_worker(one.address, stimulus_id="test-stale")
+            assert one.address not in scheduler.workers
+
+    inside.sync(add_and_remove)
+
+
+def test_a_worker_that_cannot_be_reached_is_an_os_error(inside: Client) -> None:
+    assert issubclass(CommClosedError, OSError)
+
+    async def reach() -> None:
+        await connect("tcp://127.0.0.1:1", timeout=0.2)
+
+    with pytest.raises(OSError, match="Timed out"):
+        inside.sync(reach)
