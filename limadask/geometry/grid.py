@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from limadask.geometry.affine import Affine
 from limadask.geometry.roi import Roi
@@ -39,6 +39,25 @@ class Grid:
     def __post_init__(self) -> None:
         if len(self.shape) != 2 or min(self.shape) < 1:
             raise ValueError(f"shape is (rows, columns), both at least 1, not {self.shape}")
+
+    @classmethod
+    def of(cls, image: Any) -> Self:
+        """Return the grid of labelled pixels: of a block, an observed or a saved frame.
+
+        Parameters
+        ----------
+        image:
+            An :class:`xarray.DataArray` with dims ``(…, y, x)``.
+
+        Raises
+        ------
+        ValueError
+            When it has none: plain pixels, or ones picked in a way that is no image any more.
+        """
+        grid = getattr(image.xindexes.get("det_y"), "grid", None)
+        if not isinstance(grid, cls):
+            raise ValueError(f"these pixels, dims {image.dims}, have no place on a detector")
+        return grid
 
     def __call__(self, y: Any, x: Any) -> tuple[Any, Any]:
         """Return the detector positions of image positions."""

@@ -88,4 +88,6 @@ def _placed(dataset: xr.Dataset, matrix: np.ndarray) -> xr.Dataset:
     shape = dataset.sizes["y"], dataset.sizes["x"]
     # an index along y and x of its own would stand against the one of the grid
     plain = dataset.drop_vars([name for name in ("y", "x") if name in dataset.coords])
+    if "frame_cause" in plain:
+        plain = plain.assign(frame_cause=plain["frame_cause"].astype(str))
     return plain.assign_coords(grid_coordinates(Grid(shape, Affine.of(matrix))))

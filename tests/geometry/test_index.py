@@ -108,7 +108,7 @@ def test_pickling_keeps_the_index(case: Case, seed: int) -> None:
     _, block = labelled(case, seed)
     twin = pickle.loads(pickle.dumps(block))
     assert isinstance(twin.xindexes["det_y"], GridIndex)
-    assert twin.xindexes["det_y"].grid == grid_after(*case)
+    assert Grid.of(twin) == grid_after(*case)
     xr.testing.assert_identical(twin, block)
 
 
@@ -144,3 +144,8 @@ def test_only_the_nearest_pixel_can_be_asked_for() -> None:
     block = xr.DataArray(np.ones((3, 3)), grid_coordinates(Grid((3, 3))), ("y", "x"))
     with pytest.raises(ValueError, match="nearest"):
         block.sel(det_y=1.0, det_x=1.0)
+
+
+def test_pixels_without_a_place_are_refused() -> None:
+    with pytest.raises(ValueError, match="no place on a detector"):
+        Grid.of(xr.DataArray(np.zeros((2, 2)), dims=("y", "x")))
