@@ -126,7 +126,8 @@ with h5py.File(sys.argv[1], "r", libver="latest", swmr=True) as file:
         for one in group.values():
             one.refresh()
         count = len(group["frame_number"])
-        print(count, int(group["frame_number"][-1]), int(group["data"][count - 1].sum()), flush=True)
+        last, total = int(group["frame_number"][-1]), int(group["data"][count - 1].sum())
+        print(count, last, total, flush=True)
 """
 
 
