@@ -8,18 +8,22 @@ from limadask.task.contract import (
     Measure,
     Pixels,
     PixelTask,
-    Place,
-    Products,
     Reduction,
-    RunRecord,
-    Sink,
     Task,
-    Variable,
     ViewTask,
-    Writer,
 )
 from limadask.task.function import FunctionTask, task
-from limadask.task.products import Values, checked, dataset, empty, stacked, tabled
+from limadask.task.products import (
+    Products,
+    Values,
+    Variable,
+    checked,
+    dataset,
+    empty,
+    stacked,
+    tabled,
+)
+from limadask.task.sink import Place, RunRecord, Sink, Writer
 
 __all__ = [
     "Accumulating",

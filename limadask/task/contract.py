@@ -3,57 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from limadask.frames import Frames, Labels, Spec, spec_of, unlabelled
+from limadask.frames import Labels, Spec, spec_of, unlabelled
 from limadask.model import Model
-
-if TYPE_CHECKING:
-    from limadask.ledger import Ledger
+from limadask.task.products import Products, dataset, tabled
 
 Pixels = NDArray[Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """One variable of a by-product: what a task yields besides frames.
-
-    Parameters
-    ----------
-    dims:
-        Dimensions after ``frame``.
-    dtype:
-        Type of its values.
-    units:
-        Units, empty for numbers.
-    """
-
-    dims: tuple[str, ...]
-    dtype: np.dtype[Any]
-    units: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Products:
-    """What a reduction yields for each frame: labelled arrays, dims ``(frame, …)``.
-
-    Parameters
-    ----------
-    variables:
-        Name to :class:`Variable`.
-    coordinates:
-        Labels along the dimensions other than ``frame``: name to ``(dims, values)``.
-    """
-
-    variables: Mapping[str, Variable]
-    coordinates: Mapping[str, tuple[tuple[str, ...], Any]] = field(default_factory=dict)
 
 
 class Task(Model):
@@ -186,11 +148,8 @@ class Reduction(ArrayTask):
 
     def __call__(self, block: xr.DataArray) -> xr.Dataset:
         """Return the by-products of a block."""
-        from limadask.task.products import dataset, tabled
-
         spec = spec_of(block)
-        planned = self.plan(spec)
-        frames = unlabelled(block)
+        planned, frames = self.plan(spec), unlabelled(block)
         table = self.measure(spec)(np.ascontiguousarray(frames.pixels))
         return dataset(planned, frames.numbers, tabled(planned, table))
 
@@ -219,138 +178,3 @@ class Accumulating(ArrayTask):
     def adder(self, spec: Spec) -> Adder:
         """Return the compiled function that adds frames to a sum, without the GIL."""
         raise NotImplementedError
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where and for what a sink is opened.
-
-    Parameters
-    ----------
-    node:
-        The sink's node.
-    uuid:
-        The acquisition.
-    rank, ranks:
-        Number of this worker among those that process, and how many these are.
-    worker:
-        Its name.
-    """
-
-    node: str
-    uuid: str = ""
-    rank: int = 0
-    ranks: int = 1
-    worker: str = ""
-
-
-class Writer(Protocol):
-    """What a sink opens on each worker that processes; called from several threads.
-
-    One that says ``lasting = True`` can be asked for what it holds for some time after the run.
-    """
-
-    def encode(self, frames: Frames) -> Any:
-        """Do the parallel part for some frames of a block; must copy what it keeps.
-
-        What is returned may say by ``nbytes`` how much it holds; None is not written.
-        """
-
-    def write(self, encoded: list[Any]) -> Any:
-        """Do the serial part for what was encoded; on return its frames are safe.
-
-        What is returned, if anything, must be plain data; it goes with the receipt.
-        """
-
-    def close(self) -> dict[str, Any]:
-        """End; return what :meth:`Sink.join` is to know of this worker's part."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunRecord:
-    """What is known of a run at its end, for those who write it down.
-
-    Parameters
-    ----------
-    uuid:
-        The acquisition.
-    state:
-        ``done``, ``stopped`` or ``failed``.
-    nb_frames:
-        Frames of the run.
-    ledger:
-        What became of each.
-    parameters:
-        ``user``, ``hardware`` and ``software`` set as plain data.
-    detector:
-        What the detector said of itself, plain data.
-    metadata:
-        What the user gave.
-    started, ended:
-        UTC nanoseconds.
-    workers, receivers:
-        Names of the workers that process, by rank, and of those that receive.
-    error:
-        What went wrong, empty if nothing did.
-    """
-
-    uuid: str
-    state: str
-    nb_frames: int
-    ledger: Ledger
-    parameters: dict[str, Any]
-    detector: dict[str, Any]
-    metadata: dict[str, Any]
-    started: int
-    ended: int
-    workers: tuple[str, ...] = ()
-    receivers: tuple[str, ...] = ()
-    error: str = ""
-
-
-class Sink(Task):
-    """A task that ends a branch: a saver or an observer."""
-
-    def plan(self, spec: Spec) -> None:
-        """Find every mistake that can be seen from the spec."""
-
-    def path(self) -> str | None:
-        """Return the absolute path of what a user opens afterwards, if anything."""
-        return None
-
-    def open(self, spec: Spec, place: Place) -> Writer:
-        """Open this worker's part.
-
-        Raises
-        ------
-        ConfigError
-            When it cannot be opened.
-        """
-        raise NotImplementedError
-
-    def recover(self, spec: Spec, place: Place, rank: int) -> list[int]:
-        """Return the frame numbers that a dead worker of this rank had made safe."""
-        return []
-
-    def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
-        """Make one whole of the workers' parts; called once, after all are closed."""
-
-
-__all__ = [
-    "Accumulating",
-    "Adder",
-    "ArrayTask",
-    "Kernel",
-    "Measure",
-    "PixelTask",
-    "Pixels",
-    "Place",
-    "Products",
-    "Reduction",
-    "RunRecord",
-    "Sink",
-    "Task",
-    "Variable",
-    "ViewTask",
-    "Writer",
-]

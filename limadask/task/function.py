@@ -12,8 +12,8 @@ from pydantic import create_model
 
 from limadask.errors import ConfigError
 from limadask.frames import DIMS, Frames, Labels, Spec, spec_of
-from limadask.task.contract import Products, Task, Variable
-from limadask.task.products import as_dataset
+from limadask.task.contract import Task
+from limadask.task.products import Products, Variable, as_dataset
 
 
 class FunctionTask(Task):

@@ -2,16 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from limadask.task.contract import Products
-
 Values = dict[str, NDArray[np.generic]]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One variable of a by-product: what a task yields besides frames.
+
+    Parameters
+    ----------
+    dims:
+        Dimensions after ``frame``.
+    dtype:
+        Type of its values.
+    units:
+        Units, empty for numbers.
+    """
+
+    dims: tuple[str, ...]
+    dtype: np.dtype[Any]
+    units: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Products:
+    """What a reduction yields for each frame: labelled arrays, dims ``(frame, …)``.
+
+    Parameters
+    ----------
+    variables:
+        Name to :class:`Variable`.
+    coordinates:
+        Labels along the dimensions other than ``frame``: name to ``(dims, values)``.
+    """
+
+    variables: Mapping[str, Variable]
+    coordinates: Mapping[str, tuple[tuple[str, ...], Any]] = field(default_factory=dict)
 
 
 def dataset(products: Products, numbers: NDArray[np.int64], values: Values) -> xr.Dataset:

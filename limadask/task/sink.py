@@ -1,0 +1,125 @@
+"""The contract of a sink: a task at the end of a branch, that keeps what reaches it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from limadask.frames import Frames, Spec
+from limadask.ledger import Ledger
+from limadask.task.contract import Task
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where and for what a sink is opened.
+
+    Parameters
+    ----------
+    node:
+        The sink's node.
+    uuid:
+        The acquisition.
+    rank, ranks:
+        Number of this worker among those that process, and how many these are.
+    worker:
+        Its name.
+    """
+
+    node: str
+    uuid: str = ""
+    rank: int = 0
+    ranks: int = 1
+    worker: str = ""
+
+
+class Writer(Protocol):
+    """What a sink opens on each worker that processes; called from several threads.
+
+    One that says ``lasting = True`` can be asked for what it holds for some time after the run.
+    """
+
+    def encode(self, frames: Frames) -> Any:
+        """Do the parallel part for some frames of a block; must copy what it keeps.
+
+        What is returned may say by ``nbytes`` how much it holds; None is not written.
+        """
+
+    def write(self, encoded: list[Any]) -> Any:
+        """Do the serial part for what was encoded; on return its frames are safe.
+
+        What is returned, if anything, must be plain data; it goes with the receipt.
+        """
+
+    def close(self) -> dict[str, Any]:
+        """End; return what :meth:`Sink.join` is to know of this worker's part."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """What is known of a run at its end, for those who write it down.
+
+    Parameters
+    ----------
+    uuid:
+        The acquisition.
+    state:
+        ``done``, ``stopped`` or ``failed``.
+    nb_frames:
+        Frames of the run.
+    ledger:
+        What became of each.
+    parameters:
+        ``user``, ``hardware`` and ``software`` set as plain data.
+    detector:
+        What the detector said of itself, plain data.
+    metadata:
+        What the user gave.
+    started, ended:
+        UTC nanoseconds.
+    workers, receivers:
+        Names of the workers that process, by rank, and of those that receive.
+    error:
+        What went wrong, empty if nothing did.
+    """
+
+    uuid: str
+    state: str
+    nb_frames: int
+    ledger: Ledger
+    parameters: dict[str, Any]
+    detector: dict[str, Any]
+    metadata: dict[str, Any]
+    started: int
+    ended: int
+    workers: tuple[str, ...] = ()
+    receivers: tuple[str, ...] = ()
+    error: str = ""
+
+
+class Sink(Task):
+    """A task that ends a branch: a saver or an observer."""
+
+    def plan(self, spec: Spec) -> None:
+        """Find every mistake that can be seen from the spec."""
+
+    def path(self) -> str | None:
+        """Return the absolute path of what a user opens afterwards, if anything."""
+        return None
+
+    def open(self, spec: Spec, place: Place) -> Writer:
+        """Open this worker's part.
+
+        Raises
+        ------
+        ConfigError
+            When it cannot be opened.
+        """
+        raise NotImplementedError
+
+    def recover(self, spec: Spec, place: Place, rank: int) -> list[int]:
+        """Return the frame numbers that a dead worker of this rank had made safe."""
+        return []
+
+    def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
+        """Make one whole of the workers' parts; called once, after all are closed."""
