@@ -74,9 +74,6 @@ UNITS = {
 }
 """Unit of a parameter: ``section.name``, ``plugin.name`` or ``Model.name``."""
 
-DEFAULTS = dict.fromkeys(("mask.path", "background.path", "flatfield.path"), "required")
-"""What stands for a default where the schema's is none: the other choice, an array, is Python's."""
-
 EXAMPLES = {
     "simulator": 'detector: {type: simulator, shape: [1062, 1028], bands: ["4 keV", "8 keV"]}',
     "replay": "detector: {type: replay, path: scan_master.h5}",
@@ -145,7 +142,7 @@ class Reference:
             for part in (self._sections(), self._detectors(), self._tasks(), self._values())
             for line in part
         ]
-        known = set(UNITS) | set(FIELDS) | set(DEFAULTS) | set(EXAMPLES)
+        known = set(UNITS) | set(FIELDS) | set(EXAMPLES)
         if known - self._used:
             raise ValueError(f"these fit nothing: {sorted(known - self._used)}")
         return "\n".join(lines).strip()
@@ -198,7 +195,6 @@ class Reference:
         self._used.add(place)
         meaning = FIELDS.get(place) or _markdown(part.get("description", ""))
         default = "required" if required else _code(part.get("default", {}))
-        default = DEFAULTS.get(place, default)
         self._linked |= set(_models_in(part))
         kind = _type(part).removesuffix(" or `null`") if default == "required" else _type(part)
         cells = [f"`{key}`", kind, UNITS.get(place, ""), default, meaning]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from sortedcontainers import SortedDict
 
-from limadask.frames import Status
+from limadask.frames import NEVER, Status
 
 _WEIGHT = {
     Status.PENDING: 0,
@@ -24,7 +25,7 @@ _WEIGHT = {
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class FrameRun:
     """Neighbouring frames of one fate: numbers ``first ≤ i < stop``."""
 
     first: int
@@ -33,7 +34,7 @@ class Run:
     cause: str = ""
     receiver: str = ""
 
-    def continues(self, other: Run) -> bool:
+    def continues(self, other: FrameRun) -> bool:
         """Tell whether this run goes on where ``other`` ends, with the same fate."""
         fate = (self.status, self.cause, self.receiver)
         return self.first == other.stop and fate == (other.status, other.cause, other.receiver)
@@ -61,7 +62,7 @@ class Ledger:
 
     def __init__(self, nb_frames: int | None = None) -> None:
         self.nb_frames = nb_frames
-        self._runs: SortedDict[int, Run] = SortedDict()
+        self._runs: SortedDict[int, FrameRun] = SortedDict()
         self._stamps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
 
     def __len__(self) -> int:
@@ -75,7 +76,7 @@ class Ledger:
         """Record the fate of frames ``first ≤ i < stop``, where it outweighs what is known."""
         if stop <= first:
             return
-        new = Run(first, stop, status, cause, receiver)
+        new = FrameRun(first, stop, status, cause, receiver)
         keys = self._runs.irange(self._left_of(first), stop, inclusive=(True, False))
         touched = [self._runs[key] for key in list(keys) if self._runs[key].stop > first]
         for run in touched:
@@ -141,7 +142,28 @@ class Ledger:
                 found.append([run.first, run.stop - 1, run.cause])
         return [(first, last, cause) for first, last, cause in found]
 
-    def runs(self) -> Iterator[Run]:
+    def excess(self, bound: float | None) -> str:
+        """Return in words that more frames are absent than may be, empty if not.
+
+        Parameters
+        ----------
+        bound:
+            How many may be: a number, a fraction of all as a float, None for any.
+        """
+        if isinstance(bound, float):
+            bound = None if self.nb_frames is None else floor(bound * self.nb_frames + 1e-6)
+        if bound is None:
+            return ""
+        absent = self.counts()["absent"]
+        if absent <= bound:
+            return ""
+        first, last, cause = self.ranges(Status.ABSENT)[-1]
+        return (
+            f"{absent} frames are absent, the policy allows {bound}; "
+            f"the last are {first} to {last}, cause {cause!r}"
+        )
+
+    def runs(self) -> Iterator[FrameRun]:
         """Return all runs, in order; frames in none of them are pending."""
         yield from self._runs.values()
 
@@ -160,7 +182,7 @@ class Ledger:
         for run in self._runs.values():
             part = slice(run.first, min(run.stop, count))
             status[part], cause[part], receiver[part] = run.status, run.cause, run.receiver
-        stamps = np.full(count, np.iinfo(np.int64).min)
+        stamps = np.full(count, NEVER)
         for numbers, times in self._stamps:
             inside = numbers < count
             stamps[numbers[inside]] = times[inside]
@@ -194,7 +216,7 @@ class Ledger:
         """Return the ledger that was dumped."""
         ledger = cls(data["nb_frames"])
         for first, stop, status, cause, receiver in data["runs"]:
-            ledger._runs[first] = Run(first, stop, Status(status), cause, receiver)
+            ledger._runs[first] = FrameRun(first, stop, Status(status), cause, receiver)
         ledger._stamps = [
             (np.frombuffer(numbers, np.int64), np.frombuffer(times, np.int64))
             for numbers, times in data["stamps"]
@@ -211,7 +233,7 @@ class Ledger:
         index = self._runs.bisect_right(number) - 1
         return self._runs.keys()[index] if index >= 0 else number
 
-    def _insert(self, run: Run) -> None:
+    def _insert(self, run: FrameRun) -> None:
         index = self._runs.bisect_left(run.first) - 1
         if index >= 0 and run.continues(previous := self._runs.peekitem(index)[1]):
             del self._runs[previous.first]
@@ -232,7 +254,7 @@ class Ledger:
             yield start, len(self)
 
 
-def _overlay(old: list[Run], new: Run) -> list[Run]:
+def _overlay(old: list[FrameRun], new: FrameRun) -> list[FrameRun]:
     """Return the runs that ``old``, in order, and ``new`` make together."""
     pieces, at = [], new.first
     for run in old:

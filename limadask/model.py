@@ -22,6 +22,12 @@ class Model(BaseModel):
         except ValidationError as error:
             raise config_error(error, type(self)) from None
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            raise config_error(error, type(self)) from None
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated again."""
         return type(self)(**{**dict(self), **changes})
@@ -31,12 +37,6 @@ class MutableModel(Model):
     """A model whose fields can be set, each validated at once."""
 
     model_config = ConfigDict(frozen=False, validate_assignment=True)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        try:
-            super().__setattr__(name, value)
-        except ValidationError as error:
-            raise config_error(error, type(self)) from None
 
 
 def config_error(error: ValidationError, model: type[BaseModel]) -> ConfigError:

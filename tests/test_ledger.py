@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from limadask.frames import Status
@@ -171,3 +171,28 @@ def test_blocks_that_come_out_of_order_leave_one_record_too() -> None:
     for first in order * 100:
         ledger.mark(int(first), int(first) + 100, Status.PRESENT, receiver="a")
     assert [(run.first, run.stop) for run in ledger.runs()] == [(0, 100_000)]
+
+
+def with_absent(absent: int, nb_frames: int | None) -> Ledger:
+    ledger = Ledger(nb_frames)
+    ledger.mark(0, absent, Status.ABSENT, "overrun")
+    return ledger
+
+
+@given(st.integers(1, 99), st.integers(1, 10_000))
+@example(29, 100)  # 0.29 · 100 is a bit less than 29 as a float
+def test_a_fraction_of_absent_frames_is_exact(percent: int, nb_frames: int) -> None:
+    allowed = percent * nb_frames // 100
+    assert with_absent(allowed, nb_frames).excess(percent / 100) == ""
+    told = with_absent(allowed + 1, nb_frames).excess(percent / 100)
+    assert told.startswith(f"{allowed + 1} frames are absent, the policy allows {allowed};")
+    assert "'overrun'" in told
+
+
+def test_a_number_of_absent_frames_is_a_bound_whatever_is_expected() -> None:
+    assert with_absent(3, None).excess(3) == ""
+    assert with_absent(4, None).excess(3)
+    assert with_absent(1, 10).excess(0)
+    assert with_absent(200, 200).excess(1.0) == ""
+    assert with_absent(200, 200).excess(None) == ""
+    assert with_absent(200, None).excess(0.5) == ""  # nobody knows of how many

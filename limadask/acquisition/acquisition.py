@@ -31,6 +31,7 @@ from limadask.parameters import (
 )
 from limadask.pipeline import INPUT, Node, Pipeline
 from limadask.pipeline.hold import Hold, WhenSlow
+from limadask.task import Sink
 
 STALL_TIMEOUT = 30.0
 """Seconds without any progress, besides three frame periods, after which ``wait`` gives up."""
@@ -244,7 +245,12 @@ class Acquisition:
     @property
     def observe(self) -> Observations:
         """Observation points, by node."""
-        return Observations(self._connected(), self.uuid, self._processors)
+        points = [
+            node.name
+            for node in self._pipeline
+            if isinstance(node.task, Sink) and node.task.path() is None
+        ]
+        return Observations(self._connected(), self.uuid, self._processors, points)
 
     def futures(
         self, node: str, max_held: int = 8, when_slow: WhenSlow = "drop_oldest"
@@ -327,12 +333,11 @@ class Acquisition:
         )
         self._link = Link.of(self._client)
         self._listener = self._link.listen(self.uuid)
-        bound = 0 if self._policy.on_absent == "abort" else self._policy.max_absent
         options = {
             "receivers": self._topology.receivers,
             "workers": self._topology.workers,
             "shared": self._topology.roles == "shared",
-            "max_absent": bound,
+            "max_absent": self._policy.bound,
             "fuse": self._fuse,
             "label": "+".join(["input", *(node.name for node in self._pipeline)]).replace("-", "_"),
         }

@@ -91,10 +91,14 @@ class Observation:
 class Observations:
     """Observation points by node."""
 
-    def __init__(self, link: Link, uuid: str, workers: list[str]) -> None:
-        self._link, self._uuid, self._workers = link, uuid, workers
+    def __init__(self, link: Link, uuid: str, workers: list[str], names: list[str]) -> None:
+        self._link, self._uuid, self._workers, self._names = link, uuid, workers, names
 
     def __getitem__(self, node: str) -> Observation:
+        if node not in self._names:
+            raise ConfigError(
+                "no node of this name observes", field="name", value=node, allowed=self._names
+            )
         return Observation(self._link, self._uuid, node, self._workers)
 
 

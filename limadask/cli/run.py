@@ -70,6 +70,14 @@ def check(file: str, as_json: bool) -> None:
 
 def run_to_end(client: Client, configuration: Configuration) -> tuple[dict[str, Any], Acquisition]:
     """Run an acquisition with a progress bar; return its summary, also when it failed."""
+    if configuration.acquisition.trigger_mode == "software":
+        raise ConfigError(
+            "the command line gives no triggers: use Python and acq.trigger()",
+            node="acquisition",
+            field="trigger_mode",
+            value="software",
+            allowed=["internal", "external", "gate"],
+        )
     acquisition = Acquisition.of(client, configuration)
     failure = ""
     with acquisition:

@@ -9,7 +9,6 @@ import logging
 import pickle
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from distributed import Worker, WorkerPlugin
@@ -215,8 +214,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             self._keep_lasting(uuid, station)
             release_memory()
             station.make_pool()
-            software = ready.software.replace(settings=self.settings)
-            return dumps(replace(ready, software=software))
+            return dumps(ready)
 
         return await _answer(work)
 
@@ -315,7 +313,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     def _station(self, uuid: str, request: bytes) -> Station:
         if uuid not in self._stations:
-            self._stations[uuid] = Station(loads(request), str(self._worker.name))
+            self._stations[uuid] = Station(loads(request), str(self._worker.name), self.settings)
         return self._stations[uuid]
 
     def _tick(self) -> None:

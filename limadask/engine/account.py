@@ -81,27 +81,6 @@ class Account:
         self.ledger.mark(first, stop, Status.ABSENT, cause)
         self._publish(FramesAbsent, first=first, last=stop - 1, cause=cause)
 
-    def excess(self, bound: float | None) -> str:
-        """Return in words that more frames are absent than may be, empty if not.
-
-        Parameters
-        ----------
-        bound:
-            How many may be: a number, a fraction of all below 1, None for any.
-        """
-        if bound is None or (0 < bound < 1 and self.ledger.nb_frames is None):
-            return ""
-        if 0 < bound < 1:
-            bound = int(bound * (self.ledger.nb_frames or 0))
-        absent = self.ledger.counts()["absent"]
-        if absent <= bound:
-            return ""
-        first, last, cause = self.ledger.ranges(Status.ABSENT)[-1]
-        return (
-            f"{absent} frames are absent, the policy allows {int(bound)}; "
-            f"the last are {first} to {last}, cause {cause!r}"
-        )
-
     def finish(self, seen: int, received: str, missing: str) -> None:
         """Give every frame that is still pending its cause.
 

@@ -24,7 +24,7 @@ class Options:
     receivers, workers, shared:
         The topology.
     max_absent:
-        Frames that may be absent: a number, a fraction below 1, None for any.
+        Frames that may be absent: a number, a fraction as a float, None for any.
     label:
         The nodes' names, for the dashboard.
     fuse:
@@ -34,6 +34,6 @@ class Options:
     receivers: int
     workers: int
     shared: bool
-    max_absent: float | None
+    max_absent: int | float | None
     label: str
     fuse: bool = True

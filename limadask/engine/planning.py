@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from limadask.detector import DetectorInfo, Share, hardware_grid, share, software_steps
@@ -84,7 +86,7 @@ def check_nodes(planned: Plan) -> None:
             raise error.at(node.name) from error
 
 
-def ready(prepared: Prepared, planned: Plan) -> Ready:
+def ready(prepared: Prepared, planned: Plan, settings: dict[str, Any] | None = None) -> Ready:
     """Return what the user is told when all is prepared."""
     slot = prepared.nb_frames_per_block * prepared.raw.frame_nbytes
     software = SoftwareParameters(
@@ -95,6 +97,7 @@ def ready(prepared: Prepared, planned: Plan) -> Ready:
         nb_frames_per_block=prepared.nb_frames_per_block,
         nb_slots=prepared.nb_slots,
         pool_nbytes=slot * prepared.nb_slots,
+        settings=settings or {},
         versions=versions(),
     )
     names = [INPUT, *(name for node in planned.nodes for name in node.members)]

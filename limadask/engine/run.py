@@ -217,7 +217,7 @@ class Run:
         return "processing" if self.detector.ended or behind else "detector"
 
     def _excess(self) -> str:
-        return self.account.excess(self.options.max_absent)
+        return self.account.ledger.excess(self.options.max_absent)
 
     # ---- what it uses -------------------------------------------------------------------------
 

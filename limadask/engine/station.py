@@ -37,10 +37,12 @@ class Station:
         The acquisition.
     worker:
         Name of the worker.
+    settings:
+        What was set there for speed, for the record.
     """
 
-    def __init__(self, request: Request, worker: str) -> None:
-        self.request, self.worker = request, worker
+    def __init__(self, request: Request, worker: str, settings: dict[str, Any]) -> None:
+        self.request, self.worker, self._settings = request, worker, settings
         self.receiver: Receiver | None = None
         self.receiving: Receiving | None = None
         self.program: Program | None = None
@@ -89,7 +91,7 @@ class Station:
         if self.receiver is not None:
             self.blocks = Blocks(credits, planned.nb_merged if planned.nb_merged > 1 else 0)
             self.receiver.arm(prepared.hardware)
-        self._ready = planning.ready(prepared, planned)
+        self._ready = planning.ready(prepared, planned, self._settings)
         return self._ready
 
     def make_pool(self) -> None:
@@ -209,12 +211,15 @@ class Station:
         prepared, ready, request = self._prepared, self._ready, self.request
         if prepared is None or ready is None:
             raise RuntimeError(f"acquisition {request.uuid} was never set up on {self.worker}")
+        software = ready.software.replace(
+            receivers=tuple(fields["receivers"]), processors=tuple(fields["workers"])
+        )
         return RunRecord(
             **{**fields, "ledger": Ledger.load(fields["ledger"])},
             parameters={
                 "user": request.asked.model_dump(mode="json"),
                 "hardware": prepared.hardware.model_dump(mode="json"),
-                "software": ready.software.model_dump(mode="json"),
+                "software": software.model_dump(mode="json"),
             },
             detector={
                 **prepared.info.model_dump(mode="json"),

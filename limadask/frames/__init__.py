@@ -1,12 +1,13 @@
 """Frames and blocks: what they hold, what is known of them beforehand, what became of them."""
 
-from limadask.frames.frames import Frames, Labels, spec_of, unlabelled
+from limadask.frames.frames import NEVER, Frames, Labels, spec_of, unlabelled
 from limadask.frames.spec import DIMS, Spec, fill_value
 from limadask.frames.status import CAUSES, Status
 
 __all__ = [
     "CAUSES",
     "DIMS",
+    "NEVER",
     "Frames",
     "Labels",
     "Spec",

@@ -13,7 +13,10 @@ from xarray.indexes import PandasIndex
 
 from limadask.frames.spec import DIMS, Spec
 from limadask.frames.status import Status
-from limadask.geometry import Grid, GridIndex, grid_coordinates
+from limadask.geometry import Grid, grid_coordinates
+
+NEVER = int(np.iinfo(np.int64).min)
+"""The time of what has none: not-a-time to NumPy and xarray."""
 
 
 @dataclass(slots=True)
@@ -30,7 +33,7 @@ class Frames:
     numbers:
         Frame numbers, increasing, shape ``(frame,)``, int64.
     timestamps:
-        UTC nanoseconds, shape ``(frame,)``, int64.
+        UTC nanoseconds, shape ``(frame,)``, int64; :data:`NEVER` where nobody knows.
     status:
         :class:`Status` of each frame, shape ``(frame,)``, uint8.
     span:
@@ -56,7 +59,8 @@ class Frames:
         count = len(pixels)
         numbers = np.arange(first, first + count, dtype=np.int64)
         status = np.full(count, Status.PRESENT, np.uint8)
-        return cls(pixels, numbers, np.zeros(count, np.int64), status, (first, first + count))
+        stamps = np.full(count, NEVER, np.int64)
+        return cls(pixels, numbers, stamps, status, (first, first + count))
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -83,12 +87,19 @@ class Frames:
 
 
 class Labels:
-    """Makes labelled arrays of one edge's blocks; what all blocks share is built once."""
+    """Makes labelled arrays of one edge's blocks; what all blocks share is built once.
+
+    Coordinates: ``frame``, ``timestamp`` and ``status`` along ``frame``, ``band``, ``det_y`` and
+    ``det_x`` along ``(y, x)``, and ``masked`` where pixels hold no value, if there are any.
+    """
 
     def __init__(self, spec: Spec) -> None:
         bands = xr.Coordinates({"band": list(spec.bands)})
         shared = bands.merge(grid_coordinates(spec.grid)).coords
         self._variables, self._indexes = dict(shared.variables), dict(shared.xindexes)
+        if spec.masked is not None:
+            dims = ("y", "x") if spec.masked.ndim == 2 else ("band", "y", "x")
+            self._variables["masked"] = xr.Variable(dims, spec.masked)
         self._attrs = {"nb_merged": spec.nb_merged} if spec.nb_merged > 1 else {}
 
     def __call__(self, frames: Frames, name: str | None = None) -> xr.DataArray:
@@ -126,9 +137,9 @@ def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
     if missing := [dim for dim in DIMS if dim not in block.dims]:
         raise ValueError(f"a block has dims {DIMS}; {missing} missing in {block.dims}")
     shape = block.sizes["y"], block.sizes["x"]
-    if (index := block.xindexes.get("det_y")) is not None and isinstance(index, GridIndex):
-        grid = index.grid
-    else:
+    try:
+        grid = Grid.of(block)
+    except ValueError:
         grid = like.grid if like is not None and like.grid.shape == shape else Grid(shape)
     bands = (
         tuple(map(str, block["band"].values))
@@ -137,4 +148,6 @@ def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
     )
     base = like or Spec(grid, block.dtype, nb_frames=block.sizes["frame"])
     masked = base.masked if base.grid == grid and base.bands == bands else None
+    if "masked" in block.coords:
+        masked = np.asarray(block["masked"].values, bool)
     return base.replace(grid=grid, dtype=block.dtype, bands=bands, masked=masked)

@@ -41,16 +41,13 @@ class Policy(Model):
     """When a task raises: end the run, note the frames and go on, or try again first."""
     retries: NonNegativeInt = 2
     """How often ``retry`` tries again before it marks."""
-    max_absent: NonNegativeInt | Annotated[float, Field(gt=0, lt=1)] | None = None
+    max_absent: NonNegativeInt | Annotated[float, Field(ge=0, le=1)] | None = None
     """Absent frames after which the run ends: a number, or a fraction of ``nb_frames``."""
 
-    def bound(self, nb_frames: int | None) -> int | None:
-        """Return how many frames may be absent, None for any number."""
-        if self.on_absent == "abort":
-            return 0
-        if isinstance(self.max_absent, float):
-            return None if nb_frames is None else int(self.max_absent * nb_frames)
-        return self.max_absent
+    @property
+    def bound(self) -> int | float | None:
+        """How many frames may be absent: a number, a fraction as a float, None for any."""
+        return 0 if self.on_absent == "abort" else self.max_absent
 
 
 class Buffers(Model):
@@ -58,6 +55,6 @@ class Buffers(Model):
 
     nbytes: ByteSize | None = None
     """Bound of the pool, such as ``512 MiB``; None takes a quarter of the worker's memory, at
-    most 1 GiB."""
+    most 1 GiB. The process must stay below 60 % of the worker's limit, 300 MiB of it for itself."""
     nb_frames_per_block: PositiveInt | None = None
-    """Frames handled as one unit; None chooses blocks of some 30 ms of work."""
+    """Frames handled as one unit; None chooses some 0.1 s of frames, at most 256 MiB."""

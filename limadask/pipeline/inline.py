@@ -11,6 +11,7 @@ from uuid import uuid4
 import numpy as np
 import xarray as xr
 
+from limadask.errors import AcquisitionFailed
 from limadask.frames import Frames, Spec, Status, spec_of, unlabelled
 from limadask.ledger import Ledger
 from limadask.parameters import Policy
@@ -76,6 +77,9 @@ def process(
     ------
     ConfigError
         When the pipeline cannot work on such frames.
+    AcquisitionFailed
+        When a task raises, or too many frames are absent, and the policy says ``abort``. Files
+        are closed before.
     """
     frames = frames_of(data)
     spec = spec_of(frames).replace(nb_frames=frames.sizes["frame"])
@@ -86,13 +90,16 @@ def process(
         node.task.check()
     uuid, began = uuid4().hex, time.time_ns()
     program = Program(planned, policy or Policy(), uuid, worker="here")
-    return _Work(planned, program, spec, began).run(frames, kept)
+    return _Work(planned, program, spec, began, policy or Policy()).run(frames, kept)
 
 
 class _Work:
     """Blocks through a program, one after the other."""
 
-    def __init__(self, planned: Plan, program: Program, spec: Spec, began: int) -> None:
+    def __init__(
+        self, planned: Plan, program: Program, spec: Spec, began: int, policy: Policy
+    ) -> None:
+        self._policy = policy
         self._planned, self._program, self._spec, self._began = planned, program, spec, began
         self._ledger, self._outcomes = Ledger(spec.nb_frames), list[Outcome]()
 
@@ -103,11 +110,15 @@ class _Work:
         try:
             for start in range(0, frames.sizes["frame"], step):
                 self._take(unlabelled(frames.isel(frame=slice(start, start + step))))
+                if self._excess():
+                    break
             self._outcomes += self._program.drain()
         finally:
             parts = self._program.close()
         self._ledger.finish("detector")
         files = self._join(parts)
+        if excess := self._excess():
+            raise AcquisitionFailed(excess)
         found: dict[str, xr.DataArray | xr.Dataset] = {
             name: _frames(holders[f"{name}-kept"]) for name in kept
         }
@@ -125,6 +136,14 @@ class _Work:
         self._ledger.mark_frames(outcome.numbers, outcome.status(), outcome.cause)
         self._ledger.stamp(outcome.numbers, outcome.timestamps)
         self._outcomes.append(outcome)
+
+    def _excess(self) -> str:
+        """Return why the policy ends the work, empty where it does not."""
+        for failure in self._outcomes[-1].failures if self._outcomes else ():
+            if failure.abort:
+                where = f"frames {failure.first} to {failure.last}"
+                return f"{failure.node!r} raised for {where}: {failure.text}"
+        return self._ledger.excess(self._policy.bound)
 
     def _products(self) -> dict[str, xr.Dataset]:
         found = {}
@@ -160,6 +179,9 @@ class _Work:
 
 def _kept(pipeline: Pipeline, spec: Spec, keep: Sequence[str] | None) -> tuple[str, ...]:
     if keep is not None:
+        for name in keep:
+            if name != INPUT:
+                pipeline[name]
         return tuple(keep)
     planned = plan(pipeline, spec)
     parents = {parent for node in pipeline for parent in node.after}

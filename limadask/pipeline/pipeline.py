@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
+
+import numpy as np
 
 from limadask.errors import ConfigError
 from limadask.parameters import OnError
@@ -188,7 +190,9 @@ class Pipeline:
         for node in children:
             last = node is children[-1]
             fields = ", ".join(
-                f"{key}={value}" for key, value in node.task if key in node.task.model_fields_set
+                f"{key}={_brief(value)}"
+                for key, value in node.task
+                if key in node.task.model_fields_set
             )
             yield f"{indent}{'└─' if last else '├─'} {node.name}: {node.task.task_name()}({fields})"
             yield from self._branches(node.name, indent + ("   " if last else "│  "))
@@ -197,3 +201,10 @@ class Pipeline:
         from limadask.views import pipeline_html
 
         return pipeline_html(self)
+
+
+def _brief(value: Any) -> str:
+    """Return a value in words; an array by its shape."""
+    if isinstance(value, np.ndarray):
+        return f"{value.shape} {value.dtype}"
+    return str(value)

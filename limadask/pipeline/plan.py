@@ -15,7 +15,7 @@ from limadask.parameters import EffectiveNode, OnError
 from limadask.pipeline.pipeline import INPUT, Node, Pipeline
 from limadask.task import Products, Sink, Task
 
-Outcome = Spec | Products | None
+Output = Spec | Products | None
 RAW = "raw"
 """The edge in front of ``input``: frames as the detector delivers them."""
 
@@ -44,7 +44,7 @@ class PlannedNode:
     task: Task
     after: tuple[str, ...]
     inputs: tuple[Spec, ...]
-    output: Outcome
+    output: Output
     on_error: OnError | None = None
 
     @property
@@ -101,7 +101,7 @@ class Plan:
         """Tell whether a node's own output exists; it does not inside a merged pass."""
         return name == INPUT or self[name].name == name
 
-    def output(self, name: str) -> Outcome:
+    def output(self, name: str) -> Output:
         """Return what a node yields."""
         return self.input if name == INPUT else self[name].output
 
@@ -155,7 +155,7 @@ def plan(
         Naming the node at fault.
     """
     before, given = _planned_before(raw, list(steps))
-    outcomes: dict[str, Outcome] = {INPUT: given}
+    outcomes: dict[str, Output] = {INPUT: given}
     nodes = []
     for node in pipeline.ordered():
         inputs = [_frames_of(node, parent, outcomes[parent]) for parent in node.after]
@@ -196,7 +196,7 @@ def _planned(node: Node, inputs: tuple[Spec, ...]) -> PlannedNode:
     return PlannedNode((node.name,), node.task, node.after, inputs, output, node.on_error)
 
 
-def _frames_of(node: Node, parent: str, outcome: Outcome) -> Spec:
+def _frames_of(node: Node, parent: str, outcome: Output) -> Spec:
     if isinstance(outcome, Spec):
         return outcome
     raise ConfigError(

@@ -151,6 +151,11 @@ class CallStep(Step):
             if len(frames) != len(given):
                 raise ValueError(f"{self.label} returned frames without their numbers")
             frames = given.carrying(frames.pixels)
+        if not np.array_equal(frames.numbers, given.numbers):
+            raise ValueError(
+                f"{self.label} returned the frames {_range(frames.numbers)}, it was given "
+                f"{_range(given.numbers)}: a task returns the frames it gets"
+            )
         got = frames.pixels.shape[1:], frames.pixels.dtype
         if got != (planned.frame_shape, planned.dtype):
             raise ValueError(
@@ -158,6 +163,10 @@ class CallStep(Step):
                 f"returned {got[0]} {got[1]}"
             )
         return Value(frames.pixels, Tile(frames, slice(None)))
+
+
+def _range(numbers: NDArray[np.int64]) -> str:
+    return f"{numbers[0]} to {numbers[-1]} ({len(numbers)})" if len(numbers) else "(none)"
 
 
 class SinkStep(Step):

@@ -1,9 +1,16 @@
 """Files: codecs, the series of one worker, the master over all, and finding images."""
 
 from limadask.storage.codec import Compression, dataset_options, encoder
-from limadask.storage.find import absolute_path, find_images, is_hdf5, read_image, split_path
+from limadask.storage.find import (
+    absolute_path,
+    check_sources,
+    find_images,
+    is_hdf5,
+    read_image,
+    split_path,
+)
 from limadask.storage.master import write_master
-from limadask.storage.parts import Contents, read_contents
+from limadask.storage.parts import Contents, files_of_run, read_contents
 from limadask.storage.recovery import recover
 from limadask.storage.series import Chunks, FileSeries, next_number, series_files
 
@@ -13,8 +20,10 @@ __all__ = [
     "Contents",
     "FileSeries",
     "absolute_path",
+    "check_sources",
     "dataset_options",
     "encoder",
+    "files_of_run",
     "find_images",
     "is_hdf5",
     "next_number",

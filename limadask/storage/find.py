@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -241,3 +242,30 @@ def _not_found(message: str, dataset: str | None, file: h5py.File) -> ConfigErro
 
 def _listed(places: dict[str, h5py.Dataset]) -> list[str]:
     return [f"{path} {one.shape}" for path, one in places.items()]
+
+
+def check_sources(dataset: h5py.Dataset, path: str) -> None:
+    """Refuse a virtual dataset without its files: HDF5 would read fill values instead.
+
+    Raises
+    ------
+    ConfigError
+        Naming the files that are not there.
+    """
+    if not dataset.is_virtual or "HDF5_VDS_PREFIX" in os.environ:
+        return
+    folder = Path(dataset.file.filename).parent
+    names = sorted({source.file_name for source in dataset.virtual_sources()})
+    lost = [
+        name
+        for name in names
+        if name != "." and "%" not in name and not (folder / name).exists()
+        and not Path(name).exists()
+    ]  # fmt: skip
+    if lost:
+        raise ConfigError(
+            f"{path} is made of {len(names)} files, {len(lost)} of which are not there",
+            field="path",
+            value=", ".join(lost),
+            allowed="the data files beside their master",
+        )

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.frames import Spec, Status
+from limadask.frames import NEVER, Spec, Status
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.parts import Contents, read_contents
 from limadask.storage.series import DATA
@@ -140,13 +140,16 @@ class _Entry:
             field(beam, "incident_energy", energy, units="keV")
         detector = group(instrument, "detector", "NXdetector")
         self._write_frames(detector, "data", 4 if self._has_bands else 3)
-        for name, value, units in _described(told, run.parameters):
+        for name, value, units in _described(told, run.parameters, self._spec.nb_merged):
             attributes = {"units": units} if units else {}
             field(detector, name, value, **attributes)
         if self._spec.masked is not None:
             masked = self._spec.masked
             mask = masked if masked.ndim == 2 else np.asarray(masked.all(axis=0))
             detector.create_dataset("pixel_mask", data=mask.astype("u4"), compression="gzip")
+            if masked.ndim == 3:  # NXmx knows one mask for all bands
+                every = masked.astype("u4")
+                detector.create_dataset("band_pixel_mask", data=every, compression="gzip")
         self._write_geometry(detector)
         tree(detector, "detector_information", told)
 
@@ -177,6 +180,8 @@ class _Entry:
             length = float(np.hypot(dy, dx))
             vector = (-dx / length, -dy / length, 0.0)
             last = "fast" in name
+            if told.get("pixel_size"):  # of this image: binned, turned
+                field(detector, "x_pixel_size" if last else "y_pixel_size", length, units="m")
             field(
                 module,
                 name,
@@ -213,7 +218,7 @@ class _Entry:
             "flag_values": np.array([int(one) for one in Status], "u1"),
             "flag_meanings": " ".join(one.name.lower() for one in Status),
         }
-        stamps = np.full(self._count, np.iinfo(np.int64).min)  # not a time
+        stamps = np.full(self._count, NEVER)
         stamps[self._contents.numbers] = self._contents.timestamps
         units = "nanoseconds since 1970-01-01"
         for name, values, attributes in (
@@ -272,11 +277,14 @@ class _Entry:
         return status, np.array(encoded, kind)
 
 
-def _described(told: dict[str, Any], parameters: dict[str, Any]) -> list[tuple[str, Any, str]]:
+def _described(
+    told: dict[str, Any], parameters: dict[str, Any], nb_merged: int
+) -> list[tuple[str, Any, str]]:
     """Return name, value and units of the detector's fields that are known."""
     hardware = parameters["hardware"]
-    expo_time, bins = hardware.get("expo_time"), hardware.get("binning", {"y": 1, "x": 1})
-    period = None if expo_time is None else expo_time + hardware["latency_time"]
+    expo_time = hardware.get("expo_time")
+    period = None if expo_time is None else (expo_time + hardware["latency_time"]) * nb_merged
+    expo_time = None if expo_time is None else expo_time * nb_merged
     fields: list[tuple[str, Any, str]] = [
         ("description", told["model"], ""),
         ("type", "pixel", ""),
@@ -288,10 +296,4 @@ def _described(told: dict[str, Any], parameters: dict[str, Any]) -> list[tuple[s
         ("sensor_thickness", told.get("sensor_thickness"), "m"),
         ("saturation_value", told.get("saturation_value"), ""),
     ]
-    if told.get("pixel_size"):
-        height, width = told["pixel_size"]
-        fields += [
-            ("y_pixel_size", height * bins["y"], "m"),
-            ("x_pixel_size", width * bins["x"], "m"),
-        ]
     return [one for one in fields if one[1] is not None]

@@ -104,6 +104,17 @@ def read_contents(files: Sequence[Path]) -> Contents:
     )
 
 
+def files_of_run(files: Sequence[Path], uuid: str) -> list[Path]:
+    """Return those of the files that an acquisition has written, made readable."""
+    mine = []
+    for path in files:
+        recover(path)
+        with h5py.File(path, "r") as file:
+            if file["entry"].attrs.get("acquisition") == uuid:
+                mine.append(path)
+    return mine
+
+
 _COLUMNS = ("frame_number", "timestamp", "status")
 _ROW = np.dtype(
     [("frame_number", "i8"), ("timestamp", "i8"), ("status", "u1"), ("file", "i8"), ("slot", "i8")]

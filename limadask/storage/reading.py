@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import h5py
 import numpy as np
 import xarray as xr
 
 from limadask.errors import ConfigError
 from limadask.frames import DIMS
 from limadask.geometry import Affine, Grid, grid_coordinates
+from limadask.storage.find import check_sources
 
 
 def open_acquisition(path: str | Path) -> xr.DataTree:
@@ -28,16 +30,24 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     Raises
     ------
     ConfigError
-        When it is no such file.
+        When it is no such file, or its data files are not beside it.
     """
     try:
+        with h5py.File(path) as file:
+            for name in ("images", "data"):
+                for entry in file.values():
+                    if (frames := entry.get(f"data/{name}")) is not None:
+                        check_sources(frames, str(path))
         tree = xr.open_datatree(path, engine="h5netcdf", phony_dims="access", chunks="auto")
         for entry in tree.children.values():
             transform = entry["instrument/detector/image_transform"].to_dataset()
             matrix = transform["matrix"].values
+            masked = _masked(entry["instrument/detector"].to_dataset())
             for name, node in entry.children.items():
                 if name == "data" or name.startswith("data_"):
-                    node.dataset = _placed(node.to_dataset(), matrix)
+                    node.dataset = _placed(node.to_dataset(), matrix, masked)
+    except ConfigError:
+        raise
     except (OSError, KeyError, ValueError) as error:
         raise ConfigError(
             f"is no master file of limadask: {error}", field="path", value=str(path)
@@ -54,7 +64,7 @@ def frames_of(data: xr.DataTree | xr.Dataset | xr.DataArray | np.ndarray) -> xr.
         When there are none.
     """
     if isinstance(data, xr.DataTree):
-        entry = data.children.get("entry", data)
+        entry = data.children.get(str(data.attrs.get("default", "entry")), data)
         data = entry.children.get("data", entry).to_dataset()
     if isinstance(data, xr.Dataset):
         found = next((data[name] for name in ("images", "data") if name in data), None)
@@ -83,11 +93,21 @@ def frames_of(data: xr.DataTree | xr.Dataset | xr.DataArray | np.ndarray) -> xr.
     return data.transpose(*DIMS)
 
 
-def _placed(dataset: xr.Dataset, matrix: np.ndarray) -> xr.Dataset:
-    """Return the frames with coordinates on the detector."""
+def _masked(detector: xr.Dataset) -> xr.Variable | None:
+    """Return where pixels hold no value in any frame, ``(y, x)`` or ``(band, y, x)``."""
+    for name, dims in (("band_pixel_mask", ("band", "y", "x")), ("pixel_mask", ("y", "x"))):
+        if name in detector:
+            return xr.Variable(dims, detector[name].values != 0)
+    return None
+
+
+def _placed(dataset: xr.Dataset, matrix: np.ndarray, masked: xr.Variable | None) -> xr.Dataset:
+    """Return the frames with coordinates on the detector, and with what is masked."""
     shape = dataset.sizes["y"], dataset.sizes["x"]
     # an index along y and x of its own would stand against the one of the grid
     plain = dataset.drop_vars([name for name in ("y", "x") if name in dataset.coords])
     if "frame_cause" in plain:
         plain = plain.assign(frame_cause=plain["frame_cause"].astype(str))
+    if masked is not None and ("band" in plain.dims or masked.ndim == 2):
+        plain = plain.assign_coords(masked=masked)
     return plain.assign_coords(grid_coordinates(Grid(shape, Affine.of(matrix))))

@@ -13,12 +13,12 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.frames import Spec
+from limadask.frames import NEVER, Spec
 from limadask.storage.codec import Compression, dataset_options
 from limadask.version import __version__
 
 DATA = "entry/instrument/detector/data"
-FIELDS = {"frame_number": ("i8", -1), "timestamp": ("i8", 0), "status": ("u1", 0)}
+FIELDS = {"frame_number": ("i8", -1), "timestamp": ("i8", NEVER), "status": ("u1", 0)}
 """Datasets beside the data, one value a frame: type and fill value."""
 DETECTOR = "entry/instrument/detector"
 
@@ -65,6 +65,10 @@ class FileSeries:
         Frames after which the next file is begun.
     first_number:
         Number of the first file.
+    always_4d:
+        Whether one band keeps its axis.
+    uuid:
+        The acquisition; files say whose they are.
     """
 
     def __init__(
@@ -77,8 +81,10 @@ class FileSeries:
         nb_frames_per_file: int,
         first_number: int = 0,
         always_4d: bool = False,
+        uuid: str = "",
     ) -> None:
         self._folder, self._prefix, self._rank, self._spec = folder, prefix, rank, spec
+        self._uuid = uuid
         self._compression, self._limit, self._next = compression, nb_frames_per_file, first_number
         self._has_band_axis = always_4d or len(spec.bands) > 1
         self._lock = threading.Lock()
@@ -110,7 +116,7 @@ class FileSeries:
             self._file.close()
             self._file = None
         path = self._folder / f"{self._prefix}_{self._rank}_{self._next:05d}.h5"
-        self._file = _File(path, self._spec, self._compression, self._has_band_axis)
+        self._file = _File(path, self._spec, self._compression, self._has_band_axis, self._uuid)
         self.paths.append(str(path))
         self._next += 1
 
@@ -126,7 +132,7 @@ class _File:
     """One file of a series."""
 
     def __init__(
-        self, path: Path, spec: Spec, compression: Compression, has_band_axis: bool
+        self, path: Path, spec: Spec, compression: Compression, has_band_axis: bool, uuid: str
     ) -> None:
         bands, rows, columns = spec.frame_shape
         self._bands = bands if has_band_axis else None
@@ -156,7 +162,7 @@ class _File:
                 )
                 for name, (dtype, fill) in FIELDS.items()
             }
-            self._describe(spec)
+            self._describe(spec, uuid)
             self._file.flush()
             self._file.swmr_mode = True  # from here on only resize, write and flush
         except BaseException:
@@ -195,12 +201,12 @@ class _File:
         if self._file:
             self._file.close()
 
-    def _describe(self, spec: Spec) -> None:
+    def _describe(self, spec: Spec, uuid: str) -> None:
         """Make the file readable by itself: default plot and origin."""
         file = self._file
         attributes: dict[str, dict[str, Any]] = {
             "/": {"NX_class": "NXroot", "default": "entry", "creator": f"limadask {__version__}"},
-            "entry": {"NX_class": "NXentry", "default": "data"},
+            "entry": {"NX_class": "NXentry", "default": "data", "acquisition": uuid},
             "entry/instrument": {"NX_class": "NXinstrument"},
             DETECTOR: {"NX_class": "NXdetector", "nb_merged": spec.nb_merged},
             "entry/data": {"NX_class": "NXdata", "signal": "data"},

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.json_schema import SkipJsonSchema
 
 from limadask.errors import ConfigError
@@ -22,6 +22,8 @@ class ImageTask(PixelTask):
 
     The image is given as an array, or as a path.
     """
+
+    model_config = ConfigDict(json_schema_extra={"required": ["path"]})  # no arrays in files
 
     place: ClassVar[int]
     """Its place among the corrections that share one pass: mask 0, background 1, flat-field 2."""

@@ -24,7 +24,7 @@ class Observe(Sink):
     history: PositiveInt = 1
     """Frames each worker keeps."""
     every: PositiveInt = 1
-    """Look at every how manieth frame number only."""
+    """Look only at the frames whose number is a multiple of this."""
 
     def open(self, spec: Spec, place: Place) -> Observer:
         """Begin to look."""

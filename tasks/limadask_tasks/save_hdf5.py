@@ -15,6 +15,7 @@ from limadask.storage import (
     Compression,
     FileSeries,
     encoder,
+    files_of_run,
     next_number,
     read_contents,
     series_files,
@@ -41,7 +42,8 @@ class SaveHdf5(Sink):
     nb_dimensions: Literal["dim_3d_or_4d", "dim_4d"] = "dim_3d_or_4d"
     """``dim_4d`` keeps the band axis also when there is one band."""
     file_exists_policy: Literal["abort", "overwrite", "append"] = "abort"
-    """When the master exists: refuse, replace it, or add this run to it as a further entry."""
+    """When files of this prefix exist: refuse, replace them, or add this run to the master as a
+    further entry."""
 
     @field_validator("prefix")
     def _plain(cls, value: str) -> str:  # noqa: N805 - pydantic's class method
@@ -100,6 +102,7 @@ class SaveHdf5(Sink):
                 self.nb_frames_per_file,
                 first,
                 self.nb_dimensions == "dim_4d",
+                place.uuid,
             )
         except OSError as error:
             raise ConfigError(
@@ -109,7 +112,7 @@ class SaveHdf5(Sink):
 
     def recover(self, spec: Spec, place: Place, rank: int) -> list[int]:
         """Return the frames in the files of a worker that died."""
-        files = series_files(Path(self.folder), self.prefix).get(rank, [])
+        files = self._files(rank, place.uuid)
         return [int(number) for number in read_contents(files).numbers]
 
     def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
@@ -118,9 +121,9 @@ class SaveHdf5(Sink):
         ranks = {part["rank"] for part in parts}
         orphans = [
             str(path)
-            for rank, paths in series_files(Path(self.folder), self.prefix).items()
-            for path in paths
-            if rank not in ranks and rank < place.ranks
+            for rank in range(place.ranks)
+            if rank not in ranks
+            for path in self._files(rank, place.uuid)
         ]
         write_master(
             self._master,
@@ -131,6 +134,11 @@ class SaveHdf5(Sink):
             always_4d=self.nb_dimensions == "dim_4d",
             append=self.file_exists_policy == "append",
         )
+
+    def _files(self, rank: int, uuid: str) -> list[Path]:
+        """Return what a worker has written in this acquisition, not in one before it."""
+        files = series_files(Path(self.folder), self.prefix).get(rank, [])
+        return files_of_run(files, uuid)
 
     def _clear(self, folder: Path, place: Place) -> None:
         """Remove an older run's files: of this rank, and once those of ranks not used now."""

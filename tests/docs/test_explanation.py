@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib.util
 import re
 from pathlib import Path
 from types import ModuleType
+
+import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 STATES = ROOT / "docs" / "explanation" / "states.md"
@@ -36,3 +39,10 @@ def test_each_rule_names_tests_that_exist_or_a_reason() -> None:
         for file, test in named:
             assert f"def {test}(" in (ROOT / file).read_text(), f"rule {number}: {file}::{test}"
         assert named or "figure" in shown or "not built" in shown, f"rule {number}"
+
+
+@pytest.mark.parametrize("page", ["pipeline", "coordinates"])
+def test_the_examples_of_a_page_give_what_it_shows(page: str) -> None:
+    found = doctest.testfile(str(ENGINE.with_name(f"{page}.md")), module_relative=False)
+    assert found.attempted > 3
+    assert found.failed == 0

@@ -114,10 +114,14 @@ def test_nexusformat_plots_the_default(saved: tuple[str, Simulator]) -> None:
 
 
 def test_pyfai_finds_the_detector(saved: tuple[str, Simulator]) -> None:
-    with Nexus(saved[0], "r") as file:
+    path, camera = saved
+    with Nexus(path, "r", pure=True) as file:  # else HDF5 does not know where the file lies
         detector = file.find_detector()
         assert detector.name == "/entry/instrument/detector"
         assert detector["x_pixel_size"][()] == 75e-6
+        frame = detector["data"][MIDDLE]
+    expected = camera.frame(MIDDLE).values
+    assert np.array_equal(frame, expected if len(camera.bands) > 1 else expected[0])
 
 
 def test_h5web_s_server_reads_a_frame(saved: tuple[str, Simulator]) -> None:
@@ -145,6 +149,8 @@ def test_the_master_holds_all_three_parameter_sets(saved: tuple[str, Simulator])
         assert parameters["hardware/shape"][()].tolist() == [40, 30]
         assert parameters["software/nodes/0/task"][()] == b"save_hdf5"
         assert b"." in parameters["software/versions/limadask"][()]
+        assert len(parameters["software/processors"]) == 3
+        assert parameters["software/settings/switch_interval"][()] == 1e-4
         assert file["entry/instrument/detector/detector_information/model"][()]
         assert file["entry/sample/name"][()] == b"LaB6"
         assert file.attrs["creator"].startswith("limadask")

@@ -163,3 +163,22 @@ def test_the_effective_parameters_name_every_choice() -> None:
     assert told["nb_frames_per_file"] == 1000
     assert told["file_exists_policy"] == "abort"
     assert told["nb_dimensions"] == "dim_3d_or_4d"
+
+
+def test_a_dead_worker_s_files_of_an_older_run_are_not_taken_for_its_own(tmp_path: Path) -> None:
+    old = SaveHdf5(folder=str(tmp_path), prefix="r")
+    saved(old, [Frames.of(np.full((3, 1, 4, 5), 7, "u2"))])
+    new = old.replace(file_exists_policy="append")
+    place = Place("file", uuid="later", rank=0, ranks=2)
+    writer = new.open(SPEC, place)
+    writer.write([writer.encode(Frames.of(np.full((2, 1, 4, 5), 9, "u2"), first=4))])
+    writer.close()  # it has died: nobody hands its part on
+    other = new.open(SPEC, Place("file", uuid="later", rank=1, ranks=2))
+    parts = [other.close()]
+    assert new.recover(SPEC, place, 0) == [4, 5]
+    ledger = Ledger(6)
+    ledger.finish("detector")
+    new.join(SPEC, place, parts, record(ledger, 6))
+    with h5py.File(new.path()) as file:
+        frames = file["entry_2/data/data"][()]
+    assert frames[:, 0, 0].tolist() == [65535] * 4 + [9, 9]

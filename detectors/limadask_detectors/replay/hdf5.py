@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import h5py
@@ -11,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
-from limadask.storage import find_images
+from limadask.storage import check_sources, find_images
 from limadask_detectors.replay.description import describe
 from limadask_detectors.replay.images import Image, Images, Layout, native
 from limadask_detectors.replay.notes import Notes
@@ -78,7 +76,7 @@ class _Stack:
                 value=dataset.name,
                 allowed="(y, x), (frame, y, x) or (frame, band, y, x)",
             )
-        _check_sources(dataset, path)
+        check_sources(dataset, path)
         self._dataset = dataset
         self.count = 1 if dataset.ndim == 2 else len(dataset)
         rows, columns = dataset.shape[-2:]
@@ -109,24 +107,3 @@ def _bands(dataset: h5py.Dataset) -> tuple[str, ...]:
         if len(set(bands)) == count:
             return bands
     return tuple(map(str, range(count)))
-
-
-def _check_sources(dataset: h5py.Dataset, path: str) -> None:
-    """Refuse a virtual dataset without its files: HDF5 would read fill values instead."""
-    if not dataset.is_virtual or "HDF5_VDS_PREFIX" in os.environ:
-        return
-    folder = Path(dataset.file.filename).parent
-    names = sorted({source.file_name for source in dataset.virtual_sources()})
-    lost = [
-        name
-        for name in names
-        if name != "." and "%" not in name and not (folder / name).exists()
-        and not Path(name).exists()
-    ]  # fmt: skip
-    if lost:
-        raise ConfigError(
-            f"{path} is made of {len(names)} files, {len(lost)} of which are not there",
-            field="path",
-            value=", ".join(lost),
-            allowed="the data files beside their master",
-        )

@@ -1,0 +1,171 @@
+"""What is asked, what is tolerated, and where it runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import BaseModel
+
+from limadask.errors import ConfigError
+from limadask.geometry import Grid, Rect
+from limadask.model import Model
+from limadask.parameters import (
+    AcquisitionParameters,
+    Binning,
+    Buffers,
+    HardwareParameters,
+    ParameterSets,
+    Policy,
+    SoftwareParameters,
+    Topology,
+)
+
+DEFAULTS: dict[type[BaseModel], dict[str, Any]] = {
+    AcquisitionParameters: {
+        "nb_frames": 1,
+        "expo_time": None,
+        "latency_time": 0.0,
+        "trigger_mode": "internal",
+        "nb_frames_per_trigger": 1,
+        "roi": None,
+        "binning": {"y": 1, "x": 1},
+        "flip": "none",
+        "rotation": 0,
+    },
+    Topology: {"receivers": 1, "workers": 1, "roles": "shared", "dispatch": "single"},
+    Policy: {"on_absent": "mark", "on_error": "mark", "retries": 2, "max_absent": None},
+    Buffers: {"nbytes": None, "nb_frames_per_block": None},
+}
+
+
+@pytest.mark.parametrize("model", DEFAULTS, ids=lambda model: model.__name__)
+def test_the_defaults_are_those_that_users_were_told(model: type[BaseModel]) -> None:
+    assert model().model_dump() == DEFAULTS[model]
+
+
+@pytest.mark.parametrize("model", DEFAULTS, ids=lambda model: model.__name__)
+def test_a_misspelt_field_lists_those_there_are(model: type[BaseModel]) -> None:
+    with pytest.raises(ConfigError, match="has no field 'nb_frame'") as caught:
+        model(nb_frame=3)
+    error = caught.value
+    assert (error.field, error.value, error.allowed) == ("nb_frame", 3, sorted(DEFAULTS[model]))
+
+
+@pytest.mark.parametrize(
+    ("model", "field", "value", "allowed"),
+    [
+        (AcquisitionParameters, "nb_frames", -1, "≥ 0"),
+        (AcquisitionParameters, "nb_frames", 1.5, None),
+        (AcquisitionParameters, "expo_time", -0.1, "≥ 0"),
+        (AcquisitionParameters, "expo_time", float("nan"), "≥ 0"),
+        (AcquisitionParameters, "nb_frames_per_trigger", 0, "> 0"),
+        (AcquisitionParameters, "trigger_mode", "never", "'internal', 'software', 'external'"),
+        (AcquisitionParameters, "flip", "z", "'none', 'y', 'x' or 'both'"),
+        (AcquisitionParameters, "rotation", 45, "0, 90, 180 or 270"),
+        (Topology, "receivers", 2, "1"),
+        (Topology, "workers", 0, "> 0"),
+        (Topology, "roles", "mine", "'shared' or 'separate'"),
+        (Policy, "on_error", "ignore", "'abort', 'mark' or 'retry'"),
+        (Policy, "retries", -1, "≥ 0"),
+        (Policy, "max_absent", 1.5, None),
+        (Policy, "max_absent", -0.5, None),
+        (Buffers, "nbytes", "many", None),
+        (Buffers, "nb_frames_per_block", 0, "> 0"),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_named_with_what_is_allowed(
+    model: type[BaseModel], field: str, value: Any, allowed: str | None
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        model(**{field: value})
+    error = caught.value
+    assert error.field == field
+    assert error.value is value
+    assert allowed is None or allowed in error.allowed
+    assert field in str(error)
+    assert error.message
+
+
+def test_a_wrong_value_inside_is_named_by_its_way() -> None:
+    with pytest.raises(ConfigError) as caught:
+        AcquisitionParameters(binning={"y": 0})
+    assert (caught.value.field, caught.value.value) == ("binning.y", 0)
+    with pytest.raises(ConfigError) as caught:
+        AcquisitionParameters(roi={"y": 0, "x": 0, "height": 0, "width": 4})
+    assert (caught.value.field, caught.value.value) == ("roi.height", 0)
+
+
+def test_parameters_are_values_and_a_copy_is_validated() -> None:
+    one = AcquisitionParameters(nb_frames=10, roi={"y": 1, "x": 2, "height": 3, "width": 4})
+    assert one.roi == Rect(1, 2, 3, 4)
+    more = one.replace(nb_frames=20, binning={"y": 2})
+    assert (one.nb_frames, more.nb_frames, more.binning) == (10, 20, Binning(y=2))
+    assert more.replace(nb_frames=10, binning=Binning()) == one
+    with pytest.raises(ConfigError) as caught:
+        one.replace(nb_frames=-1)
+    assert caught.value.field == "nb_frames"
+
+
+@given(st.integers(1, 50), st.sampled_from(["shared", "separate"]))
+def test_workers_that_receive_and_process_are_counted_once(workers: int, roles: Any) -> None:
+    needed = Topology(workers=workers, roles=roles).nb_workers
+    assert needed == (max(1, workers) if roles == "shared" else 1 + workers)
+
+
+def test_a_float_is_a_fraction_and_an_integer_a_number() -> None:
+    assert type(Policy(max_absent=1).bound) is int
+    assert type(Policy(max_absent=1.0).bound) is float
+    assert Policy(max_absent=0.0).bound == 0
+    assert Policy().bound is None
+
+
+def test_abort_allows_no_absent_frame() -> None:
+    assert Policy(on_absent="abort").bound == 0
+    assert Policy(on_absent="abort", max_absent=0.5).bound == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "nbytes"), [(1000, 1000), ("512 MiB", 2**29), ("1.5GiB", 3 * 2**29), ("2 kB", 2000)]
+)
+def test_bytes_are_numbers_or_have_units(given: Any, nbytes: int) -> None:
+    assert Buffers(nbytes=given).nbytes == nbytes
+
+
+def test_the_period_is_exposure_and_pause() -> None:
+    took = HardwareParameters(shape=(4, 5), expo_time=0.25, latency_time=0.5)
+    assert took.period == 0.75
+    assert (took.dtype, took.bands) == ("uint16", ("0",))
+    with pytest.raises(ConfigError) as caught:
+        HardwareParameters()
+    assert caught.value.field == "shape"
+
+
+def test_the_three_sets_are_kept_apart_and_shown() -> None:
+    asked = AcquisitionParameters(nb_frames=7, flip="y")
+    assert ParameterSets(user=asked).hardware is None
+    sets = ParameterSets(
+        user=asked,
+        hardware=HardwareParameters(shape=(4, 5), nb_frames=7),
+        software=SoftwareParameters(
+            before_input=(), nodes=(), input_grid=Grid((4, 5)), input_dtype="uint16",
+            nb_frames_per_block=3, nb_slots=2, pool_nbytes=240,
+        ),
+    )  # fmt: skip
+    assert sets.hardware is not None
+    assert (sets.user.flip, sets.hardware.flip) == ("y", "none")
+    page = sets._repr_html_()
+    for word in ("flip</td><td>y</td><td>none</td>", "blocks of 3 frames, 2 in a pool"):
+        assert word in page
+
+
+def test_frozen_parameters_say_so_as_a_configuration_error() -> None:
+    class Plain(Model):
+        count: int = 1
+
+    with pytest.raises(ConfigError) as caught:
+        Plain().count = 2
+    assert caught.value.field == "count"
