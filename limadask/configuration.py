@@ -15,9 +15,16 @@ from limadask.errors import ConfigError
 from limadask.model import Model
 from limadask.parameters import AcquisitionParameters, Buffers, Policy, Topology
 from limadask.pipeline import Node, Pipeline
+from limadask.task import Task
 
 _NODE_FIELDS = ("name", "task", "after", "on_error")
+_NO_YAML = (
+    yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError
+)  # fmt: skip
+"""What PyYAML raises: its own, and what its constructors stumble over (``2026-02-30``)."""
+_MERGE = "tag:yaml.org,2002:merge"
 _M = TypeVar("_M", bound=Model)
+_P = TypeVar("_P", Detector, Task)
 
 
 @dataclass(frozen=True)
@@ -53,13 +60,13 @@ class Configuration:
         """
         try:
             text = Path(path).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"cannot be read: {error}", node="file", field="path", value=str(path)
             ) from error
         try:
             data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that refuses double keys
-        except yaml.YAMLError as error:
+        except _NO_YAML as error:
             raise ConfigError(
                 f"no valid YAML: {error}", node="file", field="path", value=str(path)
             ) from error
@@ -74,7 +81,7 @@ class Configuration:
         ConfigError
             Naming section or node, field, value and what is allowed.
         """
-        data = _mapping(data, "file", "content")
+        data = _mapping(data, "file", "content", deep=False)
         sections = ("detector", *_SECTIONS, "pipeline", "metadata")
         for name in data:
             if name not in sections:
@@ -83,13 +90,13 @@ class Configuration:
                     value=data[name], allowed=list(sections),
                 )  # fmt: skip
         parts: dict[str, Any] = {
-            name: _section(model, _mapping(data.get(name) or {}, name, name), name)
+            name: _section(model, _mapping(_given(data, name, {}), name, name), name)
             for name, model in _SECTIONS.items()
         }
         return cls(
-            detector=_detector(data.get("detector"), folder),
-            pipeline=_pipeline(data.get("pipeline") or [], folder),
-            metadata=_mapping(data.get("metadata") or {}, "metadata", "metadata"),
+            detector=_detector(_given(data, "detector", {}), folder),
+            pipeline=_pipeline(_given(data, "pipeline", []), folder),
+            metadata=_mapping(_given(data, "metadata", {}), "metadata", "metadata"),
             **parts,
         )
 
@@ -107,19 +114,44 @@ class _Loader(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Return the mapping."""
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
+            if key_node.tag == _MERGE:
+                continue
             key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str) and key in seen:
-                raise yaml.MarkedYAMLError(
-                    problem=f"{key!r} stands twice", problem_mark=key_node.start_mark
-                )
-            seen.add(key)
+            if isinstance(key, str):
+                if key in seen:
+                    raise yaml.MarkedYAMLError(
+                        problem=f"{key!r} stands twice", problem_mark=key_node.start_mark
+                    )
+                seen.add(key)
         return super().construct_mapping(node, deep)
 
 
-def _mapping(value: Any, node: str, name: str) -> dict[str, Any]:
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+def _given(data: Mapping[str, Any], name: str, default: Any) -> Any:
+    value = data.get(name)
+    return default if value is None else value
+
+
+def _named(value: Any) -> bool:
+    """Tell whether all names, also deep inside, are words."""
+    seen, todo = set[int](), [value]
+    while todo:
+        one = todo.pop()
+        if id(one) in seen or not isinstance(one, Mapping | list):
+            continue
+        seen.add(id(one))
+        if isinstance(one, Mapping):
+            if not all(isinstance(key, str) for key in one):
+                return False
+            one = list(one.values())
+        todo += one
+    return True
+
+
+def _mapping(value: Any, node: str, name: str, deep: bool = True) -> dict[str, Any]:
+    words = isinstance(value, Mapping) and all(isinstance(key, str) for key in value)
+    if not words or (deep and not _named(value)):
         raise ConfigError(
             "must be a mapping of names to values", node=node, field=name, value=value,
             allowed="name: value",
@@ -135,13 +167,15 @@ def _section(model: type[_M], fields: dict[str, Any], node: str) -> _M:
 
 
 def _detector(value: Any, folder: Path) -> Detector:
-    fields = _mapping(value or {}, "detector", "detector")
+    fields = _mapping(value, "detector", "detector")
     kind = fields.pop("type", None)
     try:
-        found = registry.detector(str(kind))
+        found = registry.detector(kind if isinstance(kind, str) else "")
     except ConfigError as error:
-        raise error.at("detector") from error
-    return _section(found, fields, "detector").absolute(folder)
+        raise ConfigError(
+            error.message, node="detector", field="type", value=kind, allowed=error.allowed
+        ) from error
+    return _absolute(_section(found, fields, "detector"), folder, "detector")
 
 
 def _pipeline(value: Any, folder: Path) -> Pipeline:
@@ -165,7 +199,10 @@ def _node(value: Any, number: int, folder: Path) -> Node:
     name, task, after, on_error = (fields.pop(key, None) for key in _NODE_FIELDS)
     after = ["input"] if after is None else [after] if isinstance(after, str) else after
     if not isinstance(after, list) or not all(isinstance(one, str) for one in after):
-        raise ConfigError("a name or a list of names", node=title, field="after", value=after)
+        raise ConfigError(
+            "must be a name or a list of names", node=title, field="after", value=after,
+            allowed="names of nodes",
+        )  # fmt: skip
     if on_error not in (None, "abort", "mark", "retry"):
         raise ConfigError(
             "no policy", node=title, field="on_error", value=on_error,
@@ -177,4 +214,12 @@ def _node(value: Any, number: int, folder: Path) -> Node:
         raise ConfigError(
             error.message, node=title, field="task", value=task, allowed=error.allowed
         ) from error
-    return Node(name, _section(found, fields, title).absolute(folder), tuple(after), on_error)
+    task = _absolute(_section(found, fields, title), folder, title)
+    return Node(name, task, tuple(after), on_error)
+
+
+def _absolute(value: _P, folder: Path, node: str) -> _P:
+    try:
+        return value.absolute(folder)
+    except ConfigError as error:
+        raise error.at(node) from error

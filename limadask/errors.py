@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -48,7 +49,8 @@ class ConfigError(LimadaskError, ValueError):
 
     def to_dict(self) -> dict[str, Any]:
         """Return the error as plain data: node, field, value, allowed, message."""
-        return {**self._parts(), "message": self.message}
+        parts = {name: _plain(part) for name, part in self._parts().items()}
+        return {**parts, "message": self.message}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _config_error, (self.message, self._parts())
@@ -93,6 +95,17 @@ class StalledError(LimadaskError, TimeoutError):
 
 def _config_error(message: str, parts: dict[str, Any]) -> ConfigError:
     return ConfigError(message, **parts)
+
+
+def _plain(value: Any, depth: int = 8) -> Any:
+    """Return a value as JSON can have it."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if depth and isinstance(value, Mapping):
+        return {str(key): _plain(one, depth - 1) for key, one in value.items()}
+    if depth and isinstance(value, list | tuple):
+        return [_plain(one, depth - 1) for one in value]
+    return str(value)
 
 
 def _short(value: Any, limit: int = 200) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Tag, ValidationError
 
 from limadask.errors import ConfigError
 
@@ -23,9 +23,11 @@ class Model(BaseModel):
             raise config_error(error, type(self)) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
+        before = dict(self.__dict__)
         try:
             super().__setattr__(name, value)
         except ValidationError as error:
+            self.__dict__.update(before)  # pydantic keeps what an after-validator refuses
             raise config_error(error, type(self)) from None
 
     def replace(self, **changes: Any) -> Self:
@@ -39,21 +41,26 @@ class MutableModel(Model):
     model_config = ConfigDict(frozen=False, validate_assignment=True)
 
 
+_MISSPELT = ("extra_forbidden", "unexpected_keyword_argument")
+
+
 def config_error(error: ValidationError, model: type[BaseModel]) -> ConfigError:
     """Return the first mistake of a validation as one :class:`ConfigError`."""
     errors = error.errors(include_url=False)
     # a misspelt field is what a missing one comes from
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    field = ".".join(map(str, _path(first["loc"], model)))
+    first = next((one for one in errors if one["type"] in _MISSPELT), errors[0])
+    misspelt = first["type"] in _MISSPELT
+    path, owner = _walk(first["loc"][:-1] if misspelt else first["loc"], model)
+    field = ".".join(map(str, [*path, first["loc"][-1]] if misspelt else path))
     inner = first.get("ctx", {}).get("error")
     if isinstance(inner, ConfigError):  # a model inside this one said it already
-        path = ".".join(part for part in (field, inner.field) if part)
+        whole = ".".join(part for part in (field, inner.field) if part)
         return ConfigError(
-            inner.message, node=inner.node, field=path, value=inner.value, allowed=inner.allowed
+            inner.message, node=inner.node, field=whole, value=inner.value, allowed=inner.allowed
         )
-    if first["type"] == "extra_forbidden":
-        names = sorted(model.model_fields)
+    if misspelt:
         message = f"{model.__name__} has no field {field!r}"
+        names = sorted(_fields(owner))
         return ConfigError(message, field=field, value=first["input"], allowed=names)
     context = first.get("ctx", {})
     bounds = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
@@ -65,19 +72,29 @@ def config_error(error: ValidationError, model: type[BaseModel]) -> ConfigError:
     return ConfigError(message, field=field or None, value=value, allowed=allowed or None)
 
 
-def _path(place: tuple[str | int, ...], model: type[BaseModel]) -> list[str | int]:
-    """Return an error's place without the names of union branches that pydantic puts in."""
+def _walk(place: tuple[str | int, ...], model: type[BaseModel]) -> tuple[list[str | int], Any]:
+    """Return an error's place without the names of union branches, and what is there."""
     path: list[str | int] = []
-    known = _fields(model)
+    here: Any = model
     for part in place:
         if isinstance(part, int):
             path.append(part)
-        elif part in known:
+        elif part in (known := _fields(here)):
             path.append(part)
-            known = _fields(known[part])
-        elif not path:
-            path.append(part)  # a field that does not exist
-    return path
+            here = known[part]
+        else:
+            here = _branch(here, part) or here
+    return path, here
+
+
+def _branch(annotation: Any, name: str) -> Any:
+    """Return the member of a union that pydantic calls ``name``."""
+    for one in get_args(annotation):
+        if name == getattr(one, "__name__", None) or Tag(name) in getattr(one, "__metadata__", ()):
+            return one
+        if found := _branch(one, name):
+            return found
+    return None
 
 
 def _fields(annotation: Any) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _find(group: str, kind: str, name: str, base: type[Any]) -> Any:
         raise ConfigError(message, field="type", value=name, allowed=sorted(entries))
     try:
         return _load(entries[name], base)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"the plugin {entries[name].value} cannot be loaded: {error}"
         raise ConfigError(message, field="type", value=name, allowed=sorted(entries)) from error
 
@@ -100,9 +100,7 @@ def _load_all(group: str, base: type[Any]) -> dict[str, Any]:
     for name, entry in sorted(_entries(group).items()):
         try:
             loaded[name] = _load(entry, base)
-        except (
-            Exception
-        ) as error:  # any code may run at import; a broken one must not stop the rest
+        except (Exception, SystemExit) as error:  # any code may run at import
             warnings.warn(
                 f"plugin {name!r} ({entry.value}) is skipped: {type(error).__name__}: {error}",
                 PluginWarning,
@@ -114,5 +112,5 @@ def _load_all(group: str, base: type[Any]) -> dict[str, Any]:
 def _loads_to(entry: EntryPoint, value: Detector) -> bool:
     try:
         return entry.load() is type(value)
-    except Exception:  # another plugin's trouble is told where it is used
+    except (Exception, SystemExit):  # another plugin's trouble is told where it is used
         return False

@@ -33,12 +33,9 @@ def select(
     corners = roi.outline()
     if coordinates == "detector":
         corners = np.transpose((~grid)(*corners.T))
-    low = np.floor(corners.min(axis=0)).astype(int)
-    high = np.ceil(corners.max(axis=0)).astype(int) + 1
-    rows, columns = (
-        slice(int(max(first, 0)), int(max(min(last, size), 0)))
-        for first, last, size in zip(low, high, grid.shape, strict=True)
-    )
+    low = np.clip(np.floor(corners.min(axis=0)), 0, grid.shape)  # clipped while they are floats
+    high = np.clip(np.ceil(corners.max(axis=0)) + 1, 0, grid.shape)
+    rows, columns = (slice(int(first), int(last)) for first, last in zip(low, high, strict=True))
     y, x = np.ogrid[rows, columns]
     y, x = np.broadcast_arrays(y, x)
     if coordinates == "detector":

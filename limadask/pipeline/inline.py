@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import floor
 from typing import Any
 from uuid import uuid4
 
+import dask
 import numpy as np
 import xarray as xr
 
-from limadask.errors import AcquisitionFailed
+from limadask.errors import AcquisitionFailed, ConfigError
 from limadask.frames import Frames, Spec, Status, spec_of, unlabelled
 from limadask.ledger import Ledger
 from limadask.parameters import Policy
@@ -82,12 +84,16 @@ def process(
         are closed before.
     """
     frames = frames_of(data)
-    spec = spec_of(frames).replace(nb_frames=frames.sizes["frame"])
+    last = int(frames["frame"][-1]) if frames.sizes["frame"] else -1
+    spec = spec_of(frames).replace(nb_frames=last + 1)
     kept = _kept(pipeline, spec, keep)
     nodes = [Node(f"{name}-kept", Hold(max_held=1 << 62), (name,)) for name in kept]
     planned = plan(Pipeline([*pipeline, *nodes]), spec, keep=kept)
     for node in planned.nodes:
-        node.task.check()
+        try:
+            node.task.check()
+        except ConfigError as error:
+            raise error.at(node.name) from error
     uuid, began = uuid4().hex, time.time_ns()
     program = Program(planned, policy or Policy(), uuid, worker="here")
     return _Work(planned, program, spec, began, policy or Policy()).run(frames, kept)
@@ -101,21 +107,26 @@ class _Work:
     ) -> None:
         self._policy = policy
         self._planned, self._program, self._spec, self._began = planned, program, spec, began
-        self._ledger, self._outcomes = Ledger(spec.nb_frames), list[Outcome]()
+        self._ledger, self._outcomes = Ledger(), list[Outcome]()
 
     def run(self, frames: xr.DataArray, kept: Sequence[str]) -> Processed:
         """Take all frames through; close, join and return what came of it."""
+        self._count = frames.sizes["frame"]
         step = max(1, BLOCK // self._spec.frame_nbytes)
         holders = self._program.lasting()
         try:
             for start in range(0, frames.sizes["frame"], step):
-                self._take(unlabelled(frames.isel(frame=slice(start, start + step))))
+                with dask.config.set(scheduler="threads"):  # not on a cluster that is about
+                    part = frames.isel(frame=slice(start, start + step)).compute()
+                self._take(part)
                 if self._excess():
                     break
             self._outcomes += self._program.drain()
         finally:
             parts = self._program.close()
-        self._ledger.finish("detector")
+        if frames.sizes["frame"]:  # numbers that were left out
+            first, last = (int(frames["frame"][at]) for at in (0, -1))
+            self._ledger.mark(first, last + 1, Status.ABSENT, "detector")
         files = self._join(parts)
         if excess := self._excess():
             raise AcquisitionFailed(excess)
@@ -125,13 +136,21 @@ class _Work:
         failures = [failure for outcome in self._outcomes for failure in outcome.failures]
         return Processed({**found, **self._products()}, files, self._ledger, failures)
 
-    def _take(self, block: Frames) -> None:
+    def _take(self, part: xr.DataArray) -> None:
+        block = unlabelled(part)
+        causes = map(str, part["cause"].values) if "cause" in part.coords else ()
+        told = dict(zip(block.numbers.tolist(), causes, strict=False))
+        block.causes = {number: cause for number, cause in told.items() if cause}
         saved = (block.status == Status.PRESENT) | (block.status == Status.PARTIAL)
         if not saved.all():  # frames that were absent when they were saved
             block = Frames(
                 block.pixels[saved], block.numbers[saved], block.timestamps[saved],
-                block.status[saved], block.span,
+                block.status[saved], block.span, causes=block.causes,
             )  # fmt: skip
+            lost = unlabelled(part.isel(frame=~saved))
+            self._ledger.mark_frames(
+                lost.numbers, lost.status, lambda one: block.causes.get(one, "detector")
+            )
         outcome = self._program.run(block)
         self._ledger.mark_frames(outcome.numbers, outcome.status(), outcome.cause)
         self._ledger.stamp(outcome.numbers, outcome.timestamps)
@@ -143,7 +162,10 @@ class _Work:
             if failure.abort:
                 where = f"frames {failure.first} to {failure.last}"
                 return f"{failure.node!r} raised for {where}: {failure.text}"
-        return self._ledger.excess(self._policy.bound)
+        bound = self._policy.bound
+        if isinstance(bound, float):  # of the frames that were given
+            bound = floor(bound * self._count + 1e-6)
+        return self._ledger.excess(bound)
 
     def _products(self) -> dict[str, xr.Dataset]:
         found = {}
@@ -178,12 +200,20 @@ class _Work:
 
 
 def _kept(pipeline: Pipeline, spec: Spec, keep: Sequence[str] | None) -> tuple[str, ...]:
+    planned = plan(pipeline, spec, keep=keep or ())
     if keep is not None:
+        names = [INPUT, *(node.name for node in pipeline)]
+        allowed = [
+            name
+            for name in names
+            if planned.has_output(name) and isinstance(planned.output(name), Spec)
+        ]
         for name in keep:
-            if name != INPUT:
-                pipeline[name]
+            if name not in allowed:
+                raise ConfigError(
+                    "yields no frames to keep", field="keep", value=name, allowed=allowed
+                )
         return tuple(keep)
-    planned = plan(pipeline, spec)
     parents = {parent for node in pipeline for parent in node.after}
     names = [node.name for node in pipeline if node.name not in parents]
     kept = [name for name in names if isinstance(planned.output(name), Spec)]

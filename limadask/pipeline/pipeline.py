@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any, get_args
 
@@ -86,7 +87,10 @@ class Pipeline:
         """
         parents = (after,) if isinstance(after, str) else tuple(after)
         if isinstance(task, Task):
-            task = task.absolute(Path.cwd())
+            try:
+                task = task.absolute(Path.cwd())
+            except ConfigError as error:
+                raise error.at(name) from error
         self._insert(Node(name, task, parents, on_error))
 
     def _insert(self, node: Node) -> None:
@@ -165,7 +169,7 @@ class Pipeline:
         while waiting:
             ready = [n for n in waiting.values() if all(p == INPUT or p in done for p in n.after)]
             if not ready:
-                circle = sorted(waiting)
+                circle = _circle(waiting)
                 raise ConfigError(
                     f"the nodes {circle} wait for each other in a circle",
                     node=circle[0],
@@ -201,6 +205,16 @@ class Pipeline:
         from limadask.views import pipeline_html
 
         return pipeline_html(self)
+
+
+def _circle(waiting: dict[str, Node]) -> list[str]:
+    """Return the nodes of one circle; those that only come after it are not to blame."""
+    needs = {name: set(node.after) & set(waiting) for name, node in waiting.items()}
+    try:
+        TopologicalSorter(needs).prepare()
+    except CycleError as error:
+        return sorted(set(error.args[1]))
+    return sorted(waiting)
 
 
 def _brief(value: Any) -> str:

@@ -29,10 +29,22 @@ def split_path(path: str) -> tuple[str, str | None]:
     return file, dataset or None
 
 
-def absolute_path(path: str, folder: Path) -> str:
-    """Return ``path`` with its file taken from ``folder`` where it is relative."""
+def absolute_path(path: str, folder: Path, field: str = "path") -> str:
+    """Return ``path`` with its file taken from ``folder`` where it is relative.
+
+    Raises
+    ------
+    ConfigError
+        When it can be no path.
+    """
     file, dataset = split_path(path)
-    whole = str((folder / Path(file).expanduser()).absolute())
+    try:
+        os.fsencode(file)
+        if "\0" in file:
+            raise ValueError("embedded null byte")
+        whole = str((folder / Path(file).expanduser()).absolute())
+    except (RuntimeError, ValueError) as error:  # no such user, or no such characters
+        raise ConfigError(f"can be no path: {error}", field=field, value=path) from error
     return whole if dataset is None else f"{whole}::{dataset}"
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import h5py
+import hdf5plugin  # noqa: F401 - registers the filters where frames are read
 import numpy as np
 import xarray as xr
+from dask.array.core import getter
 
 from limadask.errors import ConfigError
 from limadask.frames import DIMS
@@ -34,11 +37,16 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     """
     try:
         with h5py.File(path) as file:
+            if not any(isinstance(one, h5py.Group) for one in file.values()):
+                raise ValueError("it has no entry")
             for name in ("images", "data"):
-                for entry in file.values():
+                for entry in (one for one in file.values() if isinstance(one, h5py.Group)):
                     if (frames := entry.get(f"data/{name}")) is not None:
                         check_sources(frames, str(path))
-        tree = xr.open_datatree(path, engine="h5netcdf", phony_dims="access", chunks="auto")
+        tree = xr.open_datatree(
+            path, engine="h5netcdf", phony_dims="access", chunks="auto",
+            from_array_kwargs={"getitem": _read},
+        )  # fmt: skip
         for entry in tree.children.values():
             transform = entry["instrument/detector/image_transform"].to_dataset()
             matrix = transform["matrix"].values
@@ -72,13 +80,8 @@ def frames_of(data: xr.DataTree | xr.Dataset | xr.DataArray | np.ndarray) -> xr.
             raise ConfigError(
                 "holds no frames", field="data", value=list(data), allowed=["images", "data"]
             )
-        status = {"frame_status": "status"} if "frame_status" in data else {}
-        extra = {
-            new: data[old]
-            for old, new in {**status, "timestamp": "timestamp"}.items()
-            if old in data
-        }
-        data = found.assign_coords(extra)
+        known = {"frame_status": "status", "frame_cause": "cause", "timestamp": "timestamp"}
+        data = found.assign_coords({new: data[old] for old, new in known.items() if old in data})
     if not isinstance(data, xr.DataArray):
         array = np.asarray(data)
         if not 2 <= array.ndim <= 4:
@@ -90,7 +93,41 @@ def frames_of(data: xr.DataTree | xr.Dataset | xr.DataArray | np.ndarray) -> xr.
     for dim in ("band", "frame"):
         if dim not in data.dims:
             data = data.expand_dims(dim)
-    return data.transpose(*DIMS)
+    return _numbered(_checked(data).transpose(*DIMS))
+
+
+def _checked(data: xr.DataArray) -> xr.DataArray:
+    """Refuse what cannot be frames."""
+    dims = {str(name): size for name, size in data.sizes.items()}
+    if set(dims) != set(DIMS) or 0 in (dims["band"], dims["y"], dims["x"]):
+        raise ConfigError("frames have pixels", field="data", value=dims, allowed=DIMS)
+    if (
+        data.dtype.kind not in "iuf"
+        or data.dtype.itemsize not in (1, 2, 4, 8)
+        or data.dtype == "f2"
+    ):
+        raise ConfigError(
+            "pixels are integers or floats", field="data", value=str(data.dtype),
+            allowed="int8 … int64, uint8 … uint64, float32, float64",
+        )  # fmt: skip
+    return data if data.dtype.isnative else data.astype(data.dtype.newbyteorder("="))
+
+
+def _numbered(data: xr.DataArray) -> xr.DataArray:
+    """Return frames with their numbers, in their order."""
+    if "frame" not in data.coords:
+        return data.assign_coords(frame=np.arange(data.sizes["frame"]))
+    steps = np.diff(data["frame"].values)
+    if (steps > 0).all():
+        return data
+    if len(np.unique(data["frame"])) < data.sizes["frame"]:
+        raise ConfigError("frame numbers stand twice", field="data", value=data["frame"].values)
+    return data.sortby("frame")
+
+
+def _read(array: Any, part: Any, asarray: bool = True, lock: Any = None) -> Any:
+    """Read a part of a dataset; a worker that imports this module knows the filters."""
+    return getter(array, part, asarray=asarray, lock=lock)
 
 
 def _masked(detector: xr.Dataset) -> xr.Variable | None:

@@ -42,7 +42,12 @@ class ImageTask(PixelTask):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.path is None) == (self.array is None):
-            raise ValueError(f"{type(self).__name__} needs a path or an array")
+            raise ConfigError(
+                f"{type(self).__name__} needs a path or an array",
+                field="path",
+                value=self.path,
+                allowed="file or file.h5::/dataset",
+            )
         return self
 
     def absolute(self, folder: Path) -> Self:

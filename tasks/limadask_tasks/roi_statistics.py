@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 
 from limadask.errors import ConfigError
 from limadask.frames import Spec
@@ -14,7 +15,21 @@ from limadask.geometry import Arc, Coordinates, Polygon, Rect, Roi, select
 from limadask.task import Measure, Products, Reduction, Variable
 from limadask_tasks import kernels
 
-Rois = Annotated[tuple[Rect | Arc | Polygon, ...], Field(min_length=1)]
+
+def _kind(value: Any) -> str:
+    """Tell which kind of region is meant, so that mistakes are told of this one."""
+    if not isinstance(value, Mapping):
+        return type(value).__name__ if isinstance(value, Arc | Polygon) else "Rect"
+    if "points" in value:
+        return "Polygon"
+    return "Arc" if value.keys() & {"r1", "r2", "a1", "a2"} else "Rect"
+
+
+_Roi = Annotated[
+    Annotated[Rect, Tag("Rect")] | Annotated[Arc, Tag("Arc")] | Annotated[Polygon, Tag("Polygon")],
+    Discriminator(_kind),
+]
+Rois = Annotated[tuple[_Roi, ...], Field(min_length=1)]
 STATISTICS = {"min": "f8", "max": "f8", "mean": "f8", "std": "f8", "sum": "f8", "count": "i8"}
 """What is computed, in the order of the kernel's table, and its type."""
 

@@ -14,6 +14,7 @@ from limadask.storage import (
     Chunks,
     Compression,
     FileSeries,
+    absolute_path,
     encoder,
     files_of_run,
     next_number,
@@ -53,7 +54,7 @@ class SaveHdf5(Sink):
 
     def absolute(self, folder: Path) -> Self:
         """Return the same task with an absolute folder."""
-        return self.replace(folder=str((folder / Path(self.folder).expanduser()).absolute()))
+        return self.replace(folder=absolute_path(self.folder, folder, "folder"))
 
     def path(self) -> str:
         """Return the path of the master file."""

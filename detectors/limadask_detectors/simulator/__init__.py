@@ -6,9 +6,10 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from limadask.detector import Capabilities, Detector, DetectorInfo
+from limadask.errors import ConfigError
 from limadask.geometry import grid_coordinates
 from limadask.model import Model
 from limadask.parameters import HardwareParameters
@@ -40,11 +41,11 @@ class Simulator(Detector):
     """Modules one above the other."""
     gap: NonNegativeInt = 38
     """Rows between two modules; 38 as an EIGER2 has."""
-    photons: NonNegativeFloat = 0.1
+    photons: float = Field(0.1, ge=0, le=1e15)
     """Mean count of a pixel of the first band."""
     hot_pixels: NonNegativeInt = 20
     """Pixels that always count some 100 photons more."""
-    growth: NonNegativeFloat = 0.0
+    growth: float = Field(0.0, ge=0, le=1e9)
     """Photons that each frame has more than the one before."""
     seed: NonNegativeInt = 0
     """Where the noise comes from."""
@@ -66,9 +67,12 @@ class Simulator(Detector):
     def _modules_fit(self) -> Simulator:
         rows = self.shape[0] - (self.modules - 1) * self.gap
         if rows < self.modules or rows % self.modules:
-            raise ValueError(
+            raise ConfigError(
                 f"{self.modules} modules with gaps of {self.gap} rows do not fit into "
-                f"{self.shape[0]} rows"
+                f"{self.shape[0]} rows",
+                field="modules",
+                value=self.modules,
+                allowed="modules of equal heights that fill the rows between the gaps",
             )
         return self
 

@@ -134,16 +134,17 @@ class Bank:
         np.copyto(out, self._frames[index % len(self._frames)])
         places = self.places(index)
         flat = out.reshape(len(out), -1)
-        top = fill_value(self._scene.dtype)
+        kind = self._scene.dtype
+        top = np.inf if kind.kind == "f" else np.iinfo(kind).max - 1  # the maximum is "no value"
         for image in flat:
             values = image[places]
-            image[places] = np.where(values < top - 1, values + 1, values)
+            image[places] = np.where(values < top, values + 1, values)
 
     def places(self, index: int) -> NDArray[np.intp]:
         """Return the flat indices of the photons that make frame ``index`` unlike the others."""
         count = self.extra + int(self._growth * index)
         with np.errstate(over="ignore"):  # splitmix64
-            seed = np.uint64(self._scene.seed * 0x632BE5AB + index * 0x10001 + 1)
+            seed = np.uint64((self._scene.seed * 0x632BE5AB + index * 0x10001 + 1) % 2**64)
             mixed = (np.arange(count, dtype=np.uint64) + seed * np.uint64(count + 1)) * _MIXED
             mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
             mixed ^= mixed >> np.uint64(27)

@@ -74,7 +74,9 @@ class SimulatorReceiver(Receiver):
             if not self._triggered.acquire(timeout=timeout):
                 return None
             self._left = hardware.nb_frames_per_trigger
-            self._started = time.monotonic() - self._index * hardware.period
+            passed = self._index * hardware.period
+            self._started = time.monotonic() - passed
+            self._started_ns = time.time_ns() - int(passed * 1e9)
         due = self._started + self._index * hardware.period + hardware.expo_time
         wait = due - time.monotonic()
         if wait > 0 and self._ended.wait(min(wait, timeout)):
