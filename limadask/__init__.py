@@ -5,7 +5,7 @@ import hdf5plugin  # noqa: F401 - whoever imports limadask can read its files, b
 from limadask.acquisition.acquisition import Acquisition
 from limadask.acquisition.check import check
 from limadask.configuration import Configuration
-from limadask.detector import Capabilities, Detector, DetectorInfo, End, Frame, Receiver
+from limadask.detector import Capabilities, Detector, DetectorInfo, End, Frame, Lost, Receiver
 from limadask.errors import (
     AcquisitionFailed,
     ConfigError,
@@ -74,6 +74,7 @@ __all__ = [
     "HardwareParameters",
     "Ledger",
     "LimadaskError",
+    "Lost",
     "Pipeline",
     "PixelTask",
     "Place",

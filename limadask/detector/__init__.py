@@ -6,6 +6,7 @@ from limadask.detector.contract import (
     DetectorInfo,
     End,
     Frame,
+    Lost,
     Receiver,
 )
 from limadask.detector.share import Share, binned_dtype, hardware_grid, share, software_steps
@@ -16,6 +17,7 @@ __all__ = [
     "DetectorInfo",
     "End",
     "Frame",
+    "Lost",
     "Receiver",
     "Share",
     "binned_dtype",

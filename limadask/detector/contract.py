@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 
@@ -91,8 +92,8 @@ class Frame:
         False where pixels are missing.
     cause:
         Why they are missing, such as ``packets_lost``.
-    missed:
-        Why the frame numbers before this one were left out, if any were and the plugin knows.
+    invalid:
+        Which pixels are missing, shape ``(y, x)`` or ``(band, y, x)``, if the plugin knows.
     """
 
     index: int
@@ -101,7 +102,26 @@ class Frame:
     timestamp: int | None = None
     complete: bool = True
     cause: str = ""
-    missed: str = ""
+    invalid: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Frames ``first`` to ``last`` (included) that will not come.
+
+    A plugin that only sees a jump in the frame numbers need not say it: the core notices.
+
+    Parameters
+    ----------
+    first, last:
+        The frames.
+    cause:
+        Why: ``detector``, ``packets_lost``, ``overrun`` or ``decode_error``.
+    """
+
+    first: int
+    last: int
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +158,7 @@ class Receiver(ABC):
         self.given.append(buffer)
 
     @abstractmethod
-    def take(self, timeout: float) -> Frame | End | None:
+    def take(self, timeout: float) -> Frame | Lost | End | None:
         """Return the next frame, :class:`End` after the last, None when ``timeout`` s are over.
 
         A frame is written into ``self.given.popleft()``, or lent.

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from limadask.detector import End, Frame, Receiver
-from limadask.frames import Frames, Spec, Status
+from limadask.detector import End, Frame, Lost, Receiver
+from limadask.engine.gaps import GRACE, Absence, Gaps
+from limadask.engine.slot import Slot
+from limadask.frames import Frames, Spec
 from limadask.memory import BufferPool
 
 TAKE_TIMEOUT = 0.05
 """Seconds that a receiver may wait for a frame before the thread looks at other things."""
-
-
-@dataclass(slots=True)
-class Absence:
-    """Frames ``first ≤ i < stop`` that did not come."""
-
-    first: int
-    stop: int
-    cause: str
 
 
 @dataclass(slots=True)
@@ -37,6 +29,8 @@ class Progress:
     ----------
     received:
         Frames taken.
+    refused:
+        Frames that came twice, or too late.
     next:
         The frame number expected next.
     blocks:
@@ -50,6 +44,7 @@ class Progress:
     """
 
     received: int = 0
+    refused: int = 0
     next: int = 0
     blocks: int = 0
     ended: bool = False
@@ -62,7 +57,8 @@ class Receiving(threading.Thread):
 
     Blocks never cross a multiple of ``nb_frames_per_block``; frames that did not come are left
     out of them and reported. A block is delivered early when its frames have waited for
-    ``patience`` seconds.
+    ``patience`` seconds. Frames may come in any order within a block; one whose block is gone
+    already makes a block of its own.
 
     Parameters
     ----------
@@ -80,6 +76,8 @@ class Receiving(threading.Thread):
         Called with each block, from this thread.
     ended:
         Called once, from this thread, after the last block.
+    takes_late:
+        Whether frames are still good when their block is gone.
     """
 
     def __init__(
@@ -91,6 +89,7 @@ class Receiving(threading.Thread):
         patience: float,
         deliver: Callable[[Frames], object],
         ended: Callable[[], object],
+        takes_late: bool = True,
     ) -> None:
         super().__init__(name="limadask-receive", daemon=True)
         self._receiver, self._pool, self._spec = receiver, pool, spec
@@ -99,8 +98,10 @@ class Receiving(threading.Thread):
         self._halt = threading.Event()
         self._grace = float("inf")
         self._starved = False
-        self._accounted = 0
-        self._slot: _Slot | None = None
+        self._accounted = self._block = 0
+        self._last = sys.maxsize if spec.nb_frames is None else spec.nb_frames
+        self._slot: Slot | None = None
+        self._gaps, self._takes_late = Gaps(), takes_late
         self.progress, self.details = Progress(), ""
 
     def run(self) -> None:
@@ -113,6 +114,7 @@ class Receiving(threading.Thread):
             self.details = traceback.format_exc(limit=-8)
         finally:
             self._close_block()  # what had come before an error is there all the same
+            self._tell_absences(float("inf"))
             self._slot = None
             self._receiver.given.clear()
             self.progress.ended = True
@@ -127,23 +129,27 @@ class Receiving(threading.Thread):
 
     def _acquire(self) -> None:
         while not self._is_over():
+            if self._gaps.due <= time.monotonic():
+                self._tell_absences(time.monotonic())
             if not self._has_room():
                 continue
             item = self._receiver.take(TAKE_TIMEOUT)
             if isinstance(item, End):
                 break
-            if item is not None:
+            if isinstance(item, Lost):
+                self._lose(item)
+            elif item is not None:
                 self._accept(item)
             elif self._slot is not None and self._slot.waits(self._patience):
                 self._close_block()
 
     def _is_over(self) -> bool:
-        over = self._halt.is_set() or self.progress.next == self._spec.nb_frames
-        return over or time.monotonic() > self._grace
+        done = self.progress.next >= self._last and not self._gaps
+        return done or self._halt.is_set() or time.monotonic() > self._grace
 
     def _has_room(self) -> bool:
         """Give the receiver the buffers of a slot when it has none left."""
-        if self._slot is None or self._slot.position == self._size:
+        if self._slot is None or self._slot.is_full:
             self._close_block()
             self._slot = None  # or it would keep the very memory that is waited for
             pixels = self._pool.lend(
@@ -152,26 +158,30 @@ class Receiving(threading.Thread):
             if pixels is None:
                 self._starved = True
                 return False
-            self._slot = _Slot(pixels)
+            self._slot = Slot(pixels, self._spec.fill)
             for buffer in pixels:
                 self._receiver.give(buffer)
         return True
 
     def _accept(self, frame: Frame) -> None:
-        slot, progress = self._slot, self.progress
+        slot, progress, number = self._slot, self.progress, frame.index
         assert slot is not None  # noqa: S101 - _has_room was true
-        if frame.index < progress.next:  # late or twice
-            if frame.lent is None:  # the buffer that it was put into is left out
-                self._close_block()
-                slot.skip()
-            elif frame.release is not None:
-                frame.release()
+        is_late = number < progress.next
+        # its block is gone already
+        alone = is_late and (number < self._accounted or number // self._size != self._block)
+        refused = is_late and (number not in self._gaps or (alone and not self._takes_late))
+        if refused or number >= self._last:
+            progress.refused += 1
+            self._discard(frame, slot)
             return
-        if frame.index > progress.next:
-            cause = frame.missed or ("overrun" if self._starved else "detector")
-            progress.absences.append(Absence(progress.next, frame.index, cause))
-            if frame.index // self._size != progress.next // self._size:
-                self._close_block(reach=(frame.index // self._size) * self._size)
+        if is_late:
+            self._gaps.fill(number)
+        else:
+            self._skip_to(number, "overrun" if self._starved else "detector")
+            self._turn_to(number)
+            progress.next = number + 1
+        if alone:
+            self._close_block()
         self._starved = False
         if frame.lent is not None:
             np.copyto(slot.pixels[slot.position], frame.lent)
@@ -179,65 +189,64 @@ class Receiving(threading.Thread):
             if frame.release is not None:
                 frame.release()
         slot.add(frame)
-        progress.next = frame.index + 1
         progress.received += 1
-        if progress.next % self._size == 0 or progress.next == self._spec.nb_frames:
+        if alone:
+            self._deliver_block(slot, (number, number))
+        else:
+            self._close_if_complete()
+
+    def _discard(self, frame: Frame, slot: Slot) -> None:
+        """Leave out a frame that came twice, or too late."""
+        if frame.lent is None:  # with the buffer that it was put into
+            self._close_block()
+            slot.skip()
+        elif frame.release is not None:
+            frame.release()
+
+    def _lose(self, lost: Lost) -> None:
+        """Take what the plugin knows of frames that will not come."""
+        before = self.progress.next
+        first, stop = (min(one, self._last) for one in (lost.first, lost.last + 1))
+        self._skip_to(first, "detector")
+        first = max(first, before)
+        if stop > before:
+            self._skip_to(stop, lost.cause, grace=0.0)
+            self.progress.next = stop
+        self._gaps.explain(lost.first, min(first, stop), lost.cause)
+
+    def _skip_to(self, number: int, cause: str, grace: float = GRACE) -> None:
+        """Note that the frames before ``number`` did not come, or not yet."""
+        progress = self.progress
+        if number > progress.next:
+            self._gaps.add(progress.next, number, cause, grace)
+            progress.next = number
+
+    def _turn_to(self, number: int) -> None:
+        """Close the block before when a frame belongs to another."""
+        block = number // self._size
+        if block != self._block:
+            self._close_block(reach=block * self._size)
+            self._block = block
+
+    def _close_if_complete(self) -> None:
+        first, reached = self._block * self._size, self.progress.next
+        at_end = reached >= first + self._size or reached == self._last
+        if at_end and not self._gaps.waits_for(first, reached):
             self._close_block()
 
-    def _close_block(self, reach: int | None = None) -> None:
+    def _close_block(self, reach: int = 0) -> None:
         """Deliver the frames collected; the rest of the slot serves the next block."""
-        if self._slot is not None and self._slot.position > self._slot.first:
-            span = self._accounted, max(self.progress.next, reach or 0)
-            self._accounted = span[1]
+        if self._slot is not None:
+            reached = min(self.progress.next, (self._block + 1) * self._size)
+            self._deliver_block(self._slot, (self._accounted, max(reached, reach)))
+
+    def _deliver_block(self, slot: Slot, span: tuple[int, int]) -> None:
+        block = slot.cut(span)
+        if block is not None:
+            self._accounted = max(self._accounted, span[1])
             self.progress.blocks += 1
-            self._deliver(self._slot.cut(span))
+            self._deliver(block)
 
-
-class _Slot:
-    """Memory for some frames, cut into blocks as they are completed."""
-
-    def __init__(self, pixels: NDArray[Any]) -> None:
-        self.pixels, self.first, self.position = pixels, 0, 0
-        self._begin()
-
-    def _begin(self) -> None:
-        self._numbers: list[int] = []
-        self._stamps: list[int] = []
-        self._status: list[int] = []
-        self._causes: dict[int, str] = {}
-        self._since = float("inf")
-
-    def waits(self, patience: float) -> bool:
-        """Tell whether a frame has been waiting for the others of its block for too long."""
-        return time.monotonic() - self._since > patience
-
-    def add(self, frame: Frame) -> None:
-        """Note the frame that was put at the current position."""
-        if not self._numbers:
-            self._since = time.monotonic()
-        self._numbers.append(frame.index)
-        self._stamps.append(time.time_ns() if frame.timestamp is None else frame.timestamp)
-        self._status.append(Status.PRESENT if frame.complete else Status.PARTIAL)
-        if not frame.complete:
-            self._causes[frame.index] = frame.cause or "detector"
-        self.position += 1
-
-    def skip(self) -> None:
-        """Leave out the buffer at the current position."""
-        self.position += 1
-        self.first = self.position
-
-    def cut(self, span: tuple[int, int]) -> Frames:
-        """Return the frames since the last cut, answering for the frame numbers of ``span``."""
-        block = Frames(
-            self.pixels[self.first : self.position],
-            np.array(self._numbers, np.int64),
-            np.array(self._stamps, np.int64),
-            np.array(self._status, np.uint8),
-            span,
-            time.time(),
-            self._causes,
-        )
-        self.first = self.position
-        self._begin()
-        return block
+    def _tell_absences(self, until: float) -> None:
+        self.progress.absences += self._gaps.tell(until)
+        self._close_if_complete()

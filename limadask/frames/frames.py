@@ -43,6 +43,9 @@ class Frames:
         When its last frame was complete, seconds since 1970; 0 if nobody knows.
     causes:
         Why frames are partial, by number.
+    invalid:
+        Pixels that are missing from single frames, by number: shape ``(y, x)`` or
+        ``(band, y, x)``. They hold the spec's fill value.
     """
 
     pixels: NDArray[Any]
@@ -52,6 +55,7 @@ class Frames:
     span: tuple[int, int]
     born: float = 0.0
     causes: Mapping[int, str] = field(default_factory=dict)
+    invalid: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, pixels: NDArray[Any], first: int = 0) -> Frames:
@@ -79,6 +83,7 @@ class Frames:
             (first, last),
             self.born,
             self.causes,
+            self.invalid,
         )
 
     def carrying(self, pixels: NDArray[Any]) -> Frames:

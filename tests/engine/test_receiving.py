@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limadask.detector import End, Frame, Receiver
+from limadask.detector import End, Frame, Lost, Receiver
 from limadask.engine.receiving import Receiving
 from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Grid
@@ -38,7 +38,7 @@ class Scripted(Receiver):
         self.unreleased_at_take = 0
         self.stopped: list[bool] = []
 
-    def take(self, timeout: float) -> Frame | End | None:
+    def take(self, timeout: float) -> Frame | Lost | End | None:
         self.unreleased_at_take += len(self.lent) - len(self.released)
         if not self.script:
             return End()
@@ -73,14 +73,19 @@ class Work:
     """A thread's surroundings, with copies of all blocks."""
 
     def __init__(
-        self, receiver: Receiver, size: int, nb_frames: int | None = None, patience: float = 60.0
+        self,
+        receiver: Receiver,
+        size: int,
+        nb_frames: int | None = None,
+        patience: float = 60.0,
+        takes_late: bool = True,
     ) -> None:
         self.blocks: list[Frames] = []
         self.ended = 0
         self.pool = Ample(2, size * SPEC.frame_nbytes)
         self.receiving = Receiving(
             receiver, self.pool, SPEC.replace(nb_frames=nb_frames), size, patience,
-            self._deliver, self._end,
+            self._deliver, self._end, takes_late,
         )  # fmt: skip
 
     def _deliver(self, block: Frames) -> None:
@@ -108,7 +113,8 @@ def worked(script: list[Any], size: int, **more: Any) -> Work:
 
 
 def absences(work: Work) -> list[tuple[int, int, str]]:
-    return [(one.first, one.stop, one.cause) for one in work.receiving.progress.absences]
+    told = work.receiving.progress.absences
+    return sorted((one.first, one.stop, one.cause) for one in told)
 
 
 scripts = st.lists(
@@ -117,42 +123,111 @@ scripts = st.lists(
 )
 
 
-@given(scripts, st.integers(1, 7), st.booleans())
-@settings(max_examples=200)
-def test_whatever_comes_every_frame_is_delivered_once_in_order(
-    script: list[Any], size: int, impatient: bool
+def indices(script: list[Any]) -> list[int]:
+    return [item if item >= 0 else -item - 1 for item in script if item is not None]
+
+
+@given(scripts, st.integers(1, 7), st.booleans(), st.booleans())
+@settings(max_examples=300)
+def test_whatever_comes_every_frame_is_delivered_once(
+    script: list[Any], size: int, impatient: bool, takes_late: bool
 ) -> None:
-    ordered = sorted(
-        (one for one in script if one is not None), key=lambda i: i if i >= 0 else -i - 1
-    )
-    mixed = [one for pair in zip(ordered, script, strict=False) for one in pair]
-    for sequence in (script, mixed):
-        work = worked(sequence, size, patience=0.0 if impatient else 60.0)
-        accepted: list[int] = []
-        for item in sequence:
-            index = None if item is None else item if item >= 0 else -item - 1
-            if index is not None and index > (accepted[-1] if accepted else -1):
-                accepted.append(index)
-        progress = work.receiving.progress
-        assert [number for block in work.numbers for number in block] == accepted
-        for block in work.blocks:
-            assert 1 <= len(block) <= size
-            assert block.numbers[0] // size == block.numbers[-1] // size
-            assert block.span[0] <= block.numbers[0] <= block.numbers[-1] < block.span[1]
-            for number, frame in zip(block.numbers.tolist(), block.pixels, strict=True):
-                np.testing.assert_array_equal(frame, pixels(number))
-        edges = [0, *(span[1] for span in work.spans)]
-        assert work.spans == list(itertools.pairwise(edges))
-        assert edges[-1] == (accepted[-1] + 1 if accepted else 0)
-        missing = {number for first, stop, _ in absences(work) for number in range(first, stop)}
-        assert missing == set(range(edges[-1])) - set(accepted)
-        told = progress.received, progress.next, progress.blocks, progress.error
-        assert told == (len(accepted), edges[-1], len(work.blocks), "")
-        receiver = work.receiving._receiver
-        assert isinstance(receiver, Scripted)
-        assert receiver.released == receiver.lent  # late ones too, each once
-        assert receiver.unreleased_at_take == 0  # before the next frame was asked for
-        assert work.pool.statistics().free == 2
+    patience = 0.0 if impatient else 60.0
+    work = worked(script, size, patience=patience, takes_late=takes_late)
+    came, progress = indices(script), work.receiving.progress
+    delivered = [number for block in work.numbers for number in block]
+    assert len(set(delivered)) == len(delivered)
+    first_times = {number for at, number in enumerate(came) if number > max([-1, *came[:at]])}
+    assert first_times <= set(delivered) <= set(came)
+    if takes_late:
+        assert set(delivered) == set(came)
+    for block in work.blocks:
+        assert 1 <= len(block) <= size
+        assert block.numbers[0] // size == block.numbers[-1] // size
+        assert (np.diff(block.numbers) > 0).all()
+        for number, frame in zip(block.numbers.tolist(), block.pixels, strict=True):
+            np.testing.assert_array_equal(frame, pixels(number))
+    in_time = [span for span in work.spans if span[1] > span[0]]
+    edges = [0, *(span[1] for span in in_time)]
+    assert in_time == list(itertools.pairwise(edges))
+    assert edges[-1] == max([-1, *came]) + 1
+    missing = {number for first, stop, _ in absences(work) for number in range(first, stop)}
+    assert missing == set(range(edges[-1])) - set(delivered)
+    assert progress.received == len(delivered)
+    assert progress.refused == len(came) - len(delivered)
+    assert (progress.next, progress.blocks, progress.error) == (edges[-1], len(work.blocks), "")
+    receiver = work.receiving._receiver
+    assert isinstance(receiver, Scripted)
+    assert receiver.released == receiver.lent  # refused ones too, each once
+    assert receiver.unreleased_at_take == 0  # before the next frame was asked for
+    assert work.pool.statistics().free == 2
+
+
+def test_frames_out_of_order_are_sorted_within_their_block() -> None:
+    work = worked([1, 0, -4, 2, 5, 4, 6, 7], 4)
+    assert work.numbers == [[0, 1, 2, 3], [4, 5, 6, 7]]
+    assert work.spans == [(0, 4), (4, 8)]
+    assert absences(work) == []
+
+
+def test_a_frame_whose_block_is_gone_makes_one_of_its_own() -> None:
+    script = [0, 1, 2, 4, 3, 5, 6, 7]
+    work = worked(list(script), 4)
+    assert work.numbers == [[0, 1, 2], [4], [3], [5, 6, 7]]
+    assert work.spans == [(0, 4), (4, 5), (3, 3), (5, 8)]
+    assert absences(work) == []
+    refused = worked(list(script), 4, takes_late=False)
+    assert 3 not in {number for block in refused.numbers for number in block}
+    assert absences(refused) == [(3, 4, "detector")]
+    assert refused.receiving.progress.refused == 1
+
+
+def test_frames_that_the_detector_should_not_send_are_refused() -> None:
+    work = worked([0, 1, 7, 2], 4, nb_frames=3)
+    assert work.numbers == [[0, 1], [2]]
+    assert work.receiving.progress.refused == 1
+    assert absences(work) == []
+
+
+def test_what_a_plugin_knows_of_lost_frames_is_told_at_once() -> None:
+    told: list[Any] = []
+
+    def look() -> None:
+        told.append(absences(work))
+
+    work = Work(Scripted([0, Lost(1, 2, "overrun"), None, look, 3]), 4, nb_frames=6)
+    work.receiving.run()
+    assert told == [[(1, 3, "overrun")]]
+    assert work.numbers == [[0, 3]]
+
+
+@pytest.mark.parametrize(
+    ("script", "absent"),
+    [
+        ([0, 3, Lost(1, 2, "decode_error")], [(1, 2, "decode_error"), (2, 3, "decode_error")]),
+        ([0, Lost(2, 3, "overrun"), 4], [(1, 2, "detector"), (2, 4, "overrun")]),
+        ([0, Lost(0, 2, "overrun"), 4], [(1, 3, "overrun"), (3, 4, "detector")]),
+        ([0, Lost(1, 99, "packets_lost")], [(1, 6, "packets_lost")]),
+        ([Lost(0, 5, "detector")], [(0, 6, "detector")]),
+    ],
+    ids=["afterwards", "with others before", "with one that came", "beyond the end", "all"],
+)
+def test_lost_frames_have_the_cause_that_the_plugin_names(
+    script: list[Any], absent: list[tuple[int, int, str]]
+) -> None:
+    work = worked(script, 4, nb_frames=6)
+    assert absences(work) == absent
+
+
+def test_missing_pixels_hold_the_fill_value() -> None:
+    rows = np.zeros((2, 3), bool)
+    rows[1] = True
+    frame = Frame(1, lent=pixels(1), complete=False, cause="packets_lost", invalid=rows)
+    (block,) = worked([0, lambda: frame], 2).blocks
+    assert set(block.invalid) == {1}
+    np.testing.assert_array_equal(block.pixels[0], pixels(0))
+    np.testing.assert_array_equal(block.pixels[1, :, 0], pixels(1)[:, 0])
+    assert (block.pixels[1, :, 1] == SPEC.fill).all()
 
 
 def test_frames_make_whole_blocks() -> None:
@@ -202,7 +277,7 @@ def test_what_the_plugin_says_of_a_frame_is_kept() -> None:
 
     began = time.time_ns()
     script = [part(0, complete=False, cause="packets_lost"), part(1), part(2, complete=False)]
-    work = worked([*script, part(5, missed="overrun")], 8)
+    work = worked([*script, Lost(3, 4, "overrun"), part(5)], 8)
     (block,) = work.blocks
     assert block.status.tolist() == [Status.PARTIAL, Status.PRESENT, Status.PARTIAL, Status.PRESENT]
     assert dict(block.causes) == {0: "packets_lost", 2: "detector"}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from limadask.detector import End, Frame, Receiver
+from limadask.detector import End, Frame, Lost, Receiver
 from limadask.errors import ConfigError
 from limadask.parameters import HardwareParameters
 from limadask_detectors.replay.images import Layout, Missing
@@ -35,7 +35,7 @@ class ReplayReceiver(Receiver):
         self._open_series, self._loop = open_series, loop
         self._series: Series | None = None
         self._ended = threading.Event()
-        self._index, self._taken, self._missed = 0, 0, ""
+        self._index, self._taken = 0, 0
 
     def arm(self, hardware: HardwareParameters) -> None:
         """Open the first file."""
@@ -54,7 +54,7 @@ class ReplayReceiver(Receiver):
         """Begin the first exposure."""
         self._started = time.monotonic()
 
-    def take(self, timeout: float) -> Frame | End | None:
+    def take(self, timeout: float) -> Frame | Lost | End | None:
         """Return the next frame when its exposure is over."""
         hardware = self._hardware
         if self._ended.is_set() or 0 < hardware.nb_frames <= self._index:
@@ -75,7 +75,7 @@ class ReplayReceiver(Receiver):
             self._series.close()
             self._series = None
 
-    def _next(self) -> Frame | End | None:
+    def _next(self) -> Frame | Lost | End | None:
         series = self._series
         if series is None:
             return End()
@@ -84,10 +84,8 @@ class ReplayReceiver(Receiver):
             return self._again(series)
         if isinstance(found, Missing):
             self._index += found.count
-            self._missed = found.cause
-            return None
-        frame = Frame(self._index, complete=found.complete, missed=self._missed)
-        self._missed = ""
+            return Lost(self._index - found.count, self._index - 1, found.cause)
+        frame = Frame(self._index, complete=found.complete)
         if not self._loop:
             frame.timestamp = found.timestamp
         self.given.popleft()

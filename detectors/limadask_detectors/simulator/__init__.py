@@ -11,17 +11,10 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from limadask.detector import Capabilities, Detector, DetectorInfo
 from limadask.errors import ConfigError
 from limadask.geometry import grid_coordinates
-from limadask.model import Model
 from limadask.parameters import HardwareParameters
+from limadask_detectors.simulator.faults import Faults
 from limadask_detectors.simulator.images import DISTANCE, PIXEL, WAVELENGTH, Bank, Scene
 from limadask_detectors.simulator.receiver import SimulatorReceiver
-
-
-class Faults(Model):
-    """What goes wrong, on purpose."""
-
-    drop: frozenset[NonNegativeInt] = frozenset()
-    """Frames that never come."""
 
 
 class Simulator(Detector):
@@ -61,7 +54,7 @@ class Simulator(Detector):
     hardware_flip: bool = True
     """Whether it can mirror its images itself."""
     faults: Faults = Field(default_factory=Faults)
-    """What goes wrong, on purpose: ``{drop: [3, 7]}``."""
+    """What goes wrong, on purpose: ``{drop: [3, 7], duplicate: 0.01}``."""
 
     @model_validator(mode="after")
     def _modules_fit(self) -> Simulator:
@@ -110,7 +103,7 @@ class Simulator(Detector):
 
     def receiver(self, index: int, count: int) -> SimulatorReceiver:
         """Make the receiver."""
-        return SimulatorReceiver(self.source, self.buffers, self.realtime, self.faults.drop)
+        return SimulatorReceiver(self.source, self.buffers, self.realtime, self.faults)
 
     def frame(self, index: int) -> xr.DataArray:
         """Return frame ``index`` in full, dims ``(band, y, x)``."""
