@@ -44,8 +44,10 @@ from limadask.task import (
     Sink,
     Task,
     Variable,
+    Veto,
     ViewTask,
     task,
+    veto,
 )
 from limadask.version import __version__
 
@@ -96,10 +98,12 @@ __all__ = [
     "TaskFailed",
     "Topology",
     "Variable",
+    "Veto",
     "ViewTask",
     "__version__",
     "check",
     "open",
     "process",
     "task",
+    "veto",
 ]

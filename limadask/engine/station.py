@@ -43,6 +43,7 @@ class Station:
 
     def __init__(self, request: Request, worker: str, settings: dict[str, Any]) -> None:
         self.request, self.worker, self._settings = request, worker, settings
+        self._takes_late = True
         self.receiver: Receiver | None = None
         self.receiving: Receiving | None = None
         self.program: Program | None = None
@@ -89,7 +90,8 @@ class Station:
         if rank is not None:
             self.program = Program(planned, request.policy, request.uuid, rank, ranks, self.worker)
         if self.receiver is not None:
-            self.blocks = Blocks(credits, planned.nb_merged if planned.nb_merged > 1 else 0)
+            self._takes_late = planned.nb_merged == 1  # a sum does not wait for them
+            self.blocks = Blocks(credits, 0 if self._takes_late else planned.nb_merged)
             self.receiver.arm(prepared.hardware)
         self._ready = planning.ready(prepared, planned, self._settings)
         return self._ready
@@ -121,6 +123,7 @@ class Station:
                 prepared.patience,
                 deliver,
                 ended,
+                takes_late=self._takes_late,
             )
             self.receiving.start()
 

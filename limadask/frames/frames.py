@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,7 +83,28 @@ class Frames:
             (first, last),
             self.born,
             self.causes,
-            self.invalid,
+        )
+
+    def taking(self, chosen: NDArray[np.bool_]) -> Frames:
+        """Return some of the frames, copied; they answer for the same numbers."""
+        return replace(
+            self,
+            pixels=self.pixels[chosen],
+            numbers=self.numbers[chosen],
+            timestamps=self.timestamps[chosen],
+            status=self.status[chosen],
+        )
+
+    @classmethod
+    def joined(cls, parts: Sequence[Frames]) -> Frames:
+        """Return several blocks, in order, as one."""
+        return cls(
+            np.concatenate([part.pixels for part in parts]),
+            np.concatenate([part.numbers for part in parts]),
+            np.concatenate([part.timestamps for part in parts]),
+            np.concatenate([part.status for part in parts]),
+            (parts[0].span[0], parts[-1].span[1]),
+            invalid={number: one for part in parts for number, one in part.invalid.items()},
         )
 
     def carrying(self, pixels: NDArray[Any]) -> Frames:
@@ -95,7 +116,8 @@ class Labels:
     """Makes labelled arrays of one edge's blocks; what all blocks share is built once.
 
     Coordinates: ``frame``, ``timestamp`` and ``status`` along ``frame``, ``band``, ``det_y`` and
-    ``det_x`` along ``(y, x)``, and ``masked`` where pixels hold no value, if there are any.
+    ``det_x`` along ``(y, x)``, ``masked`` where pixels hold no value in any frame, if there are
+    any, and ``invalid`` where they are missing from single frames.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -114,12 +136,23 @@ class Labels:
             "timestamp": xr.Variable("frame", frames.timestamps.view("datetime64[ns]")),
             "status": xr.Variable("frame", frames.status),
         }
+        if frames.invalid:
+            known["invalid"] = xr.Variable(("frame", "band", "y", "x"), _stacked(frames))
         # ready-made variables and indexes: three times faster than letting xarray make them
         coordinates = xr.Coordinates(
             {**self._variables, **index.create_variables(), **known},
             indexes={**self._indexes, "frame": index},
         )
         return xr.DataArray(frames.pixels, coordinates, DIMS, name, attrs=self._attrs)
+
+
+def _stacked(frames: Frames) -> NDArray[np.bool_]:
+    """Return where pixels are missing from each frame, shape ``(frame, band, y, x)``."""
+    invalid = np.zeros(frames.pixels.shape, bool)
+    for place, number in enumerate(frames.numbers.tolist()):
+        if (mask := frames.invalid.get(number)) is not None:
+            invalid[place] = mask
+    return invalid
 
 
 def unlabelled(block: xr.DataArray, span: tuple[int, int] | None = None) -> Frames:
@@ -133,6 +166,9 @@ def unlabelled(block: xr.DataArray, span: tuple[int, int] | None = None) -> Fram
     if "status" in block.coords:
         plain.status = np.asarray(block["status"].values, np.uint8)
     numbers = plain.numbers
+    if "invalid" in block.coords:
+        masks = zip(numbers.tolist(), block["invalid"].values, strict=True)
+        plain.invalid = {number: mask for number, mask in masks if mask.any()}
     plain.span = span or ((int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0))
     return plain
 

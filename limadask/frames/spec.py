@@ -61,6 +61,12 @@ class Spec:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    def lacking(self, missing: NDArray[np.bool_]) -> Spec:
+        """Return the spec of a frame without these pixels, ``(y, x)`` or ``(band, y, x)``."""
+        if self.masked is not None:
+            missing = missing | self.masked
+        return self.replace(masked=missing)
+
     def __str__(self) -> str:
         bands, rows, columns = self.frame_shape
         return f"{rows} × {columns} {self.dtype}" + (f", {bands} bands" if bands > 1 else "")

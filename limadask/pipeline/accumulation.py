@@ -33,9 +33,16 @@ class AccumulateStep(Step):
         blank = np.zeros((1, *self._spec.frame_shape), self._spec.dtype)
         self._add(task.init(self._spec), blank)  # compile before frames come
 
-    def run(self, *inputs: Value) -> Value | None:
-        """Add a tile; return the groups that are complete by it, if any."""
-        frames, pixels = inputs[0].frames(), inputs[0].contiguous()
+    def _replanned(self, node: PlannedNode) -> Step:
+        return _Lacking(node, self)
+
+    def run(self, *inputs: Value) -> list[Value]:
+        """Add a tile; return the groups that are complete by it."""
+        return self.add(inputs[0], None)
+
+    def add(self, value: Value, missing: NDArray[np.bool_] | None) -> list[Value]:
+        """Add a tile whose frames may lack pixels."""
+        frames, pixels = value.frames(), value.contiguous()
         start, stop = frames.span
         complete = []
         for number in range(start // self._size, -(-stop // self._size)):
@@ -47,17 +54,17 @@ class AccumulateStep(Step):
             with group.lock:
                 if part.stop > part.start:
                     self._add(group.state, pixels[part])
-                    group.note(frames, part)
+                    group.note(frames, part, missing)
                 group.accounted += min(stop, last) - max(start, first)
                 if group.accounted >= last - first:
                     complete.append(self._groups.pop(number))
-        return self._value(complete)
+        return self._values(complete)
 
-    def drain(self) -> Value | None:
+    def drain(self) -> list[Value]:
         """Return the groups that never became complete."""
         with self._lock:
             groups = [self._groups.pop(number) for number in sorted(self._groups)]
-        return self._value(groups)
+        return self._values(groups)
 
     def _group(self, number: int) -> _Group:
         with self._lock:
@@ -66,10 +73,18 @@ class AccumulateStep(Step):
                 group = self._groups[number] = _Group(number, self._task.init(self._spec))
             return group
 
-    def _value(self, groups: list[_Group]) -> Value | None:
+    def _values(self, groups: list[_Group]) -> list[Value]:
+        """Return the sums that lack nothing as one value, the others each by itself."""
         groups = [group for group in groups if group.count]
-        if not groups:
-            return None
+        sound = [group for group in groups if group.missing is None]
+        values = [self._value(sound, None)] if sound else []
+        for group in groups:
+            if group.missing is not None:
+                np.copyto(group.state, self._out.fill, where=group.missing)
+                values.append(self._value([group], group.missing))
+        return values
+
+    def _value(self, groups: list[_Group], missing: NDArray[np.bool_] | None) -> Value:
         whole = [group.count == self._size and not group.partial for group in groups]
         numbers = np.array([group.number for group in groups], np.int64)
         frames = Frames(
@@ -79,7 +94,22 @@ class AccumulateStep(Step):
             np.where(whole, Status.PRESENT, Status.PARTIAL).astype(np.uint8),
             (int(numbers[0]), int(numbers[-1]) + 1),
         )
-        return Value(frames.pixels, Tile(frames, slice(None)))
+        return Value(frames.pixels, Tile(frames, slice(None)), missing)
+
+
+class _Lacking(Step):
+    """Adds frames that lack pixels to the sums of another step."""
+
+    def __init__(self, node: PlannedNode, sums: AccumulateStep) -> None:
+        super().__init__(node)
+        self._sums = sums
+
+    def _replanned(self, node: PlannedNode) -> Step:
+        return _Lacking(node, self._sums)
+
+    def run(self, *inputs: Value) -> list[Value]:
+        """Add a tile; return the groups that are complete by it."""
+        return self._sums.add(inputs[0], self.node.inputs[0].masked)
 
 
 class _Group:
@@ -89,10 +119,13 @@ class _Group:
         self.number, self.state, self.lock = number, state, threading.Lock()
         self.count = self.accounted = 0
         self.timestamp, self.partial = 0, False
+        self.missing: NDArray[np.bool_] | None = None
 
-    def note(self, frames: Frames, part: slice) -> None:
+    def note(self, frames: Frames, part: slice, missing: NDArray[np.bool_] | None) -> None:
         """Take in what is known of the frames that were added."""
         began = int(frames.timestamps[part.start])  # blocks may come in any order
         self.timestamp = min(self.timestamp, began) if self.count else began
         self.count += part.stop - part.start
+        if missing is not None:
+            self.missing = missing if self.missing is None else self.missing | missing
         self.partial |= bool((frames.status[part] != Status.PRESENT).any())

@@ -51,14 +51,7 @@ class Holder:
 
     def write(self, encoded: list[Copied]) -> int | None:
         """Keep a block; return its number, None if there was no room in time."""
-        parts = [one.frames for one in encoded]
-        block = Frames(
-            np.concatenate([part.pixels for part in parts]),
-            np.concatenate([part.numbers for part in parts]),
-            np.concatenate([part.timestamps for part in parts]),
-            np.concatenate([part.status for part in parts]),
-            (parts[0].span[0], parts[-1].span[1]),
-        )
+        block = Frames.joined([one.frames for one in encoded])
         with self._room:
             if self._when_slow == "wait":
                 deadline = time.monotonic() + WAIT

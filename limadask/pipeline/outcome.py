@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,6 +69,7 @@ class Outcome:
         self.seconds: dict[str, float] = defaultdict(float)
         self._ends = ends
         self._lost = np.zeros((len(frames), len(ends)), bool)
+        self._vetoed: dict[int, str] = {}
         self.notes: dict[str, list[Any]] = {}
         self.products: dict[str, tuple[NDArray[np.int64], Values]] = {}
 
@@ -77,12 +79,20 @@ class Outcome:
         columns = [self._ends.index(end) for end in lost]
         self._lost[part, columns] = True
 
+    def add_veto(self, node: str, numbers: Iterable[int]) -> None:
+        """Note that a node has vetoed frames; the first that did is remembered."""
+        for number in numbers:
+            self._vetoed.setdefault(number, node)
+
     def status(self) -> NDArray[np.uint8]:
         """Return what became of each frame.
 
-        A frame that reached none of the ends is absent, one that missed some is partial.
+        A frame that reached none of the ends because of errors is absent, one that missed some is
+        partial; else one that was vetoed is that.
         """
         status = self._received.copy()
+        if self._vetoed:
+            status[np.isin(self.numbers, list(self._vetoed))] = Status.VETOED
         status[self._lost.any(axis=1)] = Status.PARTIAL
         if self._ends:
             status[self._lost.all(axis=1)] = Status.ABSENT
@@ -93,4 +103,6 @@ class Outcome:
         for failure in self.failures:
             if failure.first <= number <= failure.last:
                 return f"task_error:{failure.node}"
+        if number in self._vetoed:
+            return f"veto:{self._vetoed[number]}"
         return self._causes.get(number, "detector")

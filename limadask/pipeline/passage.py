@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from limadask.frames import Frames
 from limadask.parameters import Policy
 from limadask.pipeline.outcome import Failure, Outcome
-from limadask.pipeline.steps import SinkStep, Step
+from limadask.pipeline.steps import Judged, SinkStep, Step
 from limadask.pipeline.tile import Tile, Value
 
 BATCH = 8 << 20
@@ -46,8 +45,10 @@ class Passage:
         policy: Policy,
     ) -> None:
         self.outcome = Outcome(frames, ends)
+        self.lacking: list[tuple[str, Value]] = []
+        """Values that lack pixels, and the nodes that yielded them: to be taken on by others."""
         self._lost, self._policy = lost, policy
-        self._collected: dict[Step, Collected] = defaultdict(list)
+        self._collected: dict[str, tuple[Step, Collected]] = {}
 
     def take(self, steps: Sequence[Step], values: dict[str, Value], part: slice) -> None:
         """Take a part of the block through ``steps``, as far as there are values for them."""
@@ -56,17 +57,30 @@ class Passage:
             if len(inputs) < len(step.parents) or step.name in values:
                 continue  # a node before it raised or has nothing to give yet
             result = self._attempt(step, step.run, inputs, part)
-            if isinstance(result, Value):
+            if isinstance(result, Judged):
+                self.outcome.add_veto(step.name, result.vetoed)
+                result = result.value
+            for value in result if isinstance(result, list) else (result,):
+                self._keep(step, value, values, inputs[0], part)
+
+    def _keep(
+        self, step: Step, result: Any, values: dict[str, Value], given: Value, part: slice
+    ) -> None:
+        """Put what a step yields where it belongs."""
+        if isinstance(result, Value):
+            if result.missing is not None:
+                self.lacking.append((step.name, result))
+            else:
                 values[step.name] = result
-            elif result is not None:
-                parts = self._collected[step]
-                parts.append((part, inputs[0].tile, result))
-                if isinstance(step, SinkStep) and _nbytes(parts) > BATCH:
-                    self._write(step)
+        elif result is not None:
+            _, parts = self._collected.setdefault(step.name, (step, []))
+            parts.append((part, given.tile, result))
+            if isinstance(step, SinkStep) and _nbytes(parts) > BATCH:
+                self._write(step)
 
     def finish(self) -> Outcome:
         """Join the by-products of all parts and let the sinks write; return what came of it all."""
-        for step, parts in self._collected.items():
+        for step, parts in self._collected.values():
             if isinstance(step, SinkStep):
                 self._write(step)
             else:
@@ -76,7 +90,7 @@ class Passage:
         return self.outcome
 
     def _write(self, step: SinkStep) -> None:
-        parts = self._collected[step]
+        _, parts = self._collected[step.name]
         if parts:
             part = slice(parts[0][0].start, parts[-1][0].stop)
             results = [result for _, _, result in parts]

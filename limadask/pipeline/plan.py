@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import lcm
+
+import numpy as np
+from numpy.typing import NDArray
 
 from limadask import registry
 from limadask.detector.share import Step
@@ -13,7 +16,7 @@ from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.parameters import EffectiveNode, OnError
 from limadask.pipeline.pipeline import INPUT, Node, Pipeline
-from limadask.task import Products, Sink, Task
+from limadask.task import Accumulating, PixelTask, Products, Sink, Task, Veto, ViewTask
 
 Output = Spec | Products | None
 RAW = "raw"
@@ -120,6 +123,38 @@ class Plan:
             if through & set(node.after):
                 through.add(node.name)
         return tuple(end for end in ends if end in through)
+
+    def lacking(self, edge: str, missing: NDArray[np.bool_]) -> tuple[PlannedNode, ...]:
+        """Return the nodes after ``edge``, planned for frames that lack some pixels there.
+
+        Sums end it: what they yield is planned when it is known what it lacks.
+        """
+        known = self.raw if edge == self.source else self.output(edge)
+        if not isinstance(known, Spec):
+            raise TypeError(f"{edge!r} yields no frames")
+        specs, nodes = {edge: known.lacking(missing)}, []
+        for node in self.before + self.nodes:
+            if not set(specs) & set(node.after):
+                continue
+            inputs = tuple(
+                specs.get(name, given) for name, given in zip(node.after, node.inputs, strict=True)
+            )
+            output = node.task.plan(*inputs)
+            nodes.append(replace(node, inputs=inputs, output=output))
+            if isinstance(output, Spec) and not isinstance(node.task, Accumulating):
+                specs[node.name] = output
+        return tuple(nodes)
+
+    def all_skip_vetoed(self, name: str) -> bool:
+        """Tell whether everything after a node leaves vetoed frames out."""
+        return all(
+            child.task.skips_vetoed
+            if isinstance(child.task, Sink)
+            else isinstance(child.task, PixelTask | ViewTask | Veto)
+            and bool(self.children(child.name))
+            and self.all_skip_vetoed(child.name)
+            for child in self.children(name)
+        )
 
     @property
     def source(self) -> str:

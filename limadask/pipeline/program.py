@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
 from limadask.frames import Frames
@@ -19,6 +24,7 @@ from limadask.pipeline.steps import (
     ReductionStep,
     SinkStep,
     Step,
+    VetoStep,
     ViewStep,
 )
 from limadask.pipeline.tile import Tile, Value
@@ -28,12 +34,15 @@ from limadask.task import (
     Place,
     Reduction,
     Sink,
+    Veto,
     ViewTask,
     Writer,
 )
 
 TILE = 2 << 20
 """Bytes of input handled at a time: small enough to stay in the cache from step to step."""
+PATTERNS = 16
+"""Patterns of missing pixels that steps are kept for."""
 CALL_TILE = 32 << 20
 """The same where labelled arrays are made, which costs up to 1 ms each."""
 
@@ -79,6 +88,8 @@ class Program:
         self._fresh = fresh
         self.steps: list[Step] = []
         self.writers: dict[str, Writer] = {}
+        self._variants: dict[Any, list[Step]] = {}
+        self._lock = threading.Lock()
         try:
             for node in plan.before + plan.nodes:
                 self.steps.append(self._compiled(node))
@@ -93,22 +104,21 @@ class Program:
     def run(self, frames: Frames) -> Outcome:
         """Take one block through all nodes, some frames at a time."""
         passage = self._passage(frames)
-        for start in range(0, len(frames), self._tile):
-            tile = Tile(frames, slice(start, start + self._tile))
-            value = Value(frames.pixels[tile.part], tile)
-            passage.take(self.steps, {self.plan.source: value}, tile.part)
+        for part, missing in self._parts(frames):
+            value = Value(frames.pixels[part], Tile(frames, part), missing)
+            self._take(passage, self.plan.source, value, part)
         return passage.finish()
 
     def walk(self, frames: Frames) -> Walk:
         """Take one block through the nodes one by one, when asked; to look at, not for speed."""
-        return Walk(self._passage(frames), self.steps, self.plan.source, frames)
+        return Walk(self, self._passage(frames), frames)
 
     def drain(self) -> Iterator[Outcome]:
         """Take what accumulations still hold through the nodes that come after them."""
         for step in self.steps:
-            if isinstance(step, AccumulateStep) and (value := step.drain()) is not None:
+            for value in step.drain() if isinstance(step, AccumulateStep) else ():
                 passage = self._passage(value.frames())
-                passage.take(self.steps, {step.name: value}, slice(None))
+                self._take(passage, step.name, value, slice(None))
                 yield passage.finish()
 
     def close(self) -> dict[str, dict[str, Any]]:
@@ -148,6 +158,8 @@ class Program:
             return ViewStep(node, task)
         if isinstance(task, PixelTask):
             return PixelStep(node, task, self._fresh or _may_be_kept(node, self.plan))
+        if isinstance(task, Veto):
+            return VetoStep(node, task, self.plan.all_skip_vetoed(node.name))
         if isinstance(task, Reduction):
             return ReductionStep(node, task)
         if isinstance(task, Accumulating):
@@ -160,25 +172,71 @@ class Program:
             return SinkStep(node, task, self.writers[node.name])
         return CallStep(node, task)
 
+    def _parts(self, frames: Frames) -> Iterator[tuple[slice, NDArray[np.bool_] | None]]:
+        """Cut a block into tiles; a frame that lacks pixels is a tile of its own."""
+        lacking = np.isin(frames.numbers, list(frames.invalid)).nonzero()[0].tolist()
+        start = 0
+        for edge in (*lacking, len(frames)):
+            for first in range(start, edge, self._tile):
+                yield slice(first, min(first + self._tile, edge)), None
+            if edge < len(frames):
+                yield slice(edge, edge + 1), frames.invalid[int(frames.numbers[edge])]
+            start = edge + 1
+
+    def _take(self, passage: Passage, edge: str, value: Value, part: slice) -> None:
+        """Take frames on from ``edge``, by steps of their own where they lack pixels."""
+        steps = self.steps if value.missing is None else self._lacking(edge, value.missing)
+        passage.take(steps, {edge: value}, part)
+        self.take_lacking(passage, part)
+
+    def take_lacking(self, passage: Passage, part: slice) -> None:
+        """Take on what lacks pixels since some node, such as a sum of frames that did."""
+        while passage.lacking:
+            edge, value = passage.lacking.pop()
+            self._take(passage, edge, value, part)
+
+    def _lacking(self, edge: str, missing: NDArray[np.bool_]) -> list[Step]:
+        """Return the steps for frames that lack pixels on an edge, made once for each pattern."""
+        key = edge, missing.shape, blake2b(np.packbits(missing).tobytes()).digest()
+        with self._lock:
+            steps = self._variants.pop(key, None)
+        if steps is None:
+            by_name = {step.name: step for step in self.steps}
+            nodes = self.plan.lacking(edge, missing)
+            steps = [by_name[node.name].lacking(node) for node in nodes]
+        with self._lock:
+            self._variants[key] = steps
+            while len(self._variants) > PATTERNS:
+                del self._variants[next(iter(self._variants))]
+        return steps
+
     def _passage(self, frames: Frames) -> Passage:
         return Passage(frames, self._ends, self._lost, self.policy)
 
 
 class Walk:
-    """One block on its way through a program, a node at a time."""
+    """One block on its way through a program, a node at a time.
 
-    def __init__(self, passage: Passage, steps: list[Step], source: str, frames: Frames) -> None:
-        self._passage, self._steps = passage, {step.label: step for step in steps}
+    A block with frames that lack pixels goes at once, at its end: each has steps of its own.
+    """
+
+    def __init__(self, program: Program, passage: Passage, frames: Frames) -> None:
+        self._program, self._passage, self._frames = program, passage, frames
+        self._steps = {step.label: step for step in program.steps}
         whole = Tile(frames, slice(0, len(frames)))
-        self._values = {source: Value(frames.pixels, whole)}
+        self._values = {program.plan.source: Value(frames.pixels, whole)}
         self._part = whole.part
 
     def step(self, label: str) -> None:
         """Take the block through one node."""
-        self._passage.take([self._steps[label]], self._values, self._part)
+        if not self._frames.invalid:
+            self._passage.take([self._steps[label]], self._values, self._part)
 
     def finish(self) -> Outcome:
         """Return what came of it."""
+        if self._frames.invalid:
+            return self._program.run(self._frames)
+        self._program.take_lacking(self._passage, self._part)
         return self._passage.finish()
 
 
@@ -187,7 +245,7 @@ def _may_be_kept(node: PlannedNode, plan: Plan) -> bool:
     safe = PixelTask | Reduction | Accumulating | Sink
     return any(
         _may_be_kept(child, plan)
-        if isinstance(child.task, ViewTask)
+        if isinstance(child.task, ViewTask | Veto)
         else not isinstance(child.task, safe)
         for child in plan.children(node.name)
     )

@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from limadask.frames import Labels, Spec, unlabelled
+from limadask.frames import Frames, Labels, Spec, Status, unlabelled
 from limadask.pipeline.plan import PlannedNode
 from limadask.pipeline.tile import Tile, Value
 from limadask.task import (
@@ -26,6 +26,7 @@ from limadask.task import (
     Sink,
     Task,
     Values,
+    Veto,
     ViewTask,
     Writer,
     checked,
@@ -34,11 +35,36 @@ from limadask.task import (
 )
 
 
+class Judged(NamedTuple):
+    """What a veto has found: the frames that go on, if any, and the numbers of those vetoed."""
+
+    value: Value | None
+    vetoed: tuple[int, ...]
+
+
 class Step(ABC):
     """One planned node on one worker."""
 
     def __init__(self, node: PlannedNode) -> None:
         self.node, self.name, self.label, self.parents = node, node.name, node.label, node.after
+        self.is_lacking = False
+
+    def lacking(self, node: PlannedNode) -> Step:
+        """Return the step for frames that lack pixels, as ``node`` is planned for them."""
+        made = self._replanned(node)
+        made.is_lacking = True
+        return made
+
+    @abstractmethod
+    def _replanned(self, node: PlannedNode) -> Step:
+        """Return the same step for other specs."""
+
+    def _frames(self, value: Value) -> Frames:
+        """Return frames with what they lack, where this step is for such."""
+        frames = value.frames()
+        if self.is_lacking and (masked := self.node.inputs[0].masked) is not None:
+            frames.invalid = dict.fromkeys(frames.numbers.tolist(), masked)
+        return frames
 
     @abstractmethod
     def run(self, *inputs: Value) -> Any:
@@ -54,7 +80,10 @@ class ViewStep(Step):
 
     def __init__(self, node: PlannedNode, task: ViewTask) -> None:
         super().__init__(node)
-        self._view = task.view
+        self._task, self._view = task, task.view
+
+    def _replanned(self, node: PlannedNode) -> Step:
+        return ViewStep(node, self._task)
 
     def run(self, *inputs: Value) -> Value:
         """Return a view."""
@@ -73,10 +102,14 @@ class PixelStep(Step):
         output = node.output
         if not isinstance(output, Spec):
             raise TypeError(f"{node.label} must yield frames")
+        self._task = task
         self._shape, self._dtype, self._fresh = output.frame_shape, output.dtype, may_be_kept
         self._kernel, self._scratch = task.kernel(node.inputs[0]), threading.local()
         blank = np.zeros((1, *node.inputs[0].frame_shape), node.inputs[0].dtype)
         self._kernel(blank, np.empty((1, *self._shape), self._dtype))  # compile before frames come
+
+    def _replanned(self, node: PlannedNode) -> Step:
+        return PixelStep(node, self._task, may_be_kept=True)
 
     def run(self, *inputs: Value) -> Value:
         """Return the computed frames."""
@@ -100,8 +133,12 @@ class ReductionStep(Step):
 
     def __init__(self, node: PlannedNode, task: Reduction) -> None:
         super().__init__(node)
+        self._task = task
         self._measure, self._planned = task.measure(node.inputs[0]), node.output
         self._measure(np.zeros((1, *node.inputs[0].frame_shape), node.inputs[0].dtype))
+
+    def _replanned(self, node: PlannedNode) -> Step:
+        return ReductionStep(node, self._task)
 
     def run(self, *inputs: Value) -> NDArray[Any]:
         """Return a table of by-products."""
@@ -114,19 +151,52 @@ class ReductionStep(Step):
         return tabled(self._planned, np.concatenate(collected))
 
 
+class VetoStep(Step):
+    """Lets a veto judge; drops what it refuses where nobody wants it."""
+
+    def __init__(self, node: PlannedNode, task: Veto, drops: bool) -> None:
+        super().__init__(node)
+        self._task, self._drops, self._judge = task, drops, task.judge(node.inputs[0])
+
+    def _replanned(self, node: PlannedNode) -> Step:
+        return VetoStep(node, self._task, self._drops)
+
+    def run(self, *inputs: Value) -> Judged:
+        """Return the frames that go on, and the numbers of those vetoed."""
+        value = inputs[0]
+        value.contiguous()
+        frames = self._frames(value)
+        kept = np.asarray(self._judge(frames), bool)
+        if kept.all():
+            return Judged(value, ())
+        refused = tuple(frames.numbers[~kept].tolist())
+        if self._drops:
+            frames = frames.taking(kept)
+            going_on = Value(frames.pixels, Tile(frames, slice(None))) if len(frames) else None
+            return Judged(going_on, refused)
+        frames.status = np.where(kept, frames.status, np.uint8(Status.VETOED))
+        return Judged(Value(frames.pixels, Tile(frames, slice(None))), refused)
+
+
 class CallStep(Step):
     """Calls a task with labelled blocks; whatever comes back is held against the plan."""
 
-    def __init__(self, node: PlannedNode, task: Task) -> None:
+    def __init__(
+        self, node: PlannedNode, task: Task, call: Callable[..., Any] | None = None
+    ) -> None:
         super().__init__(node)
+        self._task = task
         self._labels = [Labels(spec) for spec in node.inputs]
-        self._call: Callable[..., Any] = task.setup(*node.inputs)
+        self._call: Callable[..., Any] = call or task.setup(*node.inputs)
+
+    def _replanned(self, node: PlannedNode) -> Step:
+        return CallStep(node, self._task, self._call)
 
     def run(self, *inputs: Value) -> Value | Values:
         """Return what the task returned, as frames or by-products."""
         blocks = []
         for value, label in zip(inputs, self._labels, strict=True):
-            frames = value.frames()
+            frames = self._frames(value)
             frames.pixels = frames.pixels.view()
             frames.pixels.flags.writeable = False  # others read the same memory
             blocks.append(label(frames))
@@ -174,8 +244,17 @@ class SinkStep(Step):
 
     def __init__(self, node: PlannedNode, task: Sink, writer: Writer) -> None:
         super().__init__(node)
-        self.task, self.writer = task, writer
+        self._task, self.writer = task, writer
+        self._skips = task.skips_vetoed
+
+    def _replanned(self, node: PlannedNode) -> Step:
+        return SinkStep(node, self._task, self.writer)
 
     def run(self, *inputs: Value) -> Any:
         """Return what the writer keeps of a tile."""
-        return self.writer.encode(inputs[0].frames())
+        frames = self._frames(inputs[0])
+        if self._skips and (vetoed := frames.status == Status.VETOED).any():
+            if vetoed.all():
+                return None
+            frames = frames.taking(~vetoed)
+        return self.writer.encode(frames)

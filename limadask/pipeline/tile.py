@@ -40,12 +40,25 @@ class Tile:
 
 
 class Value:
-    """What a step yields: pixels, and the tile they belong to."""
+    """What a step yields: pixels, the tile they belong to, and what they lack.
 
-    __slots__ = ("pixels", "tile")
+    Parameters
+    ----------
+    pixels:
+        Shape ``(frame, band, y, x)``.
+    tile:
+        What is known of the frames.
+    missing:
+        Pixels that these frames lack, beyond those masked in all frames; None where they lack
+        none.
+    """
 
-    def __init__(self, pixels: NDArray[Any], tile: Tile) -> None:
-        self.pixels, self.tile = pixels, tile
+    __slots__ = ("missing", "pixels", "tile")
+
+    def __init__(
+        self, pixels: NDArray[Any], tile: Tile, missing: NDArray[np.bool_] | None = None
+    ) -> None:
+        self.pixels, self.tile, self.missing = pixels, tile, missing
 
     def contiguous(self) -> NDArray[Any]:
         """Return the pixels C-contiguous; a copy is made once and kept for the next who asks."""

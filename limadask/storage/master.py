@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from limadask.frames import NEVER, Spec, Status
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.parts import Contents, read_contents
-from limadask.storage.series import DATA
+from limadask.storage.series import DATA, VALIDITY
 from limadask.task import RunRecord
 from limadask.version import __version__
 
@@ -150,8 +150,24 @@ class _Entry:
             if masked.ndim == 3:  # NXmx knows one mask for all bands
                 every = masked.astype("u4")
                 detector.create_dataset("band_pixel_mask", data=every, compression="gzip")
+        self._write_validity(detector)
         self._write_geometry(detector)
         tree(detector, "detector_information", told)
+
+    def _write_validity(self, detector: h5py.Group) -> None:
+        """Write which pixels single frames lack: only for frames that do."""
+        numbers = [number for _, some in self._contents.lacking for number in some.tolist()]
+        shape = self._spec.frame_shape
+        layout = h5py.VirtualLayout((len(numbers), *shape), "u1")
+        start = 0
+        for path, some in self._contents.lacking:
+            source = h5py.VirtualSource(path.name, f"{VALIDITY}/invalid", (len(some), *shape))
+            layout[start : start + len(some)] = source
+            start += len(some)
+        if numbers:
+            validity = group(detector, "validity", "NXcollection")
+            field(validity, "frame_number", np.array(numbers))
+            validity.create_virtual_dataset("invalid", layout)
 
     def _write_geometry(self, detector: h5py.Group) -> None:
         """Write where the pixels are: NeXus axes for the module, and the exact matrix."""

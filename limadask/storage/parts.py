@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.storage.recovery import recover
-from limadask.storage.series import DATA, DETECTOR
+from limadask.storage.series import DATA, DETECTOR, VALIDITY
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,8 @@ class Contents:
     ----------
     pieces:
         Where they are, by frame number.
+    lacking:
+        Files with frames that lack pixels, and the numbers of these.
     numbers, timestamps, status:
         Frame numbers, increasing, and what is known of each frame.
     """
@@ -53,6 +55,7 @@ class Contents:
     numbers: NDArray[np.int64]
     timestamps: NDArray[np.int64]
     status: NDArray[np.uint8]
+    lacking: tuple[tuple[Path, NDArray[np.int64]], ...] = ()
 
 
 def read_contents(files: Sequence[Path]) -> Contents:
@@ -60,12 +63,14 @@ def read_contents(files: Sequence[Path]) -> Contents:
 
     Files whose writer died are made readable first.
     """
-    tables, lengths = [], []
+    tables, lengths, lacking = [], [], []
     for index, path in enumerate(files):
         recover(path)
         with h5py.File(path, "r") as file:
             length = len(file[DATA])
             columns = [file[f"{DETECTOR}/{name}"][:length] for name in _COLUMNS]
+            if len(lacks := file[f"{VALIDITY}/frame_number"][:]):
+                lacking.append((Path(path), lacks[: len(file[f"{VALIDITY}/invalid"])]))
         rows = min(map(len, columns))
         table = np.empty(rows, _ROW)
         for name, column in zip(_COLUMNS, columns, strict=True):
@@ -101,6 +106,7 @@ def read_contents(files: Sequence[Path]) -> Contents:
         whole["frame_number"].copy(),
         whole["timestamp"].copy(),
         whole["status"].copy(),
+        tuple(lacking),
     )
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ DATA = "entry/instrument/detector/data"
 FIELDS = {"frame_number": ("i8", -1), "timestamp": ("i8", NEVER), "status": ("u1", 0)}
 """Datasets beside the data, one value a frame: type and fill value."""
 DETECTOR = "entry/instrument/detector"
+VALIDITY = "entry/instrument/validity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +34,22 @@ class Chunks:
         As in :class:`~limadask.frames.Frames`.
     data:
         Chunks, all bands of the first frame, then of the second, …
+    invalid:
+        Of frames that lack pixels, by number: chunks of the images, one a band, that are 1 there.
     """
 
     numbers: NDArray[np.int64]
     timestamps: NDArray[np.int64]
     status: NDArray[np.uint8]
     data: Sequence[bytes | NDArray[np.uint8]]
+    invalid: Mapping[int, Sequence[bytes | NDArray[np.uint8]]] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
         """Bytes of all chunks."""
-        return sum(map(len, self.data))
+        return sum(map(len, self.data)) + sum(
+            len(one) for some in self.invalid.values() for one in some
+        )
 
 
 class FileSeries:
@@ -162,6 +168,7 @@ class _File:
                 )
                 for name, (dtype, fill) in FIELDS.items()
             }
+            self._lacking, self._lacking_numbers = self._create_validity(spec, compression)
             self._describe(spec, uuid)
             self._file.flush()
             self._file.swmr_mode = True  # from here on only resize, write and flush
@@ -184,17 +191,48 @@ class _File:
             "timestamp": part.timestamps,
             "status": part.status,
         }
-        for name, field in self._fields.items():
-            field.resize(last, axis=0)
-            field[first:last] = values[name][start : start + count]
+        for name, column in self._fields.items():
+            column.resize(last, axis=0)
+            column[first:last] = values[name][start : start + count]
+        if part.invalid:
+            for number in part.numbers[start : start + count].tolist():
+                if number in part.invalid:
+                    self._append_validity(number, part.invalid[number])
         self.count = last
         return count
+
+    def _create_validity(self, spec: Spec, compression: Compression) -> tuple[Any, Any]:
+        """Make room for what single frames lack: frame numbers, and images that are 1 there."""
+        shape = spec.frame_shape
+        lacking = self._file.create_dataset(
+            f"{VALIDITY}/invalid",
+            (0, *shape),
+            "u1",
+            maxshape=(None, *shape),
+            chunks=(1, 1, *shape[1:]),
+            **dataset_options(compression),
+        )
+        numbers = self._file.create_dataset(
+            f"{VALIDITY}/frame_number", (0,), "i8", maxshape=(None,), chunks=(1024,)
+        )
+        return lacking, numbers
+
+    def _append_validity(self, number: int, bands: Sequence[Any]) -> None:
+        place = len(self._lacking)
+        self._lacking.resize(place + 1, axis=0)
+        for band, chunk in enumerate(bands):
+            self._lacking.id.write_direct_chunk((place, band, 0, 0), chunk)
+        self._lacking_numbers.resize(place + 1, axis=0)
+        self._lacking_numbers[place] = number
 
     def flush(self) -> None:
         """Flush, pixels first: a frame number that can be read has its pixels."""
         self._data.flush()
-        for field in self._fields.values():
-            field.flush()
+        if len(self._lacking):
+            self._lacking.flush()
+            self._lacking_numbers.flush()
+        for column in self._fields.values():
+            column.flush()
 
     def close(self) -> None:
         """Close the file."""
@@ -209,6 +247,7 @@ class _File:
             "entry": {"NX_class": "NXentry", "default": "data", "acquisition": uuid},
             "entry/instrument": {"NX_class": "NXinstrument"},
             DETECTOR: {"NX_class": "NXdetector", "nb_merged": spec.nb_merged},
+            VALIDITY: {"NX_class": "NXcollection"},
             "entry/data": {"NX_class": "NXdata", "signal": "data"},
         }
         file.create_group("entry/data")["data"] = self._data

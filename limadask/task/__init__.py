@@ -4,15 +4,17 @@ from limadask.task.contract import (
     Accumulating,
     Adder,
     ArrayTask,
+    Judge,
     Kernel,
     Measure,
     Pixels,
     PixelTask,
     Reduction,
     Task,
+    Veto,
     ViewTask,
 )
-from limadask.task.function import FunctionTask, task
+from limadask.task.function import FunctionTask, FunctionVeto, task, veto
 from limadask.task.products import (
     Products,
     Values,
@@ -30,6 +32,8 @@ __all__ = [
     "Adder",
     "ArrayTask",
     "FunctionTask",
+    "FunctionVeto",
+    "Judge",
     "Kernel",
     "Measure",
     "PixelTask",
@@ -42,6 +46,7 @@ __all__ = [
     "Task",
     "Values",
     "Variable",
+    "Veto",
     "ViewTask",
     "Writer",
     "checked",
@@ -50,4 +55,5 @@ __all__ = [
     "stacked",
     "tabled",
     "task",
+    "veto",
 ]

@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from limadask.frames import Labels, Spec, spec_of, unlabelled
+from limadask.frames import Frames, Labels, Spec, Status, spec_of, unlabelled
 from limadask.model import Model
 from limadask.task.products import Products, dataset, tabled
 
@@ -152,6 +152,34 @@ class Reduction(ArrayTask):
         planned, frames = self.plan(spec), unlabelled(block)
         table = self.measure(spec)(np.ascontiguousarray(frames.pixels))
         return dataset(planned, frames.numbers, tabled(planned, table))
+
+
+Judge = Callable[[Frames], NDArray[np.bool_]]
+"""Tells which of some frames, their pixels C-contiguous, are to be kept, shape ``(frame,)``."""
+
+
+class Veto(ArrayTask):
+    """A task that lets frames through and tells which of them are not worth keeping.
+
+    A vetoed frame goes on like any other; sinks that say so leave it out. In the ledger it is
+    ``vetoed``, cause ``veto:<node>``.
+    """
+
+    def plan(self, spec: Spec) -> Spec:
+        """Predict what comes out: the same frames."""
+        return spec
+
+    def judge(self, spec: Spec) -> Judge:
+        """Return the function that judges frames that are as ``spec`` says."""
+        raise NotImplementedError
+
+    def __call__(self, block: xr.DataArray) -> xr.DataArray:
+        """Return the block with the status ``vetoed`` where it applies."""
+        frames = unlabelled(block)
+        frames.pixels = np.ascontiguousarray(frames.pixels)
+        kept = self.judge(spec_of(block))(frames)
+        status = np.where(kept, frames.status, np.uint8(Status.VETOED))
+        return block.assign_coords(status=("frame", status))
 
 
 Adder = Callable[[Pixels, Pixels], object]

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 from pydantic import create_model
 
 from limadask.errors import ConfigError
 from limadask.frames import DIMS, Frames, Labels, Spec, spec_of
-from limadask.task.contract import Task
+from limadask.task.contract import Judge, Task, Veto
 from limadask.task.products import Products, Variable, as_dataset
+
+_B = TypeVar("_B", bound=Task)
 
 
 class FunctionTask(Task):
@@ -60,6 +63,49 @@ def task(function: Callable[..., Any]) -> type[FunctionTask]:
     >>> gain(factor=3.0)
     gain(factor=3.0)
     """
+    return _made(function, FunctionTask)
+
+
+class FunctionVeto(Veto):
+    """Base of the tasks that :func:`veto` makes."""
+
+    function: ClassVar[Callable[..., Any]]
+
+    def judge(self, spec: Spec) -> Judge:
+        """Return the function, called with labelled frames."""
+        labels, fields = Labels(spec), dict(self)
+
+        def judge(frames: Frames) -> NDArray[np.bool_]:
+            kept = np.asarray(type(self).function(labels(frames), **fields))
+            if kept.shape != (len(frames),) or kept.dtype != bool:
+                raise ValueError(
+                    f"{self.task_name()} must return one truth value for each of the "
+                    f"{len(frames)} frames; it returned {kept.dtype} {kept.shape}"
+                )
+            return kept
+
+        return judge
+
+
+def veto(function: Callable[..., Any]) -> type[FunctionVeto]:
+    """Make a veto of a function that tells which frames of a block to keep.
+
+    The function gets a block, dims ``(frame, band, y, x)``, and returns a truth value for each
+    frame: True keeps it. Its other arguments are the task's fields.
+
+    Examples
+    --------
+    >>> @veto
+    ... def bright(block: xr.DataArray, least: float = 10.0) -> xr.DataArray:
+    ...     return block.mean(("band", "y", "x")) >= least
+    >>> bright(least=3.0)
+    bright(least=3.0)
+    """
+    return _made(function, FunctionVeto)
+
+
+def _made(function: Callable[..., Any], base: type[_B]) -> type[_B]:
+    """Make a model of a function: its arguments after the first are the fields."""
     parameters = list(inspect.signature(function).parameters.values())[1:]
     try:
         hints = get_type_hints(function)
@@ -72,16 +118,17 @@ def task(function: Callable[..., Any]) -> type[FunctionTask]:
         )
         for one in parameters
     }
-    made = create_model(
+    made: Any = create_model(
         function.__name__,
-        __base__=FunctionTask,
+        __base__=base,
         __module__=function.__module__,
         __doc__=function.__doc__,
         **fields,
     )
     made.__qualname__ = function.__qualname__
     made.function = staticmethod(function)
-    return made
+    found: type[_B] = made
+    return found
 
 
 def _products(result: xr.Dataset, name: str) -> Products:

@@ -100,6 +100,11 @@ class RunRecord:
 class Sink(Task):
     """A task that ends a branch: a saver or an observer."""
 
+    @property
+    def skips_vetoed(self) -> bool:
+        """Whether vetoed frames are left out."""
+        return False
+
     def plan(self, spec: Spec) -> None:
         """Find every mistake that can be seen from the spec."""
 

@@ -49,6 +49,7 @@ class Observer:
             if too_old:
                 continue
             one = frames[position : position + 1]
+            one.invalid = frames.invalid
             one.pixels = one.pixels.copy()
             with self._lock:
                 self._seen[number] = one
@@ -75,12 +76,4 @@ class Observer:
             seen = list(self._seen.values())[part]
         if not seen:
             return None
-        numbers = np.concatenate([one.numbers for one in seen])
-        frames = Frames(
-            np.concatenate([one.pixels for one in seen]),
-            numbers,
-            np.concatenate([one.timestamps for one in seen]),
-            np.concatenate([one.status for one in seen]),
-            (int(numbers[0]), int(numbers[-1]) + 1),
-        )
-        return self._labels(frames)
+        return self._labels(Frames.joined(seen))

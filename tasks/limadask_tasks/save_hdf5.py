@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import numpy as np
 from pydantic import PositiveInt, field_validator
 
 from limadask.errors import ConfigError
@@ -46,6 +47,9 @@ class SaveHdf5(Sink):
     """When files of this prefix exist: refuse, replace them, or add this run to the master as a
     further entry."""
 
+    vetoed: Literal["skip", "keep"] = "skip"
+    """Whether frames that a veto before this node refused are left out, or saved all the same."""
+
     @field_validator("prefix")
     def _plain(cls, value: str) -> str:  # noqa: N805 - pydantic's class method
         if not value or Path(value).name != value:
@@ -59,6 +63,11 @@ class SaveHdf5(Sink):
     def path(self) -> str:
         """Return the path of the master file."""
         return str(self._master)
+
+    @property
+    def skips_vetoed(self) -> bool:
+        """Whether vetoed frames are left out."""
+        return self.vetoed == "skip"
 
     @property
     def _master(self) -> Path:
@@ -160,7 +169,12 @@ class Hdf5Writer:
     def encode(self, frames: Frames) -> Chunks:
         """Compress each band of each frame."""
         chunks = [self._encode(image) for frame in frames.pixels for image in frame]
-        return Chunks(frames.numbers, frames.timestamps, frames.status, chunks)
+        shape = frames.pixels.shape[1:]
+        invalid = {
+            number: [self._encode(band) for band in np.broadcast_to(mask, shape).astype(np.uint8)]
+            for number, mask in frames.invalid.items()
+        }
+        return Chunks(frames.numbers, frames.timestamps, frames.status, chunks, invalid)
 
     def write(self, encoded: list[Chunks]) -> None:
         """Append and flush."""

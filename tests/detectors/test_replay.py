@@ -61,7 +61,7 @@ def take(camera: Replay, most: int = 100, **asked: Any) -> list[tuple[Frame, NDA
             if isinstance(item, End):
                 assert isinstance(receiver.take(0.05), End)
                 break
-            if item is not None:
+            if isinstance(item, Frame):
                 frames.append((item, given))
     finally:
         receiver.close()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from limadask.detector import End, Frame, share
+from limadask.detector import End, Frame, Lost, share
 from limadask.errors import ConfigError
 from limadask.parameters import AcquisitionParameters, HardwareParameters
 from limadask_detectors import Simulator
@@ -31,15 +31,21 @@ def started(camera: Simulator, **asked: Any) -> SimulatorReceiver:
     return receiver
 
 
+def told(receiver: SimulatorReceiver, most: int = 1000) -> list[Frame | Lost]:
+    """What comes without waiting: frames, and what is known of lost ones."""
+    items: list[Frame | Lost] = []
+    for _ in range(most):
+        item = receiver.take(0.0)
+        if isinstance(item, End):
+            break
+        if item is not None:
+            items.append(item)
+    return items
+
+
 def taken(receiver: SimulatorReceiver, most: int = 1000) -> list[Frame]:
     """The frames that are there without waiting."""
-    frames = []
-    for _ in range(most):
-        frame = receiver.take(0.0)
-        if not isinstance(frame, Frame):
-            break
-        frames.append(frame)
-    return frames
+    return [item for item in told(receiver, most) if isinstance(item, Frame)]
 
 
 def test_it_ends_after_the_last_frame_and_stays_so() -> None:
@@ -53,14 +59,15 @@ def test_dropped_frames_never_come_and_are_told_of() -> None:
     receiver = started(one)
     frames = taken(receiver)
     assert [frame.index for frame in frames] == [1, 2, 5, 6, 7, 8]
-    assert [frame.missed for frame in frames] == ["detector", "", "detector", "", "", ""]
     assert receiver.take(0.0) == End()
     for frame in frames:
         np.testing.assert_array_equal(frame.lent, one.frame(frame.index))
 
 
 def test_all_frames_may_be_dropped() -> None:
-    assert started(camera(faults={"drop": range(10)})).take(0.0) == End()
+    receiver = started(camera(faults={"drop": list(range(10))}))
+    assert told(receiver) == []
+    assert receiver.take(0.0) == End()
 
 
 @pytest.mark.parametrize("per_trigger", [1, 3])
@@ -137,18 +144,20 @@ def test_times_are_rounded_to_its_clock() -> None:
 
 
 def test_in_real_time_frames_are_lost_when_nobody_takes_them() -> None:
-    frames = taken(started(camera(realtime=True), expo_time=1e-6, nb_frames=0), most=200)
-    numbers = np.array([frame.index for frame in frames])
-    steps = np.diff(numbers, prepend=-1)
-    assert (steps >= 1).all()
-    assert (steps > 1).any()  # no computer makes a frame in a microsecond
-    assert [frame.missed for frame in frames] == ["overrun" if step > 1 else "" for step in steps]
+    items = told(started(camera(realtime=True), expo_time=1e-6, nb_frames=0), most=200)
+    lost = [item for item in items if isinstance(item, Lost)]
+    assert lost  # no computer makes a frame in a microsecond
+    assert {item.cause for item in lost} == {"overrun"}
+    following = 0
+    for item in items:  # every number is there once
+        first, last = (item.first, item.last) if isinstance(item, Lost) else (item.index,) * 2
+        assert first == following
+        following = last + 1
 
 
 def test_otherwise_the_camera_waits() -> None:
     frames = taken(started(camera(), expo_time=1e-6, nb_frames=200))
     assert [frame.index for frame in frames] == list(range(200))
-    assert {frame.missed for frame in frames} == {""}
 
 
 @pytest.mark.parametrize(
@@ -196,3 +205,55 @@ def test_it_says_what_it_is_and_can() -> None:
     assert camera(hardware_binning=False).capabilities().binning == (1,)
     image = one.frame(0)
     assert (image.shape, image.dtype) == ((2, *SHAPE), np.dtype("int16"))
+
+
+@pytest.mark.parametrize("buffers", ["lend", "fill"])
+def test_each_fault_happens_to_the_frames_it_is_meant_for(buffers: Any) -> None:
+    faults = {"drop": [1], "corrupt": [2], "overrun": [3], "duplicate": [4], "reorder": [6]}
+    one = camera(buffers=buffers, faults={**faults, "lose_packets": [9]})
+    receiver = started(one)
+    items: list[Any] = []
+    for _ in range(20):
+        buffer = np.zeros((1, *SHAPE), "u2")
+        receiver.given.clear()
+        receiver.give(buffer)
+        item = receiver.take(0.0)
+        if isinstance(item, Frame):
+            pixels = buffer if item.lent is None else item.lent
+            valid = np.ones(SHAPE, bool) if item.invalid is None else ~item.invalid
+            np.testing.assert_array_equal(pixels[0][valid], one.frame(item.index)[0].values[valid])
+        items += [] if item is None or isinstance(item, End) else [item]
+    numbers = [
+        item.index if isinstance(item, Frame) else (item.first, item.cause) for item in items
+    ]
+    assert numbers == [0, (2, "decode_error"), (3, "overrun"), 4, 4, 5, 7, 6, 8, 9]
+    last = items[-1]
+    assert (last.complete, last.cause) == (False, "packets_lost")
+    assert 0 < last.invalid.sum() < last.invalid.size
+
+
+def test_faults_of_a_probability_are_the_same_every_time() -> None:
+    one = camera(faults={"drop": 0.3, "seed": 5})
+    first = [frame.index for frame in taken(started(one, nb_frames=200))]
+    assert first == [frame.index for frame in taken(started(one, nb_frames=200))]
+    assert 100 < len(first) < 180
+    one.faults = one.faults.replace(seed=6)
+    assert first != [frame.index for frame in taken(started(one, nb_frames=200))]
+
+
+def test_a_dead_camera_says_nothing_and_does_not_end() -> None:
+    receiver = started(camera(faults={"die": 3}))
+    assert [frame.index for frame in taken(receiver, most=10)] == [0, 1, 2]
+    receiver.stop(abort=True)
+    assert receiver.take(0.0) is None
+
+
+def test_a_delayed_frame_delays_those_after_it() -> None:
+    one = camera(faults={"delay": [2], "delay_time": 0.2})
+    receiver, began = started(one, expo_time=1e-3, nb_frames=5), time.monotonic()
+    arrived = []
+    while not isinstance(item := receiver.take(1.0), End):
+        assert isinstance(item, Frame)
+        arrived.append(time.monotonic() - began)
+    assert len(arrived) == 5
+    assert arrived[1] < 0.2 <= arrived[2]
