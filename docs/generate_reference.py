@@ -242,8 +242,8 @@ def _type(part: dict[str, Any]) -> str:
     if "const" in part or "enum" in part:
         values = part.get("enum", [part.get("const")])
         return " or ".join(map(_code, values))
-    if "anyOf" in part:
-        return " or ".join(map(_type, part["anyOf"]))
+    if union := part.get("anyOf", part.get("oneOf")):
+        return " or ".join(map(_type, union))
     kind = part.get("type")
     if kind in ("integer", "number"):
         return kind + _bounds(part, kind == "integer")
