@@ -4,6 +4,7 @@ import hdf5plugin  # noqa: F401 - whoever imports limadask can read its files, b
 
 from limadask.acquisition.acquisition import Acquisition
 from limadask.acquisition.check import check
+from limadask.acquisition.following import Following, attach
 from limadask.configuration import Configuration
 from limadask.detector import Capabilities, Detector, DetectorInfo, End, Frame, Lost, Receiver
 from limadask.errors import (
@@ -18,6 +19,7 @@ from limadask.events import (
     FileClosed,
     FramesAbsent,
     FramesDone,
+    FramesSaved,
     StateChanged,
     TaskFailed,
 )
@@ -68,10 +70,12 @@ __all__ = [
     "End",
     "Event",
     "FileClosed",
+    "Following",
     "Frame",
     "Frames",
     "FramesAbsent",
     "FramesDone",
+    "FramesSaved",
     "Grid",
     "HardwareParameters",
     "Ledger",
@@ -101,6 +105,7 @@ __all__ = [
     "Veto",
     "ViewTask",
     "__version__",
+    "attach",
     "check",
     "open",
     "process",

@@ -54,6 +54,17 @@ class FramesDone(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class FramesSaved(Event):
+    """Frames ``first`` to ``last`` (included) are safe: all sinks have flushed them.
+
+    Told block by block, to whom asks for it: ``acq.events(saved=True)``.
+    """
+
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
 class FramesAbsent(Event):
     """Frames ``first`` to ``last`` (included) will not come, for this cause."""
 
@@ -83,7 +94,7 @@ class FileClosed(Event):
 Event.kinds.update(
     {
         kind.__name__: kind
-        for kind in (StateChanged, FramesDone, FramesAbsent, TaskFailed, FileClosed)
+        for kind in (StateChanged, FramesDone, FramesSaved, FramesAbsent, TaskFailed, FileClosed)
     }
 )
 

@@ -1,26 +1,23 @@
-"""An acquisition as its user sees it."""
+"""An acquisition as the user who prepares it sees it."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 from uuid import uuid4
 
-import xarray as xr
 from distributed import Client
 
+from limadask.acquisition.following import STALL_TIMEOUT, Following
 from limadask.acquisition.futures import BlockFutures
-from limadask.acquisition.happening import Events
-from limadask.acquisition.results import Observations, Products
-from limadask.cluster.link import Link, Listener
+from limadask.cluster.link import Link
 from limadask.configuration import Configuration
 from limadask.detector import Detector
-from limadask.engine.messages import Ready, Request, dumps, loads
-from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
+from limadask.engine.messages import Request, dumps
+from limadask.errors import StateError
 from limadask.ledger import Ledger
 from limadask.parameters import (
     AcquisitionParameters,
@@ -31,17 +28,9 @@ from limadask.parameters import (
 )
 from limadask.pipeline import INPUT, Node, Pipeline
 from limadask.pipeline.hold import Hold, WhenSlow
-from limadask.task import Sink
-
-STALL_TIMEOUT = 30.0
-"""Seconds without any progress, besides three frame periods, after which ``wait`` gives up."""
-_ENDED = {
-    "acquired": ("detector", {"acquired", "aborted", "failed"}),
-    "processed": ("processing", {"processed", "aborted", "failed"}),
-}
 
 
-class Acquisition:
+class Acquisition(Following):
     """One run: prepared once, started once, known by its uuid.
 
     Leaving it as a context before its end aborts it, closes the files and keeps the ledger.
@@ -63,7 +52,7 @@ class Acquisition:
     metadata:
         Anything worth knowing later; saved with the frames.
     stall_timeout:
-        Seconds without any progress after which ``wait`` gives up.
+        Seconds without any progress, besides three frame periods, after which the run fails.
     fuse:
         Whether all nodes of a block are one Dask task; False shows every node on the dashboard,
         slowly.
@@ -90,19 +79,13 @@ class Acquisition:
         fuse: bool = True,
         **parameters: Any,
     ) -> None:
-        self.uuid = uuid4().hex
+        super().__init__(uuid4().hex, None, stall_timeout)
         self._client, self._detector = client, detector.absolute(Path.cwd())
         self._pipeline = pipeline or Pipeline()
         self._topology, self._policy = topology or Topology(), policy or Policy()
         self._buffers, self._metadata = buffers or Buffers(), dict(metadata or {})
-        self._stall_timeout = stall_timeout
         self._asked = AcquisitionParameters(**parameters)
-        self._link: Link | None = None
-        self._listener: Listener | None = None
-        self._ready: Ready | None = None
-        self._processors: list[str] = []
         self._sets = ParameterSets(user=self._asked)
-        self._products: Mapping[str, xr.Dataset] = {}
         self._fuse = fuse
         self._held: dict[str, tuple[Node, BlockFutures]] = {}
 
@@ -137,120 +120,15 @@ class Acquisition:
         try:
             self._command("prepare")
         finally:
-            self._fetch_ready()
-
-    def start(self) -> None:
-        """Start the exposures."""
-        self._command("start")
-
-    def trigger(self) -> None:
-        """Give a software trigger."""
-        self._command("trigger")
-
-    def stop(self) -> None:
-        """End after the frame being exposed; what has come is processed and saved."""
-        self._command("stop")
-
-    def abort(self) -> None:
-        """End at once; what is not being processed is dropped, files are closed."""
-        self._command("abort")
-
-    def wait(
-        self,
-        until: Literal["acquired", "processed"] = "processed",
-        timeout: float | None = None,
-        told: Callable[[dict[str, Any]], object] | None = None,
-    ) -> None:
-        """Wait for the last exposure (``acquired``) or the last file (``processed``).
-
-        Parameters
-        ----------
-        until:
-            What to wait for.
-        timeout:
-            Seconds; without it, waiting ends when nothing has moved for the stall timeout.
-        told:
-            Called, in this thread, with the statistics whenever they are looked at.
-
-        Raises
-        ------
-        AcquisitionFailed
-            When the run ended outside its policy.
-        StalledError
-            When it takes too long; it names the stage that does not move.
-        """
-        if until not in _ENDED:
-            raise ConfigError(
-                "nothing to wait for", field="until", value=until, allowed=list(_ENDED)
-            )
-        if self._link is None:
-            raise StateError("there is nothing to wait for: the acquisition is not prepared")
-        listener = self._link.listen(self.uuid)
-        began = moved = time.monotonic()
-        last: Any = None
-        while True:
-            status = self._status()
-            if told is not None:
-                told(status)
-            self._raise_failure(status)
-            side, ends = _ENDED[until]
-            if status["state"][0 if side == "detector" else 1] in ends:
-                return
-            now = time.monotonic()
-            progress = [status[name] for name in ("state", "received", "processed", "tickets")]
-            if progress != last:
-                last, moved = progress, now
-            if timeout is not None and now - began > timeout:
-                raise self._stalled(status, f"not {until} within {timeout} s")
-            if timeout is None and now - moved > self._patience():
-                raise self._stalled(status, f"nothing has moved for {now - moved:.0f} s")
-            listener.get(timeout=0.2)
+            self._know()
+            for _, futures in self._held.values():
+                futures.connect(self._connected())
 
     # ---- what is known ------------------------------------------------------------------------
 
-    @property
-    def state(self) -> tuple[str, str]:
-        """State of the detector side and of the processing side."""
-        if self._link is None:
-            return ("idle", "idle")
-        detector, processing = self._status()["state"]
-        return detector, processing
-
-    @property
-    def parameters(self) -> ParameterSets:
-        """User, hardware and software parameters; the last two once prepared."""
-        return self._sets
-
-    @property
-    def ledger(self) -> xr.Dataset:
-        """Status, cause, receiver and timestamp of every frame so far, dim ``frame``."""
-        return self.record().to_dataset()
-
     def record(self) -> Ledger:
         """Return the ledger itself: runs of frames of one fate, and their counts."""
-        if self._link is None:
-            return Ledger(self._asked.nb_frames or None)
-        return Ledger.load(self._link.ask("ledger", uuid=self.uuid))
-
-    @property
-    def files(self) -> dict[str, str]:
-        """Path of the master file of every saver, by node; complete when processed."""
-        return dict(self._ready.files) if self._ready else {}
-
-    @property
-    def data(self) -> Mapping[str, xr.Dataset]:
-        """By-products of every reduction, by node: sorted by frame, growing while it runs."""
-        return self._products
-
-    @property
-    def observe(self) -> Observations:
-        """Observation points, by node."""
-        points = [
-            node.name
-            for node in self._pipeline
-            if isinstance(node.task, Sink) and node.task.path() is None
-        ]
-        return Observations(self._connected(), self.uuid, self._processors, points)
+        return super().record() if self._link else Ledger(self._asked.nb_frames or None)
 
     def futures(
         self, node: str, max_held: int = 8, when_slow: WhenSlow = "drop_oldest"
@@ -283,14 +161,6 @@ class Acquisition:
         self._held[name] = Node(name, hold, (node,)), BlockFutures(self.uuid, name)
         return self._held[name][1]
 
-    def statistics(self) -> dict[str, Any]:
-        """Return counts, times and rates so far, as plain data."""
-        return self._status()
-
-    def events(self) -> Events:
-        """Return what happens from now on, for ``for`` and ``async for``; ends with the run."""
-        return Events(self._connected(), self.uuid)
-
     # ---- context ------------------------------------------------------------------------------
 
     def __enter__(self) -> Self:
@@ -308,14 +178,6 @@ class Acquisition:
             self._command("abort")
         self._wait_over()
 
-    def __repr__(self) -> str:
-        return f"<Acquisition {self.uuid[:8]} {'/'.join(self.state)}>"
-
-    def _repr_html_(self) -> str:
-        from limadask.views import acquisition_html
-
-        return acquisition_html(self)
-
     # ---- details ------------------------------------------------------------------------------
 
     def _create(self) -> None:
@@ -332,13 +194,13 @@ class Acquisition:
             fuse=self._fuse,
         )
         self._link = Link.of(self._client)
-        self._listener = self._link.listen(self.uuid)
         options = {
             "receivers": self._topology.receivers,
             "workers": self._topology.workers,
             "shared": self._topology.roles == "shared",
             "max_absent": self._policy.bound,
             "fuse": self._fuse,
+            "stall_timeout": self._stall_timeout,
             "label": "+".join(["input", *(node.name for node in self._pipeline)]).replace("-", "_"),
         }
         self._link.ask(
@@ -347,74 +209,4 @@ class Acquisition:
             request=dumps(request),
             options=options,
             client=self._client.id,
-        )
-
-    def _command(self, command: str) -> None:
-        if self._link is None:
-            raise StateError(
-                f"{command!r} is not allowed while nothing is prepared; allowed: prepare"
-            )
-        answer = self._link.ask("command", uuid=self.uuid, command=command)
-        self._raise_failure(answer["status"], answer["pickled"])
-
-    def _fetch_ready(self) -> None:
-        link = self._connected()
-        answer = link.ask("ready", uuid=self.uuid)
-        if not answer["ready"]:
-            return
-        ready: Ready = loads(answer["ready"])
-        self._processors = answer["processors"]
-        software = ready.software.replace(
-            receivers=tuple(answer["names"]["receivers"]),
-            processors=tuple(answer["names"]["processors"]),
-        )
-        self._ready = ready
-        self._sets = ParameterSets(user=self._asked, hardware=ready.hardware, software=software)
-        self._products = Products.of(link, self.uuid, ready.outputs)
-        for _, futures in self._held.values():
-            futures.connect(link)
-
-    def _connected(self) -> Link:
-        if self._link is None:
-            raise StateError("nothing is prepared yet; allowed: prepare")
-        return self._link
-
-    def _status(self) -> dict[str, Any]:
-        status: dict[str, Any] = self._connected().ask("status", uuid=self.uuid)["status"]
-        return status
-
-    def _raise_failure(self, status: dict[str, Any], pickled: bytes = b"") -> None:
-        if not status["error"]:
-            return
-        error = loads(pickled) if pickled else None
-        self._wait_over()
-        if isinstance(error, ConfigError):
-            raise error
-        raise AcquisitionFailed(status["error"]) from error
-
-    def _wait_over(self, timeout: float = 60.0) -> None:
-        """Wait until files are closed and workers have forgotten the run."""
-        deadline = time.monotonic() + timeout
-        listener = self._connected().listen(self.uuid)
-        while not (status := self._status())["is_over"]:
-            if time.monotonic() > deadline:
-                raise self._stalled(status, f"the run did not end within {timeout} s")
-            listener.get(timeout=0.2)
-
-    def _patience(self) -> float:
-        hardware = self._sets.hardware
-        return self._stall_timeout + 3 * (hardware.period if hardware else 0)
-
-    def _stalled(self, status: dict[str, Any], what: str) -> StalledError:
-        advice = {
-            "detector": "check the detector's state and its trigger",
-            "processing": "check the tasks and the workers' load on the dashboard",
-            "closing": "check the disk",
-            "prepare": "check the detector's connection",
-        }
-        counts = f"{status['received']} frames received, {status['processed']} processed"
-        return StalledError(
-            status["stage"],
-            status["last_frame"],
-            f"{what} ({counts}); {advice[status['stage']]}",
         )

@@ -9,6 +9,7 @@ import click
 
 from limadask.cli.bench import bench
 from limadask.cli.describe import plugins, schema
+from limadask.cli.recover import recover
 from limadask.cli.run import check, run
 from limadask.version import __version__
 
@@ -22,7 +23,7 @@ def main(verbose: bool) -> None:
         logging.getLogger("distributed").setLevel(logging.ERROR)
 
 
-for command in (run, check, bench, schema, plugins):
+for command in (run, check, recover, bench, schema, plugins):
     main.add_command(command)
 for entry in entry_points(group="limadask.commands"):
     main.add_command(entry.load())

@@ -261,6 +261,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             late = time.monotonic() - before - TICK  # the scheduler's own delay is nobody's fault
             limit = dask.config.get("limadask.worker-stale-after", 5.0) + late
             now, busy = time.monotonic(), self._coordinator.busy()
+            self._coordinator.look(now)
             self._ticks = {worker: tick for worker, tick in self._ticks.items() if worker in busy}
             for worker, tick in list(self._ticks.items()):
                 if now - tick > limit:

@@ -181,6 +181,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 "prepared": dumps(prepared),
                 "nb_frames": prepared.raw.nb_frames,
                 "per_block": prepared.nb_frames_per_block,
+                "timing": {
+                    "period": prepared.hardware.period,
+                    "trigger_mode": prepared.hardware.trigger_mode,
+                    "per_trigger": prepared.hardware.nb_frames_per_trigger,
+                },
             }
 
         return await _answer(work)

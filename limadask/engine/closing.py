@@ -63,6 +63,8 @@ def _finish_ledger(run: Run) -> None:
     """Give every frame that is still pending its cause."""
     received = "stopped" if run.is_aborting else "worker_lost"
     missing = "stopped" if run.stopped or run.is_aborting else "detector"
+    if run.stalled:
+        received = missing = "timeout"
     if run.crew.lost_a_receiver:
         received = missing = "receiver_lost"
     seen = max(run.crew.seen, run.account.last() + 1)

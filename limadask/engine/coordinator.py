@@ -62,6 +62,12 @@ class Coordinator:
             if not run.is_over:
                 run.worker_lost(worker)
 
+    def look(self, now: float) -> None:
+        """Let all runs look whether they still move."""
+        for run in list(self.runs.values()):
+            if not run.is_over:
+                run.look(now)
+
     def busy(self) -> set[str]:
         """Return the workers of all runs that go on."""
         going_on = (run for run in self.runs.values() if not run.is_over)

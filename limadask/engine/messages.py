@@ -56,12 +56,15 @@ class Prepared:
 class Ready:
     """What the client is told when everything is prepared."""
 
+    user: AcquisitionParameters
     hardware: HardwareParameters
     software: SoftwareParameters
     outputs: dict[str, Any]
     """Spec or Products of every node."""
     files: dict[str, str]
     """Master file of every saver."""
+    observed: tuple[str, ...] = ()
+    """Nodes that can be looked at."""
 
 
 def dumps(value: Any) -> bytes:

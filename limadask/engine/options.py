@@ -16,6 +16,29 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
+class Timing:
+    """When frames come, as the detector took it.
+
+    Parameters
+    ----------
+    period:
+        Seconds from frame to frame.
+    trigger_mode, per_trigger:
+        What starts frames, and how many.
+    """
+
+    period: float = 0.0
+    trigger_mode: str = "internal"
+    per_trigger: int = 1
+
+    def owed(self, triggers: int) -> int | None:
+        """Return how many frames have been started; None for all there are."""
+        if self.trigger_mode == "internal":
+            return None
+        return triggers * self.per_trigger if self.trigger_mode == "software" else 0
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """What a run is like.
 
@@ -29,6 +52,8 @@ class Options:
         The nodes' names, for the dashboard.
     fuse:
         Whether all nodes of a block are one task.
+    stall_timeout:
+        Seconds without any progress, besides three frame periods, after which it fails.
     """
 
     receivers: int
@@ -37,3 +62,4 @@ class Options:
     max_absent: int | float | None
     label: str
     fuse: bool = True
+    stall_timeout: float = 30.0

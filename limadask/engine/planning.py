@@ -13,6 +13,7 @@ from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.parameters import HardwareParameters, SoftwareParameters
 from limadask.pipeline import INPUT, Plan, plan
+from limadask.pipeline.hold import Hold
 from limadask.task import Sink
 from limadask.version import versions
 
@@ -86,7 +87,9 @@ def check_nodes(planned: Plan) -> None:
             raise error.at(node.name) from error
 
 
-def ready(prepared: Prepared, planned: Plan, settings: dict[str, Any] | None = None) -> Ready:
+def ready(
+    request: Request, prepared: Prepared, planned: Plan, settings: dict[str, Any] | None = None
+) -> Ready:
     """Return what the user is told when all is prepared."""
     slot = prepared.nb_frames_per_block * prepared.raw.frame_nbytes
     software = SoftwareParameters(
@@ -111,7 +114,13 @@ def ready(prepared: Prepared, planned: Plan, settings: dict[str, Any] | None = N
         for node in planned.nodes
         if isinstance(node.task, Sink) and (path := node.task.path())
     }
-    return Ready(prepared.hardware, software, slim, files)
+    watching = [
+        node.name
+        for node in planned.nodes
+        if isinstance(node.task, Sink) and not isinstance(node.task, Hold)
+    ]
+    observed = tuple(name for name in watching if name not in files)
+    return Ready(request.asked, prepared.hardware, software, slim, files, observed)
 
 
 def check(request: Request, pool_nbytes: int) -> Ready:
@@ -126,7 +135,7 @@ def check(request: Request, pool_nbytes: int) -> Ready:
     prepared = prepare(request, info, shared.hardware, (pool_nbytes, None))
     plan_ = planned(request, prepared)
     check_nodes(plan_)
-    return ready(prepared, plan_)
+    return ready(request, prepared, plan_)
 
 
 def _plan(request: Request, info: DetectorInfo, raw: Spec) -> Plan:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from limadask.engine.crew import Crew
 from limadask.engine.messages import dumps
-from limadask.engine.options import Options
+from limadask.engine.options import Options, Timing
 from limadask.engine.port import WorkerError, WorkerInfo
 from limadask.errors import ConfigError
 
@@ -45,6 +45,7 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
         run.fail(f"{stage}: a worker cannot be reached: {error}")
     else:
         run.account.ledger.nb_frames = made["nb_frames"]
+        run.timing = Timing(**made["timing"])
         run.crew.expect(made["nb_frames"], made["per_block"])
         for side, event in ((run.detector, "armed"), (run.processing, "opened")):
             if side.current == "preparing":  # it may have been aborted meanwhile

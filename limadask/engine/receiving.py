@@ -172,6 +172,7 @@ class Receiving(threading.Thread):
         refused = is_late and (number not in self._gaps or (alone and not self._takes_late))
         if refused or number >= self._last:
             progress.refused += 1
+            self._gaps.explain(number, number + 1, "timeout")  # a sum cannot take it any more
             self._discard(frame, slot)
             return
         if is_late:

@@ -11,14 +11,19 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Literal
 
+import numpy as np
 from statemachine import State
 
 from limadask.engine import closing, preparing
 from limadask.engine.account import Account
 from limadask.engine.crew import Crew
-from limadask.engine.options import Bounds, Options
+from limadask.engine.messages import dumps
+from limadask.engine.options import Bounds, Options, Timing
 from limadask.engine.port import Port, WorkerError
-from limadask.events import Event, FramesDone, StateChanged
+from limadask.engine.watch import Watch
+from limadask.errors import StalledError
+from limadask.events import Event, FramesDone, FramesSaved, StateChanged
+from limadask.frames import Status
 from limadask.states import DetectorSide, ProcessingSide
 
 SideName = Literal["detector", "processing"]
@@ -59,7 +64,9 @@ class Run:
         self.parts: dict[str, list[bytes]] = {}
         self.files: dict[str, str] = {}
         self.error, self.pickled_error, self.ready = "", b"", b""
-        self.stopped = self._started = False
+        self.stopped = self.stalled = self.tells_saved = self._started = False
+        self.timing, self.triggers = Timing(), 0
+        self._watch = Watch(self, options.stall_timeout)
         self.began = self.acquired = self.ended = 0.0
         self._changed = asyncio.Event()
         self.detector = DetectorSide(_Listener(self, "detector"))
@@ -82,6 +89,7 @@ class Run:
     async def trigger(self) -> None:
         """Give a software trigger."""
         self.detector.happen("trigger")
+        self.triggers += 1
         for worker in self.crew.living_receivers:
             await self._ask_gently(worker, "trigger")
 
@@ -98,6 +106,10 @@ class Run:
             self.processing.happen("abort")
         self.stopped = True
 
+    async def tell_saved(self) -> None:
+        """Tell from now on which frames are safe, block by block."""
+        self.tells_saved = True
+
     # ---- what the cluster tells ---------------------------------------------------------------
 
     def receipt(self, ticket: int, receipt: Mapping[str, Any]) -> None:
@@ -109,6 +121,8 @@ class Run:
         if has_block:
             reason = self.account.take(receipt, self.crew.name(window.receiver))
             self.send(window.receiver, "limadask-acknowledge", ticket=ticket)
+            if self.tells_saved:
+                self._tell_saved(receipt)
             if reason := reason or (receipt["odd"] and self._excess()):
                 self.fail(reason)
         self.advance()
@@ -141,6 +155,14 @@ class Run:
                 self.receipt(ticket, {"ending": "absent"})
         self.advance()
 
+    def look(self, now: float) -> None:
+        """Fail when nothing has moved for too long; called from time to time."""
+        if found := self._watch.look(now):
+            stage, text = found
+            self.stalled = True
+            error = StalledError(stage, self._last_frame(), text)
+            self.fail(str(error), dumps(error))
+
     def fail(self, text: str, pickled: bytes = b"") -> None:
         """End the run because of an error; files are closed and the ledger is kept."""
         if not self.error:
@@ -165,6 +187,11 @@ class Run:
     # ---- where it stands ----------------------------------------------------------------------
 
     @property
+    def states(self) -> tuple[str, str]:
+        """The states of both sides."""
+        return self.detector.current, self.processing.current
+
+    @property
     def is_over(self) -> bool:
         """Whether both sides have ended."""
         return self.detector.ended and self.processing.ended
@@ -187,13 +214,13 @@ class Run:
         free = {crew.name(one): told.get("free") for one, told in crew.progress.items()}
         return {
             "uuid": self.uuid,
-            "state": (self.detector.current, self.processing.current),
+            "state": self.states,
             "outcome": self.outcome,
             "is_over": self.is_over,
             "error": self.error,
             "received": crew.received,
             "processed": account.done,
-            "last_frame": max(crew.seen, account.last() + 1) - 1,
+            "last_frame": self._last_frame(),
             "nb_frames": account.ledger.nb_frames,
             "frames": account.ledger.counts(),
             "tickets": len(crew.tickets),
@@ -207,6 +234,18 @@ class Run:
             "free": free,
             "stage": self._stage(),
         }
+
+    def _last_frame(self) -> int:
+        return max(self.crew.seen, self.account.last() + 1) - 1
+
+    def _tell_saved(self, receipt: Mapping[str, Any]) -> None:
+        """Tell which frames of a block are safe."""
+        numbers = np.frombuffer(receipt["numbers"], np.int64)
+        lost = [number for number, fate, _ in receipt["odd"] if fate == Status.ABSENT]
+        numbers = numbers[~np.isin(numbers, lost)]
+        for part in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
+            if len(part):
+                self.publish(FramesSaved, first=int(part[0]), last=int(part[-1]))
 
     def _stage(self) -> str:
         if self.detector.current == "preparing":

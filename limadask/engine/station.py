@@ -17,6 +17,7 @@ from limadask.errors import ConfigError
 from limadask.frames import Frames, Status
 from limadask.ledger import Ledger
 from limadask.memory import BufferPool, PoolStatistics
+from limadask.parameters import SoftwareParameters
 from limadask.pipeline import Program, Walk
 from limadask.task import RunRecord
 
@@ -87,13 +88,16 @@ class Station:
         self._prepared = prepared
         planned = planning.planned(self.request, prepared)
         request = self.request
+        self._ready = planning.ready(request, prepared, planned, self._settings)
         if rank is not None:
-            self.program = Program(planned, request.policy, request.uuid, rank, ranks, self.worker)
+            self.program = Program(
+                planned, request.policy, request.uuid, rank, ranks, self.worker,
+                about=self._about(prepared, self._ready.software),
+            )  # fmt: skip
         if self.receiver is not None:
             self._takes_late = planned.nb_merged == 1  # a sum does not wait for them
             self.blocks = Blocks(credits, 0 if self._takes_late else planned.nb_merged)
             self.receiver.arm(prepared.hardware)
-        self._ready = planning.ready(prepared, planned, self._settings)
         return self._ready
 
     def make_pool(self) -> None:
@@ -211,25 +215,32 @@ class Station:
 
     def record(self, fields: dict[str, Any]) -> RunRecord:
         """Complete what the coordinator knows of the run's end by what the worker knows."""
-        prepared, ready, request = self._prepared, self._ready, self.request
+        prepared, ready = self._prepared, self._ready
         if prepared is None or ready is None:
-            raise RuntimeError(f"acquisition {request.uuid} was never set up on {self.worker}")
+            raise RuntimeError(f"acquisition {self.request.uuid} was never set up on {self.worker}")
         software = ready.software.replace(
             receivers=tuple(fields["receivers"]), processors=tuple(fields["workers"])
         )
         return RunRecord(
             **{**fields, "ledger": Ledger.load(fields["ledger"])},
-            parameters={
+            **self._about(prepared, software),
+        )
+
+    def _about(self, prepared: Prepared, software: SoftwareParameters) -> dict[str, Any]:
+        """Return parameter sets, detector and metadata as plain data."""
+        request = self.request
+        return {
+            "parameters": {
                 "user": request.asked.model_dump(mode="json"),
                 "hardware": prepared.hardware.model_dump(mode="json"),
                 "software": software.model_dump(mode="json"),
             },
-            detector={
+            "detector": {
                 **prepared.info.model_dump(mode="json"),
                 "parameters": request.detector.model_dump(mode="json"),
             },
-            metadata=request.metadata,
-        )
+            "metadata": request.metadata,
+        }
 
     def found(self, ranks: list[int]) -> dict[str, list[int]]:
         """Return frame numbers that workers of these ranks had saved before they died, by sink."""

@@ -157,7 +157,8 @@ def _stacked(frames: Frames) -> NDArray[np.bool_]:
 
 def unlabelled(block: xr.DataArray, span: tuple[int, int] | None = None) -> Frames:
     """Return the bare arrays of a labelled block; what it does not tell gets defaults."""
-    pixels = np.asarray(block.transpose(*DIMS).data)
+    block = block.transpose(*DIMS)
+    pixels = np.asarray(block.data)
     plain = Frames.of(pixels)
     if "frame" in block.coords:
         plain.numbers = np.asarray(block["frame"].values, np.int64)
@@ -167,7 +168,8 @@ def unlabelled(block: xr.DataArray, span: tuple[int, int] | None = None) -> Fram
         plain.status = np.asarray(block["status"].values, np.uint8)
     numbers = plain.numbers
     if "invalid" in block.coords:
-        masks = zip(numbers.tolist(), block["invalid"].values, strict=True)
+        invalid = block["invalid"].broadcast_like(block["frame"]).transpose("frame", ...)
+        masks = zip(numbers.tolist(), np.asarray(invalid.values, bool), strict=True)
         plain.invalid = {number: mask for number, mask in masks if mask.any()}
     plain.span = span or ((int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0))
     return plain

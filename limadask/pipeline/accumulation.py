@@ -128,4 +128,4 @@ class _Group:
         self.count += part.stop - part.start
         if missing is not None:
             self.missing = missing if self.missing is None else self.missing | missing
-        self.partial |= bool((frames.status[part] != Status.PRESENT).any())
+        self.partial |= bool((frames.status[part] == Status.PARTIAL).any())  # vetoed ones are whole

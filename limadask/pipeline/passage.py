@@ -13,6 +13,7 @@ from limadask.parameters import Policy
 from limadask.pipeline.outcome import Failure, Outcome
 from limadask.pipeline.steps import Judged, SinkStep, Step
 from limadask.pipeline.tile import Tile, Value
+from limadask.task import Accumulating
 
 BATCH = 8 << 20
 """Bytes of encoded frames that a thread holds before a sink writes them."""
@@ -45,8 +46,9 @@ class Passage:
         policy: Policy,
     ) -> None:
         self.outcome = Outcome(frames, ends)
-        self.lacking: list[tuple[str, Value]] = []
-        """Values that lack pixels, and the nodes that yielded them: to be taken on by others."""
+        self.waiting: list[tuple[str, Value]] = []
+        """Values, and the nodes that yielded them, to be taken on by other steps: those that lack
+        pixels since then."""
         self._lost, self._policy = lost, policy
         self._collected: dict[str, tuple[Step, Collected]] = {}
 
@@ -68,8 +70,10 @@ class Passage:
     ) -> None:
         """Put what a step yields where it belongs."""
         if isinstance(result, Value):
-            if result.missing is not None:
-                self.lacking.append((step.name, result))
+            # what comes after a sum is not among the steps for frames that lack pixels
+            is_sum = step.is_lacking and isinstance(step.node.task, Accumulating)
+            if is_sum or result.missing is not None:
+                self.waiting.append((step.name, result))
             else:
                 values[step.name] = result
         elif result is not None:

@@ -41,6 +41,8 @@ class PlannedNode:
         What comes out; None for a sink.
     on_error:
         What happens when it raises; None as the policy says.
+    refusal:
+        Why it cannot be planned for frames that lack some pixels, empty where it can.
     """
 
     members: tuple[str, ...]
@@ -49,6 +51,7 @@ class PlannedNode:
     inputs: tuple[Spec, ...]
     output: Output
     on_error: OnError | None = None
+    refusal: str = ""
 
     @property
     def name(self) -> str:
@@ -127,7 +130,8 @@ class Plan:
     def lacking(self, edge: str, missing: NDArray[np.bool_]) -> tuple[PlannedNode, ...]:
         """Return the nodes after ``edge``, planned for frames that lack some pixels there.
 
-        Sums end it: what they yield is planned when it is known what it lacks.
+        Sums end it: what they yield is planned when it is known what it lacks. A node that
+        cannot be planned ends it too, and says why.
         """
         known = self.raw if edge == self.source else self.output(edge)
         if not isinstance(known, Spec):
@@ -139,7 +143,11 @@ class Plan:
             inputs = tuple(
                 specs.get(name, given) for name, given in zip(node.after, node.inputs, strict=True)
             )
-            output = node.task.plan(*inputs)
+            try:
+                output = node.task.plan(*inputs)
+            except ConfigError as error:
+                nodes.append(replace(node, inputs=inputs, refusal=str(error)))
+                continue
             nodes.append(replace(node, inputs=inputs, output=output))
             if isinstance(output, Spec) and not isinstance(node.task, Accumulating):
                 specs[node.name] = output

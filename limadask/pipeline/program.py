@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any
@@ -22,6 +22,7 @@ from limadask.pipeline.steps import (
     CallStep,
     PixelStep,
     ReductionStep,
+    RefusedStep,
     SinkStep,
     Step,
     VetoStep,
@@ -30,6 +31,7 @@ from limadask.pipeline.steps import (
 from limadask.pipeline.tile import Tile, Value
 from limadask.task import (
     Accumulating,
+    FunctionVeto,
     PixelTask,
     Place,
     Reduction,
@@ -66,6 +68,8 @@ class Program:
         Its name.
     fresh:
         Whether every result gets memory of its own, rather than what its thread used before.
+    about:
+        What is known of the run, for the sinks.
 
     Raises
     ------
@@ -82,9 +86,10 @@ class Program:
         ranks: int = 1,
         worker: str = "",
         fresh: bool = False,
+        about: Mapping[str, Any] | None = None,
     ) -> None:
         self.plan, self.policy = plan, policy
-        self._place = Place("", uuid, rank, ranks, worker)
+        self._place = Place("", uuid, rank, ranks, worker, about or {})
         self._fresh = fresh
         self.steps: list[Step] = []
         self.writers: dict[str, Writer] = {}
@@ -187,12 +192,12 @@ class Program:
         """Take frames on from ``edge``, by steps of their own where they lack pixels."""
         steps = self.steps if value.missing is None else self._lacking(edge, value.missing)
         passage.take(steps, {edge: value}, part)
-        self.take_lacking(passage, part)
+        self.take_waiting(passage, part)
 
-    def take_lacking(self, passage: Passage, part: slice) -> None:
+    def take_waiting(self, passage: Passage, part: slice) -> None:
         """Take on what lacks pixels since some node, such as a sum of frames that did."""
-        while passage.lacking:
-            edge, value = passage.lacking.pop()
+        while passage.waiting:
+            edge, value = passage.waiting.pop(0)
             self._take(passage, edge, value, part)
 
     def _lacking(self, edge: str, missing: NDArray[np.bool_]) -> list[Step]:
@@ -203,7 +208,7 @@ class Program:
         if steps is None:
             by_name = {step.name: step for step in self.steps}
             nodes = self.plan.lacking(edge, missing)
-            steps = [by_name[node.name].lacking(node) for node in nodes]
+            steps = [_lacking(by_name[node.name], node) for node in nodes]
         with self._lock:
             self._variants[key] = steps
             while len(self._variants) > PATTERNS:
@@ -236,8 +241,18 @@ class Walk:
         """Return what came of it."""
         if self._frames.invalid:
             return self._program.run(self._frames)
-        self._program.take_lacking(self._passage, self._part)
+        self._program.take_waiting(self._passage, self._part)
         return self._passage.finish()
+
+
+def _lacking(step: Step, node: PlannedNode) -> Step:
+    """Return a step for frames that lack pixels; one that raises where there can be none."""
+    if node.refusal:
+        return RefusedStep(node, node.refusal)
+    try:
+        return step.lacking(node)
+    except Exception as error:
+        return RefusedStep(node, f"{type(error).__name__}: {error}")
 
 
 def _may_be_kept(node: PlannedNode, plan: Plan) -> bool:
@@ -245,7 +260,7 @@ def _may_be_kept(node: PlannedNode, plan: Plan) -> bool:
     safe = PixelTask | Reduction | Accumulating | Sink
     return any(
         _may_be_kept(child, plan)
-        if isinstance(child.task, ViewTask | Veto)
+        if isinstance(child.task, ViewTask | Veto) and not isinstance(child.task, FunctionVeto)
         else not isinstance(child.task, safe)
         for child in plan.children(node.name)
     )

@@ -20,6 +20,7 @@ from limadask.frames import Frames, Labels, Spec, Status, unlabelled
 from limadask.pipeline.plan import PlannedNode
 from limadask.pipeline.tile import Tile, Value
 from limadask.task import (
+    FunctionVeto,
     PixelTask,
     Products,
     Reduction,
@@ -59,10 +60,11 @@ class Step(ABC):
     def _replanned(self, node: PlannedNode) -> Step:
         """Return the same step for other specs."""
 
-    def _frames(self, value: Value) -> Frames:
-        """Return frames with what they lack, where this step is for such."""
+    def _frames(self, value: Value, spec: Spec | None = None) -> Frames:
+        """Return frames, as ``spec`` says, with what they lack, where this step is for such."""
         frames = value.frames()
-        if self.is_lacking and (masked := self.node.inputs[0].masked) is not None:
+        masked = (spec or self.node.inputs[0]).masked
+        if self.is_lacking and masked is not None:
             frames.invalid = dict.fromkeys(frames.numbers.tolist(), masked)
         return frames
 
@@ -152,11 +154,18 @@ class ReductionStep(Step):
 
 
 class VetoStep(Step):
-    """Lets a veto judge; drops what it refuses where nobody wants it."""
+    """Lets a veto judge; drops what it refuses where nobody wants it.
+
+    Numbers of vetoed frames are the detector's, also where frames are sums.
+    """
 
     def __init__(self, node: PlannedNode, task: Veto, drops: bool) -> None:
         super().__init__(node)
-        self._task, self._drops, self._judge = task, drops, task.judge(node.inputs[0])
+        spec = node.inputs[0]
+        self._task, self._drops, self._judge = task, drops, task.judge(spec)
+        self._nb_merged = spec.nb_merged
+        if not isinstance(task, FunctionVeto):  # compile before frames come
+            self._judge(Frames.of(np.zeros((1, *spec.frame_shape), spec.dtype)))
 
     def _replanned(self, node: PlannedNode) -> Step:
         return VetoStep(node, self._task, self._drops)
@@ -169,13 +178,33 @@ class VetoStep(Step):
         kept = np.asarray(self._judge(frames), bool)
         if kept.all():
             return Judged(value, ())
-        refused = tuple(frames.numbers[~kept].tolist())
+        refused = self._detector_numbers(frames.numbers[~kept])
         if self._drops:
             frames = frames.taking(kept)
             going_on = Value(frames.pixels, Tile(frames, slice(None))) if len(frames) else None
             return Judged(going_on, refused)
         frames.status = np.where(kept, frames.status, np.uint8(Status.VETOED))
         return Judged(Value(frames.pixels, Tile(frames, slice(None))), refused)
+
+    def _detector_numbers(self, numbers: NDArray[np.int64]) -> tuple[int, ...]:
+        """Return the detector's frames that these stand for: several, where frames are sums."""
+        count = self._nb_merged
+        return tuple((numbers[:, np.newaxis] * count + np.arange(count)).ravel().tolist())
+
+
+class RefusedStep(Step):
+    """Stands for a step that cannot be made for frames that lack some pixels."""
+
+    def __init__(self, node: PlannedNode, reason: str) -> None:
+        super().__init__(node)
+        self._reason = reason
+
+    def _replanned(self, node: PlannedNode) -> Step:
+        return self
+
+    def run(self, *inputs: Value) -> None:
+        """Raise, so that only what comes after this node is lost."""
+        raise RuntimeError(f"cannot work on a frame that lacks these pixels: {self._reason}")
 
 
 class CallStep(Step):
@@ -195,8 +224,8 @@ class CallStep(Step):
     def run(self, *inputs: Value) -> Value | Values:
         """Return what the task returned, as frames or by-products."""
         blocks = []
-        for value, label in zip(inputs, self._labels, strict=True):
-            frames = self._frames(value)
+        for value, label, spec in zip(inputs, self._labels, self.node.inputs, strict=True):
+            frames = self._frames(value, spec)
             frames.pixels = frames.pixels.view()
             frames.pixels.flags.writeable = False  # others read the same memory
             blocks.append(label(frames))

@@ -12,6 +12,7 @@ from limadask.storage.find import (
 from limadask.storage.master import write_master
 from limadask.storage.parts import Contents, files_of_run, read_contents
 from limadask.storage.recovery import recover
+from limadask.storage.rescue import Rescued, rescue
 from limadask.storage.series import Chunks, FileSeries, next_number, series_files
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Compression",
     "Contents",
     "FileSeries",
+    "Rescued",
     "absolute_path",
     "check_sources",
     "dataset_options",
@@ -30,6 +32,7 @@ __all__ = [
     "read_contents",
     "read_image",
     "recover",
+    "rescue",
     "series_files",
     "split_path",
     "write_master",

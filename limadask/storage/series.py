@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from limadask.frames import NEVER, Spec
 from limadask.storage.codec import Compression, dataset_options
+from limadask.task import Place
 from limadask.version import __version__
 
 DATA = "entry/instrument/detector/data"
@@ -73,8 +75,9 @@ class FileSeries:
         Number of the first file.
     always_4d:
         Whether one band keeps its axis.
-    uuid:
-        The acquisition; files say whose they are.
+    place:
+        The acquisition and its node; files say whose they are, so that a master can be made of
+        them alone.
     """
 
     def __init__(
@@ -87,10 +90,10 @@ class FileSeries:
         nb_frames_per_file: int,
         first_number: int = 0,
         always_4d: bool = False,
-        uuid: str = "",
+        place: Place | None = None,
     ) -> None:
         self._folder, self._prefix, self._rank, self._spec = folder, prefix, rank, spec
-        self._uuid = uuid
+        self._place = place or Place("")
         self._compression, self._limit, self._next = compression, nb_frames_per_file, first_number
         self._has_band_axis = always_4d or len(spec.bands) > 1
         self._lock = threading.Lock()
@@ -122,7 +125,7 @@ class FileSeries:
             self._file.close()
             self._file = None
         path = self._folder / f"{self._prefix}_{self._rank}_{self._next:05d}.h5"
-        self._file = _File(path, self._spec, self._compression, self._has_band_axis, self._uuid)
+        self._file = _File(path, self._spec, self._compression, self._has_band_axis, self._place)
         self.paths.append(str(path))
         self._next += 1
 
@@ -138,7 +141,7 @@ class _File:
     """One file of a series."""
 
     def __init__(
-        self, path: Path, spec: Spec, compression: Compression, has_band_axis: bool, uuid: str
+        self, path: Path, spec: Spec, compression: Compression, has_band_axis: bool, place: Place
     ) -> None:
         bands, rows, columns = spec.frame_shape
         self._bands = bands if has_band_axis else None
@@ -169,7 +172,7 @@ class _File:
                 for name, (dtype, fill) in FIELDS.items()
             }
             self._lacking, self._lacking_numbers = self._create_validity(spec, compression)
-            self._describe(spec, uuid)
+            self._describe(spec, place)
             self._file.flush()
             self._file.swmr_mode = True  # from here on only resize, write and flush
         except BaseException:
@@ -239,12 +242,12 @@ class _File:
         if self._file:
             self._file.close()
 
-    def _describe(self, spec: Spec, uuid: str) -> None:
+    def _describe(self, spec: Spec, place: Place) -> None:
         """Make the file readable by itself: default plot and origin."""
         file = self._file
         attributes: dict[str, dict[str, Any]] = {
             "/": {"NX_class": "NXroot", "default": "entry", "creator": f"limadask {__version__}"},
-            "entry": {"NX_class": "NXentry", "default": "data", "acquisition": uuid},
+            "entry": {"NX_class": "NXentry", "default": "data", "acquisition": place.uuid},
             "entry/instrument": {"NX_class": "NXinstrument"},
             DETECTOR: {"NX_class": "NXdetector", "nb_merged": spec.nb_merged},
             VALIDITY: {"NX_class": "NXcollection"},
@@ -253,6 +256,17 @@ class _File:
         file.create_group("entry/data")["data"] = self._data
         for group, values in attributes.items():
             file[group].attrs.update(values)
+        origin = {
+            "node": place.node,
+            "matrix": spec.grid.affine.matrix,
+            "bands": spec.bands,
+            "nb_frames": spec.nb_frames,
+            "nb_merged": spec.nb_merged,
+            **place.about,
+        }
+        file["entry/origin"] = json.dumps(origin, default=str)
+        if spec.masked is not None:
+            file.create_dataset("entry/masked", data=spec.masked, compression="gzip")
         self._fields["timestamp"].attrs["units"] = "nanoseconds since 1970-01-01"
 
 

@@ -71,11 +71,25 @@ class FunctionVeto(Veto):
 
     function: ClassVar[Callable[..., Any]]
 
+    def plan(self, spec: Spec) -> Spec:
+        """Try the function on a blank frame; what comes out is what came in."""
+        blank = Frames.of(np.zeros((1, *spec.frame_shape), spec.dtype))
+        try:
+            self.judge(spec)(blank)
+        except Exception as error:
+            raise ConfigError(
+                f"{self.task_name()} failed on a blank frame ({spec}): "
+                f"{type(error).__name__}: {error}"
+            ) from error
+        return spec
+
     def judge(self, spec: Spec) -> Judge:
         """Return the function, called with labelled frames."""
         labels, fields = Labels(spec), dict(self)
 
         def judge(frames: Frames) -> NDArray[np.bool_]:
+            frames = frames.carrying(frames.pixels.view())
+            frames.pixels.flags.writeable = False  # others read the same memory
             kept = np.asarray(type(self).function(labels(frames), **fields))
             if kept.shape != (len(frames),) or kept.dtype != bool:
                 raise ValueError(

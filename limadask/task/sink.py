@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from limadask.frames import Frames, Spec
@@ -24,6 +25,9 @@ class Place:
         Number of this worker among those that process, and how many these are.
     worker:
         Its name.
+    about:
+        What is known of the run already, as :class:`RunRecord` has it: ``parameters``,
+        ``detector`` and ``metadata``; plain data.
     """
 
     node: str
@@ -31,6 +35,7 @@ class Place:
     rank: int = 0
     ranks: int = 1
     worker: str = ""
+    about: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Writer(Protocol):

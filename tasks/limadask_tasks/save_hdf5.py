@@ -112,7 +112,7 @@ class SaveHdf5(Sink):
                 self.nb_frames_per_file,
                 first,
                 self.nb_dimensions == "dim_4d",
-                place.uuid,
+                place,
             )
         except OSError as error:
             raise ConfigError(

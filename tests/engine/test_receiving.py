@@ -178,7 +178,7 @@ def test_a_frame_whose_block_is_gone_makes_one_of_its_own() -> None:
     assert absences(work) == []
     refused = worked(list(script), 4, takes_late=False)
     assert 3 not in {number for block in refused.numbers for number in block}
-    assert absences(refused) == [(3, 4, "detector")]
+    assert absences(refused) == [(3, 4, "timeout")]
     assert refused.receiving.progress.refused == 1
 
 

@@ -1,0 +1,281 @@
+"""An acquisition that is prepared, seen from anywhere: by who prepared it, or who attached."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import xarray as xr
+from distributed import Client
+
+from limadask.acquisition.happening import Events
+from limadask.acquisition.results import Observations, Products
+from limadask.cluster.link import Link
+from limadask.engine.messages import Ready, loads
+from limadask.engine.watch import ADVICE
+from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
+from limadask.ledger import Ledger
+from limadask.parameters import ParameterSets
+
+STALL_TIMEOUT = 30.0
+"""Seconds without any progress, besides three frame periods, after which a run fails."""
+GRACE = 2.0
+"""Seconds more that a client waits: the run itself has the first word."""
+_ENDED = {
+    "acquired": ("detector", {"acquired", "aborted", "failed"}),
+    "processed": ("processing", {"processed", "aborted", "failed"}),
+}
+
+
+class Following:
+    """A run that exists: its state, its results, and what one may ask of it.
+
+    Made by :func:`attach`.
+
+    Parameters
+    ----------
+    uuid:
+        Its name.
+    link:
+        The way to its coordinator; None while nothing is prepared.
+    stall_timeout:
+        Seconds without any progress, besides three frame periods, after which ``wait`` gives up.
+    """
+
+    def __init__(self, uuid: str, link: Link | None, stall_timeout: float = STALL_TIMEOUT) -> None:
+        self.uuid = uuid
+        self._link, self._stall_timeout = link, stall_timeout
+        self._ready: Ready | None = None
+        self._processors: list[str] = []
+        self._sets: ParameterSets | None = None
+        self._products: Mapping[str, xr.Dataset] = {}
+
+    # ---- commands -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the exposures."""
+        self._command("start")
+
+    def trigger(self) -> None:
+        """Give a software trigger."""
+        self._command("trigger")
+
+    def stop(self) -> None:
+        """End after the frame being exposed; what has come is processed and saved."""
+        self._command("stop")
+
+    def abort(self) -> None:
+        """End at once; what is not being processed is dropped, files are closed."""
+        self._command("abort")
+
+    def wait(
+        self,
+        until: Literal["acquired", "processed"] = "processed",
+        timeout: float | None = None,
+        told: Callable[[dict[str, Any]], object] | None = None,
+    ) -> None:
+        """Wait for the last exposure (``acquired``) or the last file (``processed``).
+
+        Parameters
+        ----------
+        until:
+            What to wait for.
+        timeout:
+            Seconds; without it, waiting ends when nothing has moved for the stall timeout.
+        told:
+            Called, in this thread, with the statistics whenever they are looked at.
+
+        Raises
+        ------
+        AcquisitionFailed
+            When the run ended outside its policy.
+        StalledError
+            When it takes too long; it names the stage that does not move.
+        """
+        if until not in _ENDED:
+            raise ConfigError(
+                "nothing to wait for", field="until", value=until, allowed=list(_ENDED)
+            )
+        if self._link is None:
+            raise StateError("there is nothing to wait for: the acquisition is not prepared")
+        listener = self._link.listen(self.uuid)
+        began = moved = time.monotonic()
+        last: Any = None
+        while True:
+            status = self._status()
+            if told is not None:
+                told(status)
+            self._raise_failure(status)
+            side, ends = _ENDED[until]
+            if status["state"][0 if side == "detector" else 1] in ends:
+                return
+            now = time.monotonic()
+            progress = [status[name] for name in ("state", "received", "processed", "tickets")]
+            if progress != last:
+                last, moved = progress, now
+            if timeout is not None and now - began > timeout:
+                raise _stalled(status, f"not {until} within {timeout} s")
+            if timeout is None and now - moved > self._patience():
+                raise _stalled(status, f"nothing has moved for {now - moved:.0f} s")
+            listener.get(timeout=0.2)
+
+    # ---- what is known ------------------------------------------------------------------------
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """State of the detector side and of the processing side."""
+        if self._link is None:
+            return ("idle", "idle")
+        detector, processing = self._status()["state"]
+        return detector, processing
+
+    @property
+    def parameters(self) -> ParameterSets:
+        """User, hardware and software parameters; the last two once prepared."""
+        self._know()
+        if self._sets is None:
+            raise StateError("the parameters are known when the acquisition is prepared")
+        return self._sets
+
+    @property
+    def ledger(self) -> xr.Dataset:
+        """Status, cause, receiver and timestamp of every frame so far, dim ``frame``."""
+        return self.record().to_dataset()
+
+    def record(self) -> Ledger:
+        """Return the ledger itself: runs of frames of one fate, and their counts."""
+        return Ledger.load(self._connected().ask("ledger", uuid=self.uuid))
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Path of the master file of every saver, by node; complete when processed."""
+        ready = self._know()
+        return dict(ready.files) if ready else {}
+
+    @property
+    def data(self) -> Mapping[str, xr.Dataset]:
+        """By-products of every reduction, by node: sorted by frame, growing while it runs."""
+        self._know()
+        return self._products
+
+    @property
+    def observe(self) -> Observations:
+        """Observation points, by node."""
+        ready = self._know()
+        points = list(ready.observed) if ready else []
+        return Observations(self._connected(), self.uuid, self._processors, points)
+
+    def statistics(self) -> dict[str, Any]:
+        """Return counts, times and rates so far, as plain data."""
+        return self._status()
+
+    def events(self, saved: bool = False) -> Events:
+        """Return what happens from now on, for ``for`` and ``async for``; ends with the run.
+
+        Parameters
+        ----------
+        saved:
+            Whether every block is told when its frames are safe (:class:`FramesSaved`).
+        """
+        events = Events(self._connected(), self.uuid)
+        if saved:
+            self._command("tell_saved")
+        return events
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.uuid[:8]} {'/'.join(self.state)}>"
+
+    def _repr_html_(self) -> str:
+        from limadask.views import acquisition_html
+
+        return acquisition_html(self)
+
+    # ---- details ------------------------------------------------------------------------------
+
+    def _command(self, command: str) -> None:
+        if self._link is None:
+            raise StateError(
+                f"{command!r} is not allowed while nothing is prepared; allowed: prepare"
+            )
+        answer = self._link.ask("command", uuid=self.uuid, command=command)
+        self._raise_failure(answer["status"], answer["pickled"])
+
+    def _know(self) -> Ready | None:
+        """Learn what was prepared, once it is; None before."""
+        if self._ready is not None or self._link is None:
+            return self._ready
+        link = self._link
+        answer = link.ask("ready", uuid=self.uuid)
+        if not answer["ready"]:
+            return None
+        ready: Ready = loads(answer["ready"])
+        self._processors = answer["processors"]
+        software = ready.software.replace(
+            receivers=tuple(answer["names"]["receivers"]),
+            processors=tuple(answer["names"]["processors"]),
+        )
+        self._ready = ready
+        self._sets = ParameterSets(user=ready.user, hardware=ready.hardware, software=software)
+        self._products = Products.of(link, self.uuid, ready.outputs)
+        return ready
+
+    def _connected(self) -> Link:
+        if self._link is None:
+            raise StateError("nothing is prepared yet; allowed: prepare")
+        return self._link
+
+    def _status(self) -> dict[str, Any]:
+        status: dict[str, Any] = self._connected().ask("status", uuid=self.uuid)["status"]
+        return status
+
+    def _raise_failure(self, status: dict[str, Any], pickled: bytes = b"") -> None:
+        if not status["error"]:
+            return
+        self._wait_over()
+        pickled = pickled or self._connected().ask("status", uuid=self.uuid)["pickled"]
+        error = loads(pickled) if pickled else None
+        if isinstance(error, ConfigError | StalledError):
+            raise error
+        raise AcquisitionFailed(status["error"]) from error
+
+    def _wait_over(self, timeout: float = 60.0) -> None:
+        """Wait until files are closed and workers have forgotten the run."""
+        deadline = time.monotonic() + timeout
+        listener = self._connected().listen(self.uuid)
+        while not (status := self._status())["is_over"]:
+            if time.monotonic() > deadline:
+                raise _stalled(status, f"the run did not end within {timeout} s")
+            listener.get(timeout=0.2)
+
+    def _patience(self) -> float:
+        hardware = self._sets.hardware if self._sets is not None else None
+        return self._stall_timeout + GRACE + 3 * (hardware.period if hardware else 0)
+
+
+def attach(client: Client, uuid: str, stall_timeout: float = STALL_TIMEOUT) -> Following:
+    """Follow an acquisition that another client, or another notebook, has prepared.
+
+    Parameters
+    ----------
+    client:
+        Client of the same cluster.
+    uuid:
+        The acquisition's name; ``acquisition.uuid``.
+    stall_timeout:
+        Seconds without any progress, besides three frame periods, after which ``wait`` gives up.
+
+    Raises
+    ------
+    LimadaskError
+        When the scheduler knows no such acquisition; it names those it knows.
+    """
+    following = Following(uuid, Link.of(client), stall_timeout)
+    following.statistics()  # it is an error here, not later, if there is none
+    return following
+
+
+def _stalled(status: dict[str, Any], what: str) -> StalledError:
+    counts = f"{status['received']} frames received, {status['processed']} processed"
+    stage = status["stage"]
+    return StalledError(stage, status["last_frame"], f"{what} ({counts}); {ADVICE[stage]}")

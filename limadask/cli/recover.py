@@ -1,0 +1,42 @@
+"""``limadask recover``."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from limadask.cli.run import FAILED, refuse
+from limadask.errors import ConfigError
+from limadask.storage import rescue
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--force", is_flag=True, help="Take all writers for dead without looking.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
+def recover(folder: Path, force: bool, as_json: bool) -> None:
+    """Make the master files of runs in FOLDER that died before their end.
+
+    Every frame that was flushed is there; all others are absent, with their cause.
+    """
+    try:
+        made = rescue(folder, force)
+    except ConfigError as error:
+        refuse(error, as_json)
+    except OSError as error:
+        click.echo(f"error: {error}", err=True)
+        if as_json:
+            click.echo(json.dumps({"recovered": [], "error": str(error)}))
+        sys.exit(FAILED)
+    for one in made:
+        counts = ", ".join(f"{count} {fate}" for fate, count in one.frames.items() if count)
+        click.echo(f"{one.path}::/{one.entry}: {counts}", err=as_json)
+    if not made:
+        click.echo("nothing to recover: every run has its master", err=as_json)
+    if as_json:
+        found = [dataclasses.asdict(one) for one in made]
+        click.echo(json.dumps({"recovered": found, "error": None}))

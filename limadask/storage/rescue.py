@@ -1,0 +1,193 @@
+"""Master files for data files that have none: their run died before its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import psutil
+
+from limadask.errors import ConfigError
+from limadask.frames import Spec, Status
+from limadask.geometry import Affine, Grid
+from limadask.ledger import Ledger
+from limadask.storage.master import write_master
+from limadask.storage.parts import read_contents
+from limadask.storage.recovery import recover
+from limadask.storage.series import DATA
+from limadask.task import RunRecord
+
+_NAME = re.compile(r"(.+)_(\d+)_(\d{5,})\.h5")
+QUIET = 10.0
+"""Seconds without a write after which a writer on another computer is taken for dead."""
+
+
+@dataclass(frozen=True)
+class Rescued:
+    """A master file that was made.
+
+    Parameters
+    ----------
+    path, entry:
+        The file, and its entry for the run.
+    uuid:
+        The acquisition.
+    frames:
+        Frames ``present``, ``partial``, ``absent`` and ``vetoed``.
+    """
+
+    path: str
+    entry: str
+    uuid: str
+    frames: dict[str, int]
+
+
+def rescue(folder: Path, force: bool = False) -> list[Rescued]:
+    """Make a master over the data files of every run in ``folder`` that has none.
+
+    Parameters
+    ----------
+    folder:
+        Where the data files lie.
+    force:
+        Take writers for dead without looking.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such folder, or a file is still being written.
+    OSError
+        When a file cannot be read.
+    """
+    if not folder.is_dir():
+        raise ConfigError("is no folder", node="recover", field="folder", value=str(folder))
+    made = []
+    for prefix, files in sorted(_by_prefix(folder).items()):
+        master = folder / f"{prefix}_master.h5"
+        known = set(_known(master))
+        if not force:
+            _check_quiet([path for path in files if _is_marked(path)])
+        for uuid, mine in _by_run(files).items():
+            if uuid not in known:
+                made.append(_rescue(master, uuid, mine))
+    return made
+
+
+def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
+    spec, node, origin, has_bands = _origin(files[0])
+    contents = read_contents(files)
+    ledger = Ledger()
+    for number, status in zip(contents.numbers.tolist(), contents.status.tolist(), strict=True):
+        first = number * spec.nb_merged
+        cause = "" if status == Status.PRESENT else "worker_lost"
+        ledger.mark(first, first + spec.nb_merged, Status(status), cause)
+    expected = origin.get("nb_frames")
+    ledger.finish("worker_lost", None if expected is None else expected * spec.nb_merged)
+    stamps = contents.timestamps[contents.timestamps > 0]
+    ended = max(path.stat().st_mtime_ns for path in files)
+    run = RunRecord(
+        uuid,
+        "failed",
+        len(ledger),
+        ledger,
+        origin.get("parameters") or {"user": {}, "hardware": {}, "software": {}},
+        origin.get("detector") or {"model": "unknown", "shape": spec.grid.shape},
+        origin.get("metadata") or {},
+        int(stamps.min()) if len(stamps) else ended,
+        ended,
+        error="the run died before its end; recovered from its data files",
+    )
+    paths = [str(path) for path in files]
+    entry = write_master(
+        master, node, spec, paths, run, always_4d=has_bands and len(spec.bands) == 1,
+        append=master.exists(),
+    )  # fmt: skip
+    return Rescued(str(master), entry, uuid, ledger.counts())
+
+
+def _origin(path: Path) -> tuple[Spec, str, dict[str, Any], bool]:
+    """Return what a data file tells of its frames and its run."""
+    with h5py.File(path, "r") as file:
+        data, entry = file[DATA], file["entry"]
+        origin: dict[str, Any] = json.loads(entry["origin"].asstr()[()])
+        masked = np.asarray(entry["masked"][()], bool) if "masked" in entry else None
+        grid = Grid(data.shape[-2:], Affine.of(np.array(origin["matrix"])))
+        spec = Spec(
+            grid,
+            data.dtype,
+            tuple(origin["bands"]),
+            origin["nb_frames"],
+            origin["nb_merged"],
+            masked,
+        )
+        return spec, str(origin["node"]), origin, data.ndim == 4
+
+
+def _by_prefix(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[tuple[int, int, Path]]] = defaultdict(list)
+    for path in folder.iterdir():
+        if match := _NAME.fullmatch(path.name):
+            found[match[1]].append((int(match[2]), int(match[3]), path))
+    return {prefix: [path for *_, path in sorted(files)] for prefix, files in found.items()}
+
+
+def _by_run(files: list[Path]) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = defaultdict(list)
+    for path in files:
+        recover(path)
+        with h5py.File(path, "r") as file:
+            uuid = file["entry"].attrs.get("acquisition")
+            if uuid and "origin" in file["entry"]:
+                found[str(uuid)].append(path)
+    return found
+
+
+def _known(master: Path) -> Iterator[str]:
+    """Yield the acquisitions that a master has an entry for."""
+    if master.exists():
+        with h5py.File(master, "r") as file:
+            for entry in file.values():
+                if isinstance(entry, h5py.Group) and "entry_identifier" in entry:
+                    yield entry["entry_identifier"].asstr()[()]
+
+
+def _is_marked(path: Path) -> bool:
+    """Tell whether a file's superblock says that somebody is writing."""
+    with open(path, "rb") as file:
+        start = file.read(12)
+    return len(start) == 12 and start[8] in (2, 3) and start[11] != 0
+
+
+def _check_quiet(files: list[Path]) -> None:
+    """Refuse files that somebody still writes: here by their open handles, elsewhere by time."""
+    mine = {os.path.realpath(path) for path in files}
+    if not mine:
+        return
+    for process in psutil.process_iter():
+        try:
+            held = {one.path for one in process.open_files()} & mine
+        except (psutil.Error, OSError):
+            continue
+        if held:
+            raise _busy(min(held), f"process {process.pid} has it open")
+    for path in files:
+        quiet = time.time() - path.stat().st_mtime
+        if 0 <= quiet < QUIET:
+            raise _busy(str(path), f"it was written {quiet:.0f} s ago")
+
+
+def _busy(path: str, why: str) -> ConfigError:
+    return ConfigError(
+        f"is being written: {why}; wait for the end of its run, or use --force when its writer is "
+        "dead",
+        node="recover", field="folder", value=path, allowed="files that nobody writes any more",
+    )  # fmt: skip
