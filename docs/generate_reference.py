@@ -71,6 +71,17 @@ UNITS = {
     "Arc.a2": "degrees",
     "Polygon.points": "pixels",
     "Faults.drop": "frame numbers",
+    "Faults.corrupt": "frame numbers",
+    "Faults.overrun": "frame numbers",
+    "Faults.lose_packets": "frame numbers",
+    "Faults.delay": "frame numbers",
+    "Faults.delay_time": "s",
+    "Faults.duplicate": "frame numbers",
+    "Faults.reorder": "frame numbers",
+    "Faults.die": "frame number",
+    "failing.frames": "frame numbers",
+    "failing.seconds": "s",
+    "min_peaks.count": "peaks",
 }
 """Unit of a parameter: ``section.name``, ``plugin.name`` or ``Model.name``."""
 
@@ -81,9 +92,13 @@ EXAMPLES = {
     "background": "- {name: dark, task: background, after: masked, path: dark.h5}",
     "bin": "- {name: small, task: bin, y: 2, x: 2, mode: mean}",
     "crop": "- {name: centre, task: crop, y: 100, x: 200, height: 512, width: 512}",
+    "failing": "- {name: now_and_then, task: failing, after: flat, frames: 0.01}",
     "flatfield": "- {name: flat, task: flatfield, after: dark, path: flat.h5, normalize: true}",
     "flip": "- {name: upside_down, task: flip, axis: y}",
     "mask": "- {name: masked, task: mask, path: mask.h5::/entry/data/mask}",
+    "min_intensity": "- {name: bright, task: min_intensity, after: flat, minimum: 1000,\n"
+    "   roi: {y: 100, x: 200, height: 64, width: 64}}",
+    "min_peaks": "- {name: hits, task: min_peaks, after: flat, count: 15, threshold: 50}",
     "observe": "- {name: live, task: observe, after: flat, history: 16, every: 10}",
     "roi_profiles": "- {name: profile, task: roi_profiles, "
     "rois: [{y: 10, x: 20, height: 4, width: 64}]}",

@@ -72,6 +72,13 @@ class AcquisitionFailed(LimadaskError, RuntimeError):  # noqa: N818 - the public
     """The acquisition ended outside its policy; the message says why."""
 
 
+class SaveError(LimadaskError, OSError):
+    """Some frames could not be saved; a sink raises it to tell which of a block."""
+
+    numbers: tuple[int, ...] = ()
+    """The frames that are not safe; the block's others are."""
+
+
 class StalledError(LimadaskError, TimeoutError):
     """Nothing has moved for too long.
 

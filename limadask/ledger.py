@@ -113,6 +113,8 @@ class Ledger:
 
     def stamp(self, numbers: NDArray[np.int64], timestamps: NDArray[np.int64]) -> None:
         """Record when frames were exposed, UTC nanoseconds."""
+        if len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1:
+            numbers = numbers[:1].copy()  # neighbours: the first one tells all
         self._stamps.append((numbers, timestamps))
 
     def finish(self, cause: str, nb_frames: int | None = None) -> None:
@@ -178,12 +180,18 @@ class Ledger:
         """Return status, cause, receiver and timestamp of every frame, dim ``frame``."""
         count = len(self)
         status = np.zeros(count, np.uint8)
-        cause, receiver = np.full(count, "", object), np.full(count, "", object)
+        # text of the width needed, not one object a frame
+        cause, receiver = (
+            np.full(count, "", f"U{max([1, *(len(getattr(run, name)) for run in self.runs())])}")
+            for name in ("cause", "receiver")
+        )
         for run in self._runs.values():
             part = slice(run.first, min(run.stop, count))
             status[part], cause[part], receiver[part] = run.status, run.cause, run.receiver
         stamps = np.full(count, NEVER)
         for numbers, times in self._stamps:
+            if len(numbers) < len(times):
+                numbers = np.arange(numbers[0], numbers[0] + len(times))
             inside = numbers < count
             stamps[numbers[inside]] = times[inside]
         flags = {
@@ -193,8 +201,8 @@ class Ledger:
         return xr.Dataset(
             {
                 "status": ("frame", status, flags),
-                "cause": ("frame", cause.astype(str)),
-                "receiver": ("frame", receiver.astype(str)),
+                "cause": ("frame", cause),
+                "receiver": ("frame", receiver),
                 "timestamp": ("frame", stamps.view("datetime64[ns]")),
             },
             {"frame": np.arange(count)},

@@ -53,7 +53,9 @@ class Collector:
         joined = [np.concatenate([getattr(one, name) for one in self.parts]) for name in names]
         order = np.argsort(joined[1], kind="stable")
         pixels, numbers, stamps, status = (column[order] for column in joined)
-        return Frames(pixels, numbers, stamps, status, (int(numbers[0]), int(numbers[-1]) + 1))
+        span = int(numbers[0]), int(numbers[-1]) + 1
+        lacking = {number: mask for one in self.parts for number, mask in one.invalid.items()}
+        return Frames(pixels, numbers, stamps, status, span, invalid=lacking)
 
 
 @dataclass

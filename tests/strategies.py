@@ -11,7 +11,7 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from limadask.frames import Frames, Spec
+from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Arc, Grid, Polygon, Rect, Roi
 from limadask.task import Task
 from limadask_tasks import Bin, Crop, Flip, Rotate
@@ -116,6 +116,17 @@ def block(seed: int, spec: Spec, count: int = 3, first: int = 0, top: int | None
     pixels = image(seed, (count, *spec.frame_shape), spec.dtype.str, top)
     frames = Frames.of(pixels, first)
     frames.timestamps = np.arange(first, first + count, dtype=np.int64) * 1000 + 7
+    return frames
+
+
+def lacking(frames: Frames, missing: dict[int, Any]) -> Frames:
+    """The frames as a receiver delivers them."""
+    frames.invalid = missing
+    for place, number in enumerate(frames.numbers.tolist()):
+        if number in missing:
+            fill = np.array(np.nan if frames.pixels.dtype.kind == "f" else 65535)
+            np.copyto(frames.pixels[place], fill, where=missing[number], casting="unsafe")
+            frames.status[place] = Status.PARTIAL
     return frames
 
 

@@ -103,6 +103,10 @@ pipeline:
   - {name: stats, task: roi_statistics, after: small, coordinates: detector,
      rois: [{y: 8, x: 8, height: 8, width: 8, name: a}, {y: 20, x: 20, r1: 2, r2: 9, a1: -10},
             {points: [[4, 4], [30, 4], [4, 30]]}]}
+  - {name: bright, task: min_intensity, minimum: 10, band: null, roi: {y: 0, x: 0, r1: 1, r2: 4}}
+  - {name: hits, task: min_peaks, after: bright, count: 3, threshold: 5.5}
+  - {name: bad, task: failing, after: hits, frames: [3, 7], how: hang, seconds: 0.5}
+  - {name: worse, task: failing, after: hits, frames: 0.25, seed: 4}
   - {name: lines, task: roi_profiles, rois: [{y: 0, x: 0, height: 4, width: 5}]}
   - {name: live, task: observe, after: small, history: 4}
   - {name: file, task: save_hdf5, after: input, folder: out, compression: none}

@@ -41,6 +41,11 @@ class Figure:
         """Return a figure of which less is better."""
         return cls(what, _short(value), _short(limit), _short(limit / value), repeats)
 
+    @classmethod
+    def none_of(cls, what: str, count: int, total: int) -> Figure:
+        """Return how many went wrong, of how many; the ratio is the share that did not."""
+        return cls(what, count, 0, _short(1 - count / max(1, total)), total)
+
 
 def paired(what: str, pairs: Sequence[tuple[float, float]]) -> Figure:
     """Return a rate against a peer measured in turn: the median of the ratios pair by pair."""

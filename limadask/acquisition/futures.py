@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 from distributed import Future
 
@@ -52,7 +53,8 @@ class BlockFutures:
         """Wait for the next block that is still held; None after the last."""
         if self._link is None or self._listener is None:
             raise StateError("there are no blocks yet; allowed: prepare")
-        link, asked = self._link, {"uuid": self._uuid, "node": self._node}
+        link = self._link
+        asked: dict[str, Any] = {"uuid": self._uuid, "node": self._node}
         while True:
             over = link.ask("status", uuid=self._uuid)["status"]["is_over"]
             if not self._known:

@@ -12,6 +12,7 @@ from limadask import task
 from limadask.cluster.link import Link
 from limadask.engine.messages import loads
 from limadask.errors import ConfigError
+from limadask.frames import concatenated
 
 
 class Products(Mapping[str, xr.Dataset]):
@@ -78,7 +79,7 @@ class Observation:
         found = self._pull("recent")
         if not found:
             raise LookupError(f"{self._node!r} has seen no frame yet")
-        return xr.concat(found, "frame", coords="minimal", compat="override").sortby("frame")
+        return concatenated(found)
 
     def _pull(self, what: str) -> list[xr.DataArray]:
         answers = [

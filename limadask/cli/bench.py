@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import sys
 from dataclasses import asdict
@@ -14,8 +15,10 @@ GROUP = "limadask.benchmarks"
 
 @click.command()
 @click.argument("name")
+@click.option("--runs", type=click.IntRange(1), help="How many, where a benchmark can be told.")
+@click.option("--seed", type=click.IntRange(0), help="Where it draws from, where it does.")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON.")
-def bench(name: str, as_json: bool) -> None:
+def bench(name: str, runs: int | None, seed: int | None, as_json: bool) -> None:
     """Run the benchmark NAME; the last line is a JSON list of its figures.
 
     Each figure is {"what", "value", "limit", "ratio", "repeats"}, and more ratio is better.
@@ -29,7 +32,12 @@ def bench(name: str, as_json: bool) -> None:
     def say(text: str) -> None:
         click.echo(text, err=as_json)
 
-    figures = found[name].load()(say)
+    load = found[name].load()
+    options = {key: one for key, one in (("runs", runs), ("seed", seed)) if one is not None}
+    if unknown := sorted(set(options) - set(inspect.signature(load).parameters)):
+        click.echo(f"error: {name} knows no option --{unknown[0]}", err=True)
+        sys.exit(2)
+    figures = load(say, **options)
     say(f"{'what':18} {'value':>12} {'limit':>12} {'ratio':>8} {'repeats':>8}")
     for one in figures:
         say(f"{one.what:18} {one.value:12.4g} {one.limit:12.4g} {one.ratio:8.3f} {one.repeats:8d}")

@@ -15,6 +15,9 @@ from limadask.engine.messages import loads
 from limadask.errors import ConfigError, LimadaskError
 from limadask.events import Event, from_message
 
+ANSWER = 15.0
+"""Seconds that a scheduler may take to answer; Dask itself tries for 30 to reach a dead one."""
+
 
 class Link:
     """Commands, questions and events between a client and its scheduler.
@@ -48,17 +51,30 @@ class Link:
             raise LimadaskError("the Dask client is closed: make a new one and attach")
         return client
 
-    def ask(self, operation: str, **message: Any) -> Any:
+    def ask(self, operation: str, bound: float | None = ANSWER, **message: Any) -> Any:
         """Ask the coordinator; an error it answers with is raised here.
+
+        Parameters
+        ----------
+        operation, message:
+            What is asked.
+        bound:
+            Seconds that it may take; None where the coordinator itself has one.
 
         Raises
         ------
         LimadaskError
             Whatever it answers with; also when the scheduler cannot be reached.
         """
-        client = self.client
+        client, question = self.client, f"limadask_{operation}"
         try:
-            answer = client.sync(getattr(client.scheduler, f"limadask_{operation}"), **message)
+            answer = client.sync(
+                getattr(client.scheduler, question), **message, callback_timeout=bound
+            )
+        except TimeoutError as error:
+            raise LimadaskError(
+                f"the scheduler has not answered within {bound} s: it is dead, or very busy"
+            ) from error
         except OSError as error:
             raise LimadaskError(f"the scheduler cannot be reached: {error}") from error
         if isinstance(answer, dict) and "error" in answer and "status" not in answer:

@@ -111,7 +111,8 @@ def _joined(failures: Sequence[Failure]) -> list[tuple[str, int, int, str, bool]
     joined: list[tuple[str, int, int, str, bool]] = []
     for one in failures:
         told = (one.node, one.first, one.last, one.text, one.abort)
-        if joined and (joined[-1][0], *joined[-1][3:]) == (told[0], *told[3:]):
+        before = joined[-1] if joined else None
+        if before and (before[0], before[2] + 1, *before[3:]) == (told[0], told[1], *told[3:]):
             told = (one.node, joined.pop()[1], *told[2:])
         joined.append(told)
     return joined

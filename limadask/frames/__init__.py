@@ -1,6 +1,6 @@
 """Frames and blocks: what they hold, what is known of them beforehand, what became of them."""
 
-from limadask.frames.frames import NEVER, Frames, Labels, spec_of, unlabelled
+from limadask.frames.frames import NEVER, Frames, Labels, concatenated, spec_of, unlabelled
 from limadask.frames.spec import DIMS, Spec, fill_value
 from limadask.frames.status import CAUSES, Status
 
@@ -12,6 +12,7 @@ __all__ = [
     "Labels",
     "Spec",
     "Status",
+    "concatenated",
     "fill_value",
     "spec_of",
     "unlabelled",

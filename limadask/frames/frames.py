@@ -83,7 +83,14 @@ class Frames:
             (first, last),
             self.born,
             self.causes,
+            self._lacking_of(numbers),
         )
+
+    def _lacking_of(self, numbers: NDArray[np.int64]) -> Mapping[int, NDArray[np.bool_]]:
+        """Return what some of the frames lack."""
+        if not self.invalid:
+            return {}
+        return {one: self.invalid[one] for one in numbers.tolist() if one in self.invalid}
 
     def taking(self, chosen: NDArray[np.bool_]) -> Frames:
         """Return some of the frames, copied; they answer for the same numbers."""
@@ -93,6 +100,7 @@ class Frames:
             numbers=self.numbers[chosen],
             timestamps=self.timestamps[chosen],
             status=self.status[chosen],
+            invalid=self._lacking_of(self.numbers[chosen]),
         )
 
     @classmethod
@@ -173,6 +181,19 @@ def unlabelled(block: xr.DataArray, span: tuple[int, int] | None = None) -> Fram
         plain.invalid = {number: mask for number, mask in masks if mask.any()}
     plain.span = span or ((int(numbers[0]), int(numbers[-1]) + 1) if len(numbers) else (0, 0))
     return plain
+
+
+def concatenated(blocks: Sequence[xr.DataArray]) -> xr.DataArray:
+    """Return labelled blocks of one edge as one, by frame number."""
+    if any("invalid" in block.coords for block in blocks):
+        blocks = [
+            block
+            if "invalid" in block.coords
+            else block.assign_coords(invalid=(block.dims, np.zeros(block.shape, bool)))
+            for block in blocks
+        ]
+    whole = xr.concat(blocks, "frame", coords="minimal", compat="override")
+    return whole.sortby("frame")
 
 
 def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:

@@ -28,6 +28,7 @@ CAUSES = (
     "decode_error",
     "task_error:<node>",
     "veto:<node>",
+    "file_lost",  # in a master only: it was processed, and no data file holds it
     "stopped",  # the run was stopped before the frame came
 )
 """The causes of a frame that is not present; ``<node>`` stands for a node's name."""

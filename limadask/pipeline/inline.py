@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from limadask.errors import AcquisitionFailed, ConfigError
-from limadask.frames import Frames, Spec, Status, spec_of, unlabelled
+from limadask.frames import Spec, Status, concatenated, spec_of, unlabelled
 from limadask.ledger import Ledger
 from limadask.parameters import Policy
 from limadask.pipeline.hold import Hold, Holder
@@ -143,10 +143,7 @@ class _Work:
         block.causes = {number: cause for number, cause in told.items() if cause}
         saved = (block.status == Status.PRESENT) | (block.status == Status.PARTIAL)
         if not saved.all():  # frames that were absent when they were saved
-            block = Frames(
-                block.pixels[saved], block.numbers[saved], block.timestamps[saved],
-                block.status[saved], block.span, causes=block.causes,
-            )  # fmt: skip
+            block = block.taking(saved)
             lost = unlabelled(part.isel(frame=~saved))
             self._ledger.mark_frames(
                 lost.numbers, lost.status, lambda one: block.causes.get(one, "detector")
@@ -174,7 +171,8 @@ class _Work:
                 parts = [o.products[node.name] for o in self._outcomes if node.name in o.products]
                 values = stacked([part for _, part in parts]) if parts else empty(node.output)
                 numbers = [numbers for numbers, _ in parts] or [np.empty(0, np.int64)]
-                found[node.name] = dataset(node.output, np.concatenate(numbers), values)
+                whole = dataset(node.output, np.concatenate(numbers), values)
+                found[node.name] = whole.sortby("frame")  # sums that lack pixels come last
         return found
 
     def _join(self, parts: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -226,4 +224,4 @@ def _frames(holder: Any) -> xr.DataArray:
     blocks = holder.take_all()
     if not blocks:
         return holder.blank()
-    return xr.concat(blocks, "frame", coords="minimal", compat="override").sortby("frame")
+    return concatenated(blocks)

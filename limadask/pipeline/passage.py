@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from limadask.errors import SaveError
 from limadask.frames import Frames
 from limadask.parameters import Policy
 from limadask.pipeline.outcome import Failure, Outcome
@@ -112,6 +113,7 @@ class Passage:
             return call(*arguments)
         except Exception as error:
             failure: Exception | None = error
+            unsaved = _unsaved(error)
         finally:
             self.outcome.seconds[step.label] += time.perf_counter() - began
         on_error = step.node.on_error or self._policy.on_error
@@ -119,12 +121,33 @@ class Passage:
             try:
                 return call(*arguments)
             except Exception as error:
-                failure = error
-        numbers = self.outcome.numbers[part]
-        told = Failure.of(step.name, numbers, failure, on_error == "abort")
-        self.outcome.add_failure(told, self._lost[step.name], part)
+                failure, again = error, _unsaved(error)
+                unsaved = (
+                    again if unsaved is None else unsaved & (unsaved if again is None else again)
+                )
+        for lost in self._lost_parts(step, unsaved, part):
+            told = Failure.of(step.name, self.outcome.numbers[lost], failure, on_error == "abort")
+            self.outcome.add_failure(told, self._lost[step.name], lost)
         failure = None  # its traceback holds the block
         return None
+
+    def _lost_parts(self, step: Step, unsaved: set[int] | None, part: slice) -> list[slice]:
+        """Return the parts of ``part`` whose frames are lost: all, where no others are known."""
+        numbers = self.outcome.numbers[part]
+        first, spec = part.start or 0, step.node.inputs[0]
+        if unsaved is None:
+            return [part]
+        if not unsaved:  # one attempt has saved some, another one the rest
+            return []
+        is_lost = np.isin(numbers // spec.nb_merged, list(unsaved))  # a sum is several of them
+        edges = np.flatnonzero(np.diff(is_lost.astype(np.int8), prepend=0, append=0)) + first
+        pairs = edges.reshape(-1, 2).tolist()
+        return [slice(start, stop) for start, stop in pairs] or [part]
+
+
+def _unsaved(error: Exception) -> set[int] | None:
+    """Return the only frames that an error concerns, None where it concerns all."""
+    return set(error.numbers) if isinstance(error, SaveError) else None
 
 
 def _nbytes(parts: Collected) -> int:

@@ -36,6 +36,7 @@ class Tile:
         """Return these frames with the given pixels."""
         if self._frames is None:
             self._frames = self._block[self.part]
+            self._frames.invalid = {}  # what they lack here is known to the step
         return self._frames.carrying(pixels)
 
 

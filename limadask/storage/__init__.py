@@ -1,6 +1,7 @@
 """Files: codecs, the series of one worker, the master over all, and finding images."""
 
 from limadask.storage.codec import Compression, dataset_options, encoder
+from limadask.storage.data_file import Chunks
 from limadask.storage.find import (
     absolute_path,
     check_sources,
@@ -10,10 +11,10 @@ from limadask.storage.find import (
     split_path,
 )
 from limadask.storage.master import write_master
-from limadask.storage.parts import Contents, files_of_run, read_contents
+from limadask.storage.parts import Contents, files_of_run, read_contents, unreadable
 from limadask.storage.recovery import recover
 from limadask.storage.rescue import Rescued, rescue
-from limadask.storage.series import Chunks, FileSeries, next_number, series_files
+from limadask.storage.series import FileSeries, next_number, series_files
 
 __all__ = [
     "Chunks",
@@ -35,5 +36,6 @@ __all__ = [
     "rescue",
     "series_files",
     "split_path",
+    "unreadable",
     "write_master",
 ]

@@ -1,13 +1,14 @@
 """The master file: all data files of a run as one, with everything known of it, in NeXus.
 
-Written at a temporary place and then moved, so that it is there whole or not at all.
+Made in memory, written at a temporary place, then moved: it is there whole or not at all, and a
+disk that is full leaves no HDF5 file half open.
 """
 
 from __future__ import annotations
 
 import os
 import re
-import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import NEVER, Spec, Status
+from limadask.storage.data_file import DATA, VALIDITY
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.parts import Contents, read_contents
-from limadask.storage.series import DATA, VALIDITY
 from limadask.task import RunRecord
 from limadask.version import __version__
 
@@ -38,6 +39,8 @@ def write_master(
 ) -> str:
     """Write the master file over the data files of one saver; return the name of its entry.
 
+    Data files that cannot be read are left out: their frames are absent.
+
     Parameters
     ----------
     path:
@@ -54,28 +57,45 @@ def write_master(
         Whether one band keeps its axis.
     append:
         Whether to add an entry to a master that exists, rather than to replace it.
+
+    Raises
+    ------
+    OSError
+        When it cannot be written.
     """
     contents = read_contents([Path(file) for file in files])
+    mode = "r+" if append and path.exists() else "w"
+    with h5py.File(path, mode, driver="core", backing_store=False, block_size=1 << 20) as file:
+        entries = [name for name in file if name.startswith("entry")]
+        name = f"entry_{len(entries) + 1}" if entries else "entry"
+        file.attrs.update(
+            NX_class="NXroot",
+            default=name,
+            creator=f"limadask {__version__}",
+            file_name=path.name,
+            file_time=iso(run.ended),
+            NeXus_release="v2024.02",
+        )
+        _Entry(file, name, node, spec, contents, run, always_4d).write()
+        file.flush()
+        image = file.id.get_file_image()
+    _replace(path, image)
+    return name
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write a file as a whole, in place of one that may be there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        if append and path.exists():
-            shutil.copy2(path, temporary)
-        with h5py.File(temporary, "a") as file:
-            entries = [name for name in file if name.startswith("entry")]
-            name = f"entry_{len(entries) + 1}" if entries else "entry"
-            file.attrs.update(
-                NX_class="NXroot",
-                default=name,
-                creator=f"limadask {__version__}",
-                file_name=path.name,
-                file_time=iso(run.ended),
-                NeXus_release="v2024.02",
-            )
-            _Entry(file, name, node, spec, contents, run, always_4d).write()
+        with open(temporary, "xb", buffering=0) as file:
+            while content:
+                content = content[file.write(content) :]
+            os.fsync(file.fileno())  # some file systems tell only now that they are full
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return name
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink()
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 class _Entry:
@@ -287,7 +307,10 @@ class _Entry:
             if run.status == Status.VETOED:
                 status[part] = Status.VETOED
         status[self._contents.numbers] = self._contents.status
+        causes[(status == Status.ABSENT) & (causes == "")] = "file_lost"
         causes[status == Status.PRESENT] = ""
+        # acknowledged, and not there: no frame is without a cause
+        causes[(status == Status.ABSENT) & (causes == "")] = "worker_lost"
         encoded = [cause.encode() for cause in causes.tolist()]
         kind = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
         return status, np.array(encoded, kind)

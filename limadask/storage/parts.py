@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from limadask.storage.data_file import DATA, DETECTOR, VALIDITY
 from limadask.storage.recovery import recover
-from limadask.storage.series import DATA, DETECTOR, VALIDITY
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +64,28 @@ class Contents:
 def read_contents(files: Sequence[Path]) -> Contents:
     """Read which frames the files hold; of a frame saved twice the first counts.
 
-    Files whose writer died are made readable first.
+    Files whose writer died are made readable first. Those that cannot be read count as empty.
     """
-    tables, lengths, lacking = [], [], []
+    tables, lengths, lacking = [], [0] * len(files), []
     for index, path in enumerate(files):
-        recover(path)
-        with h5py.File(path, "r") as file:
-            length = len(file[DATA])
-            columns = [file[f"{DETECTOR}/{name}"][:length] for name in _COLUMNS]
-            if len(lacks := file[f"{VALIDITY}/frame_number"][:]):
-                lacking.append((Path(path), lacks[: len(file[f"{VALIDITY}/invalid"])]))
+        try:
+            recover(path)
+            with h5py.File(path, "r") as file:
+                length = len(file[DATA])
+                columns = [file[f"{DETECTOR}/{name}"][:length] for name in _COLUMNS]
+                lacks = file[f"{VALIDITY}/frame_number"][: len(file[f"{VALIDITY}/invalid"])]
+        except (OSError, KeyError, RuntimeError) as error:
+            logger.warning("%s cannot be read: %s", path, error)
+            continue
+        if len(lacks):
+            lacking.append((Path(path), lacks))
         rows = min(map(len, columns))
         table = np.empty(rows, _ROW)
         for name, column in zip(_COLUMNS, columns, strict=True):
             table[name] = column[:rows]
         table["file"], table["slot"] = index, np.arange(rows)
         tables.append(table[table["frame_number"] >= 0])
-        lengths.append(length)
+        lengths[index] = length
     whole = np.concatenate(tables) if tables else np.empty(0, _ROW)
     _, first = np.unique(whole["frame_number"], return_index=True)
     whole = whole[first]
@@ -110,14 +118,34 @@ def read_contents(files: Sequence[Path]) -> Contents:
     )
 
 
+def unreadable(files: Sequence[Path]) -> list[str]:
+    """Return which of the files are gone or cannot be read, and why."""
+    found = []
+    for path in files:
+        try:
+            with h5py.File(path, "r") as file:
+                if DATA not in file:
+                    raise OSError("it holds no frames")
+        except (OSError, RuntimeError) as error:
+            text = str(error) if path.exists() else "the file is gone"
+            found.append(f"{path}: {text}")
+    return found
+
+
 def files_of_run(files: Sequence[Path], uuid: str) -> list[Path]:
-    """Return those of the files that an acquisition has written, made readable."""
+    """Return those of the files that an acquisition has written, made readable.
+
+    One that cannot be read is left out: its writer died before it held a frame, or it is damaged.
+    """
     mine = []
     for path in files:
-        recover(path)
-        with h5py.File(path, "r") as file:
-            if file["entry"].attrs.get("acquisition") == uuid:
-                mine.append(path)
+        try:
+            recover(path)
+            with h5py.File(path, "r") as file:
+                if file["entry"].attrs.get("acquisition") == uuid:
+                    mine.append(path)
+        except (OSError, KeyError, RuntimeError) as error:
+            logger.warning("%s is left out: %s", path, error)
     return mine
 
 

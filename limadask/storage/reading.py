@@ -9,12 +9,13 @@ import h5py
 import hdf5plugin  # noqa: F401 - registers the filters where frames are read
 import numpy as np
 import xarray as xr
-from dask.array.core import getter
+from dask.array.core import from_array, getter
 
 from limadask.errors import ConfigError
 from limadask.frames import DIMS
 from limadask.geometry import Affine, Grid, grid_coordinates
 from limadask.storage.find import check_sources
+from limadask.storage.validity import Validity
 
 
 def open_acquisition(path: str | Path) -> xr.DataTree:
@@ -23,7 +24,7 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     The frames are ``tree["entry/data"]["data"]``, dims ``(frame, y, x)``, or ``["images"]``, dims
     ``(frame, band, y, x)``, where there are several bands, with the detector's coordinates
     ``det_y(y, x)`` and ``det_x(y, x)``, and with ``frame_status``, ``frame_cause`` and
-    ``timestamp`` beside them.
+    ``timestamp`` beside them. Where single frames lack pixels, the coordinate ``invalid`` is True.
 
     Parameters
     ----------
@@ -53,7 +54,8 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
             masked = _masked(entry["instrument/detector"].to_dataset())
             for name, node in entry.children.items():
                 if name == "data" or name.startswith("data_"):
-                    node.dataset = _placed(node.to_dataset(), matrix, masked)
+                    placed = _placed(node.to_dataset(), matrix, masked)
+                    node.dataset = _with_validity(placed, entry, str(path))
     except ConfigError:
         raise
     except (OSError, KeyError, ValueError) as error:
@@ -136,6 +138,24 @@ def _masked(detector: xr.Dataset) -> xr.Variable | None:
         if name in detector:
             return xr.Variable(dims, detector[name].values != 0)
     return None
+
+
+def _with_validity(dataset: xr.Dataset, entry: xr.DataTree, path: str) -> xr.Dataset:
+    """Return the frames with the pixels that single ones lack, if any do."""
+    detector = entry["instrument/detector"]
+    if not isinstance(detector, xr.DataTree) or "validity" not in detector.children:
+        return dataset
+    frames = next(dataset[name] for name in ("images", "data") if name in dataset)
+    titles = entry["data"].coords["band"].values.tolist() if "band" in entry["data"].coords else []
+    title = dataset.attrs.get("title")
+    group = f"{entry.name}/instrument/detector/validity"
+    numbers = np.asarray(detector["validity"].to_dataset()["frame_number"])
+    band = titles.index(title) if title in titles else 0
+    validity = Validity(path, group, numbers, frames.shape, band)
+    lazy = from_array(
+        validity, frames.chunks or -1, name=False, getitem=_read, meta=np.empty(0, bool)
+    )
+    return dataset.assign_coords(invalid=(frames.dims, lazy))
 
 
 def _placed(dataset: xr.Dataset, matrix: np.ndarray, masked: xr.Variable | None) -> xr.Dataset:

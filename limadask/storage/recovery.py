@@ -11,12 +11,17 @@ from numcodecs.jenkins import jenkins_lookup3
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
-def recover(path: str | Path) -> bool:
+def recover(path: str | Path | int) -> bool:
     """Clear the marks of a writer from an HDF5 file, once that writer is known to be dead.
 
     Sets the "open for writing" flags of the superblock to zero and its end-of-file address to the
     file's size, which SWMR flushes leave behind (HDF5 file format 3.0, superblock versions 2
-    and 3). Everything that had been flushed can be read then.
+    and 3). Everything that had been flushed can be read then. A file without marks is only read.
+
+    Parameters
+    ----------
+    path:
+        The file, or a descriptor of it that can be read and written.
 
     Returns
     -------
@@ -28,7 +33,9 @@ def recover(path: str | Path) -> bool:
     OSError
         When the file is no HDF5 file, or its superblock is damaged.
     """
-    with open(path, "r+b") as file:
+    closes = not isinstance(path, int)
+    with open(path, "rb", closefd=closes) as file:
+        file.seek(0)
         block = bytearray(file.read(48))
         if len(block) < 48 or block[:8] != _SIGNATURE:
             raise OSError(f"{path} is no HDF5 file")
@@ -36,9 +43,9 @@ def recover(path: str | Path) -> bool:
             return False  # older superblocks know no flags
         if jenkins_lookup3(bytes(block[:44])) != struct.unpack_from("<I", block, 44)[0]:
             raise OSError(f"the superblock of {path} is damaged")
-        block[11] = 0
-        end = max(struct.unpack_from("<Q", block, 28)[0], os.path.getsize(path))
-        struct.pack_into("<Q", block, 28, end)
+    block[11] = 0
+    with open(path, "r+b", closefd=closes) as file:
+        struct.pack_into("<Q", block, 28, os.fstat(file.fileno()).st_size)
         struct.pack_into("<I", block, 44, jenkins_lookup3(bytes(block[:44])))
         file.seek(0)
         file.write(block)

@@ -20,10 +20,10 @@ from limadask.errors import ConfigError
 from limadask.frames import Spec, Status
 from limadask.geometry import Affine, Grid
 from limadask.ledger import Ledger
+from limadask.storage.data_file import DATA
 from limadask.storage.master import write_master
 from limadask.storage.parts import read_contents
 from limadask.storage.recovery import recover
-from limadask.storage.series import DATA
 from limadask.task import RunRecord
 
 _NAME = re.compile(r"(.+)_(\d+)_(\d{5,})\.h5")

@@ -3,9 +3,12 @@
 from limadask_tasks.accumulate import Accumulate
 from limadask_tasks.background import Background
 from limadask_tasks.bin import Bin
+from limadask_tasks.failing import Failing
 from limadask_tasks.flatfield import Flatfield
 from limadask_tasks.geometry import Crop, Flip, Rotate
 from limadask_tasks.mask import Mask
+from limadask_tasks.min_intensity import MinIntensity
+from limadask_tasks.min_peaks import MinPeaks
 from limadask_tasks.observe import Observe
 from limadask_tasks.roi_profiles import RoiProfiles
 from limadask_tasks.roi_statistics import RoiStatistics
@@ -16,9 +19,12 @@ __all__ = [
     "Background",
     "Bin",
     "Crop",
+    "Failing",
     "Flatfield",
     "Flip",
     "Mask",
+    "MinIntensity",
+    "MinPeaks",
     "Observe",
     "RoiProfiles",
     "RoiStatistics",

@@ -49,7 +49,6 @@ class Observer:
             if too_old:
                 continue
             one = frames[position : position + 1]
-            one.invalid = frames.invalid
             one.pixels = one.pixels.copy()
             with self._lock:
                 self._seen[number] = one

@@ -75,7 +75,7 @@ class RoiProfiles(Reduction):
                     field=f"rois.{number}",
                     value=roi,
                 )
-            check_roi(mapped, number, spec, "image")
+            check_roi(mapped, f"rois.{number}", spec, "image")
             found.append(np.array([mapped.y, mapped.x, mapped.height, mapped.width], np.int64))
         return found
 

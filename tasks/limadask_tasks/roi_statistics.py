@@ -25,11 +25,11 @@ def _kind(value: Any) -> str:
     return "Arc" if value.keys() & {"r1", "r2", "a1", "a2"} else "Rect"
 
 
-_Roi = Annotated[
+Region = Annotated[
     Annotated[Rect, Tag("Rect")] | Annotated[Arc, Tag("Arc")] | Annotated[Polygon, Tag("Polygon")],
     Discriminator(_kind),
 ]
-Rois = Annotated[tuple[_Roi, ...], Field(min_length=1)]
+Rois = Annotated[tuple[Region, ...], Field(min_length=1)]
 STATISTICS = {"min": "f8", "max": "f8", "mean": "f8", "std": "f8", "sum": "f8", "count": "i8"}
 """What is computed, in the order of the kernel's table, and its type."""
 
@@ -49,7 +49,7 @@ class RoiStatistics(Reduction):
     def plan(self, spec: Spec) -> Products:
         """Check that every region takes pixels of the image."""
         for number, roi in enumerate(self.rois):
-            check_roi(roi, number, spec, self.coordinates)
+            check_roi(roi, f"rois.{number}", spec, self.coordinates)
         dims = ("band", "roi")
         variables = {name: Variable(dims, np.dtype(dtype)) for name, dtype in STATISTICS.items()}
         names = [roi.name or str(number) for number, roi in enumerate(self.rois)]
@@ -76,13 +76,13 @@ class RoiStatistics(Reduction):
         return measure
 
 
-def check_roi(roi: Roi, number: int, spec: Spec, coordinates: Coordinates) -> None:
+def check_roi(roi: Roi, field: str, spec: Spec, coordinates: Coordinates) -> None:
     """Refuse a region that leaves the image, or takes none of its pixels.
 
     Raises
     ------
     ConfigError
-        Naming the region.
+        Naming the field that holds the region.
     """
     rows, columns = spec.grid.shape
     leaves = (
@@ -98,7 +98,7 @@ def check_roi(roi: Roi, number: int, spec: Spec, coordinates: Coordinates) -> No
     if leaves or not select(roi, spec.grid, coordinates)[1].any():
         raise ConfigError(
             "the region leaves the image" if leaves else "the region takes no pixel of the image",
-            field=f"rois.{number}",
+            field=field,
             value=roi,
             allowed=f"within {rows} rows and {columns} columns of {coordinates} pixels"
             if coordinates == "image"

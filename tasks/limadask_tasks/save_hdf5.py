@@ -21,6 +21,7 @@ from limadask.storage import (
     next_number,
     read_contents,
     series_files,
+    unreadable,
     write_master,
 )
 from limadask.task import Place, RunRecord, Sink
@@ -126,7 +127,14 @@ class SaveHdf5(Sink):
         return [int(number) for number in read_contents(files).numbers]
 
     def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
-        """Write the master file over the files of all ranks, of dead workers too."""
+        """Write the master file over the files of all ranks, of dead workers too.
+
+        Raises
+        ------
+        OSError
+            When it cannot be written, or a data file is gone that frames had been saved in. The
+            master is written over what is left then.
+        """
         known = {path for part in parts for path in part["files"]}
         ranks = {part["rank"] for part in parts}
         orphans = [
@@ -135,15 +143,22 @@ class SaveHdf5(Sink):
             if rank not in ranks
             for path in self._files(rank, place.uuid)
         ]
-        write_master(
-            self._master,
-            place.node,
-            spec,
-            sorted(known) + orphans,
-            run,
-            always_4d=self.nb_dimensions == "dim_4d",
-            append=self.file_exists_policy == "append",
-        )
+        files = sorted(known) + orphans
+        try:
+            write_master(
+                self._master,
+                place.node,
+                spec,
+                files,
+                run,
+                always_4d=self.nb_dimensions == "dim_4d",
+                append=self.file_exists_policy == "append",
+            )
+        except OSError as error:
+            text = f"{place.node!r} has no master file, `limadask recover` makes it: "
+            raise OSError(error.errno, text + str(error.strerror), error.filename) from error
+        if gone := unreadable([Path(file) for file in files]):
+            raise OSError(f"{place.node!r} has lost what it had saved: {'; '.join(gone)}")
 
     def _files(self, rank: int, uuid: str) -> list[Path]:
         """Return what a worker has written in this acquisition, not in one before it."""

@@ -30,7 +30,7 @@ def test_every_python_block_is_in_the_package_or_runs(monkeypatch: pytest.Monkey
         else:
             exec(compile(text, "docs/how-to/plugins.md", "exec"), names)
             run += 1
-    assert (shown, run) == (5, 2)
+    assert (shown, run) == (6, 2)
 
 
 def test_the_entry_points_are_those_of_the_package() -> None:
@@ -42,4 +42,4 @@ def test_the_yaml_names_what_the_package_brings() -> None:
     (text,) = blocks("yaml")
     data = yaml.safe_load(text)
     names = {data["detector"]["type"], *(node["task"] for node in data["pipeline"])}
-    assert names - {"save_hdf5"} == {"checkerboard", "gain", "brightest"}
+    assert names - {"save_hdf5"} == {"checkerboard", "gain", "lit", "brightest"}

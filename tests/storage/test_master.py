@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -186,13 +188,19 @@ def test_appending_adds_an_entry_and_replacing_begins_anew(tmp_path: Path) -> No
         check(file["entry/data/data"], second, 3)
 
 
-def test_a_master_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
+def full(_: int) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_a_master_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "m.h5"
     saved = save(tmp_path, SPEC, [[0, 1]])
     saved.master(path, SPEC, 2)
     before = path.read_bytes()
-    saved.files.append(str(tmp_path / "missing.h5"))
-    with pytest.raises(OSError, match="missing"):
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
         saved.master(path, SPEC, 2)
     assert path.read_bytes() == before
     assert list(tmp_path.glob(".*")) == []

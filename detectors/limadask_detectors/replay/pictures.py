@@ -34,6 +34,7 @@ class Pictures(Images):
     def __init__(self, path: str) -> None:
         self._path = path
         try:
+            _check_cbf(path)
             self._picture = fabio.open(path)
         except Exception as error:  # fabio's readers raise whatever they stumble over
             raise OSError(f"{path} cannot be read: {error or type(error).__name__}") from error
@@ -93,6 +94,28 @@ class Pictures(Images):
             )
         rows, columns = pixels.shape[:2]
         return Layout((rows, columns), native(pixels.dtype, self._path), bands)
+
+
+def _check_cbf(path: str) -> None:
+    """Refuse a CBF without its binary section, which fabio would look for without end.
+
+    Raises
+    ------
+    OSError
+        When there is none.
+    """
+    with open(path, "rb") as file:
+        if not path.lower().endswith(".cbf") and file.read(3) != b"###":
+            return
+        file.seek(0)
+        head = file.read(16 * CbfImage.PADDING)  # as far as fabio looks for the section
+        section = head.find(CbfImage.BINARAY_SECTION)
+        found, part = head[max(section, 0) :], b"?"
+        while section >= 0 and CbfImage.STARTER not in found and part:
+            part = file.read(1 << 16)
+            found = found[-len(CbfImage.STARTER) :] + part
+        if section < 0 or CbfImage.STARTER not in found:
+            raise OSError("it has no binary section")
 
 
 def _altered(frame: Any) -> bool:

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-from zlib import crc32
-
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeFloat, NonNegativeInt
+from pydantic import NonNegativeFloat, NonNegativeInt
 
+from limadask.faults import NONE, Chosen, draws, happens
 from limadask.model import Model
-
-Chosen = frozenset[NonNegativeInt] | Annotated[float, Field(ge=0, le=1)]
-"""Frames by their numbers, or the probability of each, a float."""
-NONE: frozenset[int] = frozenset()
 
 
 class Faults(Model):
@@ -46,19 +40,13 @@ class Faults(Model):
 
     def happens(self, fault: str, number: int) -> bool:
         """Tell whether a fault happens to a frame."""
-        chosen = getattr(self, fault)
-        if isinstance(chosen, frozenset):
-            return number in chosen
-        return bool(chosen) and self._random(fault, number).random() < chosen
+        return happens(getattr(self, fault), number, fault, self.seed)
 
     def lost_rows(self, number: int, shape: tuple[int, int]) -> NDArray[np.bool_]:
         """Return which pixels of a frame are missing, shape ``(y, x)``: some rows."""
-        random = self._random("rows", number)
+        random = draws("rows", number, self.seed)
         first = int(random.integers(shape[0]))
         count = int(random.integers(1, max(2, shape[0] // 4)))
         mask = np.zeros(shape, bool)
         mask[first : first + count] = True
         return mask
-
-    def _random(self, fault: str, number: int) -> np.random.Generator:
-        return np.random.default_rng((self.seed, crc32(fault.encode()), number))

@@ -1,0 +1,56 @@
+"""Who is killed, and when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KINDS = ("receiver", "processor", "scheduler", "client", "local")
+"""``local``: the client of a LocalCluster, whose scheduler lives in it."""
+PHASES = ("prepare", "acquiring", "flushing", "closing")
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """One SIGKILL.
+
+    Parameters
+    ----------
+    kind:
+        Who gets it.
+    phase:
+        In which phase of the run.
+    moment:
+        Where in the phase, 0 to 1.
+    """
+
+    kind: str
+    phase: str
+    moment: float
+
+    def __str__(self) -> str:
+        return f"{self.kind} killed, {self.phase} at {self.moment:.2f}"
+
+    def is_due(self, told: list[str]) -> bool:
+        """Tell from a line of the logger whether it is time, apart from a delay.
+
+        Parameters
+        ----------
+        told:
+            Words of the line: ``saved FIRST LAST``, or ``state SIDE STATE``.
+        """
+        if self.phase == "closing":
+            return told[0] == "state" and told[2] in ("acquired", "closing")
+        # "acquiring" strikes after some frames, "flushing" in the middle of a write
+        return told[0] == "saved" and int(told[2]) >= self.moment * NB_FRAMES * 0.9
+
+    @property
+    def delay(self) -> float:
+        """Seconds to wait then."""
+        return {"prepare": 1.0, "acquiring": 0.02, "flushing": 0.002, "closing": 0.1}[
+            self.phase
+        ] * self.moment
+
+
+NB_FRAMES = 300
+SHAPE = (128, 96)
+PER_BLOCK = 4

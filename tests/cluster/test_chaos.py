@@ -1,0 +1,56 @@
+"""A short, seeded part of ``limadask bench chaos``; and that it sees what it should."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from limadask_benchmarks.chaos.plan import KINDS, Kill
+from limadask_benchmarks.chaos.run import Verdict, expected_frames, run
+
+MOMENTS = {
+    "receiver": ("flushing", 0.6),
+    "processor": ("acquiring", 0.4),
+    "scheduler": ("flushing", 0.5),
+    "client": ("closing", 0.1),
+    "local": ("acquiring", 0.3),
+}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return expected_frames(tmp_path_factory.mktemp("chaos"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_acknowledged_frame_is_lost(kind: str, expected: Path, tmp_path: Path) -> None:
+    phase, moment = MOMENTS[kind]
+    found = run(Kill(kind, phase, moment), tmp_path, expected)
+    assert found.acknowledged > 0
+    assert (found.lost, found.nameless, found.wrong, found.hangs) == (0, 0, 0, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("phase", ["prepare", "closing"])
+def test_nothing_is_left_half_done(phase: str, expected: Path, tmp_path: Path) -> None:
+    found = run(Kill("processor", phase, 0.5), tmp_path, expected)
+    assert (found.lost, found.nameless, found.wrong, found.hangs) == (0, 0, 0, 0)
+
+
+@pytest.mark.slow
+def test_it_goes_red_without_the_flush(expected: Path, tmp_path: Path) -> None:
+    assert run(Kill("processor", "flushing", 0.5), tmp_path, expected, "flush").lost > 0
+
+
+@pytest.mark.slow
+def test_it_goes_red_when_a_status_is_dropped(expected: Path, tmp_path: Path) -> None:
+    found = run(Kill("client", "acquiring", 0.5), tmp_path, expected, "status")
+    assert (found.nameless, found.lost) == (1, 1)
+
+
+def test_verdicts_add_up() -> None:
+    total = Verdict(faults=1, acknowledged=10)
+    total += Verdict(faults=1, acknowledged=5, hangs=1)
+    assert total == Verdict(faults=2, acknowledged=15, hangs=1)
