@@ -248,8 +248,9 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     async def _close(self, uuid: str) -> dict[str, Any]:
         def work(station: Station) -> dict[str, Any]:
-            receipts, parts = station.close_program()
-            return {"receipts": receipts, "parts": {n: dumps(part) for n, part in parts.items()}}
+            receipts, parts, trouble = station.close_program()
+            dumped = {node: dumps(part) for node, part in parts.items()}
+            return {"receipts": receipts, "parts": dumped, "trouble": trouble}
 
         return await self._if_known(uuid, work)
 
@@ -259,9 +260,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     async def _join(
         self, uuid: str, parts: dict[str, list[bytes]], record: dict[str, Any]
     ) -> dict[str, Any]:
-        def work(station: Station) -> dict[str, str]:
+        def work(station: Station) -> dict[str, Any]:
             made = {node: [loads(part) for part in some] for node, some in parts.items()}
-            return station.join(made, station.record(record))
+            files, trouble = station.join(made, station.record(record))
+            return {"files": files, "trouble": trouble}
 
         return await self._if_known(uuid, work)
 

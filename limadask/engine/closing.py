@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from limadask.engine.port import WorkerError
 from limadask.events import FileClosed
@@ -45,13 +45,20 @@ async def close(run: Run) -> None:
 async def _close_sinks(run: Run) -> None:
     """Close every worker's sinks; of the lost ones the files tell what they had saved."""
     run.parts = defaultdict(list)
-    living = run.crew.living_processors
-    for worker in living:
-        answer = await run.ask(worker.address, "close")
+    for worker in run.crew.living_processors:
+        try:
+            answer = await run.ask(worker.address, "close")
+        except OSError:  # it died just now: its files tell what it had saved
+            run.crew.lose(worker.address)
+            continue
         for receipt in answer["receipts"]:
-            run.account.take_results({**receipt, "worker": worker.address})
+            if reason := run.account.take_results({**receipt, "worker": worker.address}):
+                run.note(reason)
+        for trouble in answer["trouble"]:
+            run.note(trouble)
         for node, part in answer["parts"].items():
             run.parts[node].append(part)
+    living = run.crew.living_processors
     if run.crew.lost_ranks and living:  # the files win over the ledger
         found = await run.ask(living[0].address, "found", ranks=run.crew.lost_ranks)
         for numbers in found.values():
@@ -85,7 +92,15 @@ async def _join(run: Run) -> None:
         "receivers": [one.name for one in crew.receivers],
         "error": run.error,
     }
-    first = crew.living_processors[0].address
-    run.files = await run.ask(first, "join", parts=dict(run.parts), record=record)
+    made: dict[str, Any] = {"files": {}, "trouble": ["no worker is left that could"]}
+    for worker in crew.living_processors:
+        try:
+            made = await run.ask(worker.address, "join", parts=dict(run.parts), record=record)
+            break
+        except OSError:  # it died just now: let another one do it
+            crew.lose(worker.address)
+    run.files = made["files"]
+    for trouble in made["trouble"]:
+        run.note(f"closing the files: {trouble}")
     for node, path in run.files.items():
         run.publish(FileClosed, node=node, path=path)

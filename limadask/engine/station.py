@@ -194,24 +194,30 @@ class Station:
 
     # ---- end --------------------------------------------------------------------------------
 
-    def close_program(self) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]]]:
-        """Drain accumulations and close the sinks; return receipts and the sinks' parts."""
+    def close_program(self) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]], list[str]]:
+        """Drain sums and close the sinks; return receipts, the sinks' parts, and trouble."""
         self._pool = None  # its memory goes with the last block
         if self.program is None:
-            return [], {}
+            return [], {}, []
         receipts = [receipt(outcome, 0.0) for outcome in self.program.drain()]
-        return receipts, self.program.close()
+        return receipts, self.program.close(), self.program.trouble
 
-    def join(self, parts: dict[str, list[dict[str, Any]]], run: RunRecord) -> dict[str, str]:
-        """Let the sinks make one whole of all workers' parts; return the files by node."""
-        files = {}
+    def join(
+        self, parts: dict[str, list[dict[str, Any]]], run: RunRecord
+    ) -> tuple[dict[str, str], list[str]]:
+        """Let the sinks make one whole of all workers' parts; return files by node, and trouble."""
+        files, trouble = dict[str, str](), list[str]()
         program = self.program
-        if program is not None:
-            for node, sink in program.sinks():
-                sink.join(node.inputs[0], program.place(node.name), parts[node.name], run)
+        for node, sink in program.sinks() if program is not None else ():
+            assert program is not None  # noqa: S101 - it has sinks
+            try:
+                sink.join(node.inputs[0], program.place(node.name), parts.get(node.name, []), run)
                 if path := sink.path():
                     files[node.name] = path
-        return files
+            except Exception as error:  # any sink's code; the others' files must be joined
+                logger.exception("joining %r of acquisition %s", node.name, run.uuid)
+                trouble.append(f"{node.name!r}: {type(error).__name__}: {error}")
+        return files, trouble
 
     def record(self, fields: dict[str, Any]) -> RunRecord:
         """Complete what the coordinator knows of the run's end by what the worker knows."""
@@ -249,9 +255,10 @@ class Station:
         program = self.program
         return {
             node.name: [
-                number
+                one
                 for rank in ranks
                 for number in sink.recover(node.inputs[0], program.place(node.name), rank)
+                for one in node.inputs[0].merged(number)
             ]
             for node, sink in program.sinks()
         }

@@ -61,6 +61,10 @@ class Spec:
         """Return a copy with some fields changed."""
         return dataclasses.replace(self, **changes)
 
+    def merged(self, number: int) -> range:
+        """Return the numbers of the detector's frames that a frame here stands for."""
+        return range(number * self.nb_merged, (number + 1) * self.nb_merged)
+
     def lacking(self, missing: NDArray[np.bool_]) -> Spec:
         """Return the spec of a frame without these pixels, ``(y, x)`` or ``(band, y, x)``."""
         if self.masked is not None:

@@ -128,7 +128,7 @@ class _Work:
             first, last = (int(frames["frame"][at]) for at in (0, -1))
             self._ledger.mark(first, last + 1, Status.ABSENT, "detector")
         files = self._join(parts)
-        if excess := self._excess():
+        if excess := self._excess() or "; ".join(self._program.trouble):
             raise AcquisitionFailed(excess)
         found: dict[str, xr.DataArray | xr.Dataset] = {
             name: _frames(holders[f"{name}-kept"]) for name in kept
@@ -191,7 +191,8 @@ class _Work:
         )
         files = {}
         for node, sink in self._program.sinks():
-            sink.join(node.inputs[0], self._program.place(node.name), [parts[node.name]], record)
+            mine = [parts[node.name]] if node.name in parts else []
+            sink.join(node.inputs[0], self._program.place(node.name), mine, record)
             if path := sink.path():
                 files[node.name] = path
         return files

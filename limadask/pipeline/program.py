@@ -93,6 +93,7 @@ class Program:
         self._fresh = fresh
         self.steps: list[Step] = []
         self.writers: dict[str, Writer] = {}
+        self.trouble: list[str] = []
         self._variants: dict[Any, list[Step]] = {}
         self._lock = threading.Lock()
         try:
@@ -129,18 +130,17 @@ class Program:
     def close(self) -> dict[str, dict[str, Any]]:
         """Close the sinks; return what each is to hand to ``join``.
 
-        Every sink is closed, also after the failure of another.
+        Every sink is closed, also after the failure of another; what went wrong is in
+        :attr:`trouble`.
         """
-        parts, errors = {}, []
+        parts = {}
         for name, writer in self.writers.items():
             try:
                 parts[name] = writer.close()
-            except Exception as error:
-                error.add_note(f"while closing {name!r}")
-                errors.append(error)
+            except Exception as error:  # any sink's code; the others must be closed all the same
+                text = f"{type(error).__name__}: {error}"
+                self.trouble.append(f"{name!r} could not be closed: {text}")
         self.writers = {}
-        if errors:
-            raise ExceptionGroup("sinks could not be closed", errors)
         return parts
 
     def lasting(self) -> dict[str, Writer]:

@@ -275,11 +275,9 @@ def test_every_sink_is_closed_also_after_the_failure_of_another() -> None:
     for name in ("bad", "good", "worse"):
         pipe.add(name, Opens())
     compiled = Program(plan(pipe, SPEC), Policy())
-    with pytest.raises(ExceptionGroup) as caught:
-        compiled.close()
-    assert [error.__notes__ for error in caught.value.exceptions] == [
-        ["while closing 'bad'"],
-        ["while closing 'worse'"],
+    assert compiled.close() == {"good": {}}  # its part is not lost
+    assert compiled.trouble == [
+        f"{name!r} could not be closed: OSError: disk gone" for name in ("bad", "worse")
     ]
     assert closed == ["bad", "bad"]
     assert compiled.close() == {}

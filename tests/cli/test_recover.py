@@ -1,0 +1,50 @@
+"""``limadask recover``."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+import limadask as ld
+from limadask_tasks import SaveHdf5
+
+Limadask = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def left_behind(folder: Path) -> None:
+    """Data files without a master."""
+    pipe = ld.Pipeline()
+    pipe.add("file", SaveHdf5(folder=str(folder), prefix="run"))
+    ld.process(np.arange(60, dtype="u2").reshape(3, 4, 5), pipe)
+    (folder / "run_master.h5").unlink()
+
+
+def test_a_master_is_made_once(limadask: Limadask, tmp_path: Path) -> None:
+    left_behind(tmp_path)
+    done = limadask("recover", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    (made,) = json.loads(done.stdout.splitlines()[-1])["recovered"]
+    assert made["frames"]["present"] == 3
+    with h5py.File(made["path"]) as file:
+        assert file["entry/data/data"][2].tolist()[0] == [40, 41, 42, 43, 44]
+    again = limadask("recover", tmp_path)
+    assert again.returncode == 0
+    assert "nothing to recover" in again.stdout
+
+
+def test_what_is_no_folder_is_refused(limadask: Limadask, tmp_path: Path) -> None:
+    done = limadask("recover", tmp_path / "nowhere", "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout.splitlines()[-1])["error"]["field"] == "folder"
+
+
+def test_a_file_that_is_none_is_named(limadask: Limadask, tmp_path: Path) -> None:
+    (tmp_path / "run_0_00000.h5").write_bytes(b"nothing")
+    done = limadask("recover", tmp_path, "--json")
+    assert done.returncode == 1
+    assert "run_0_00000.h5" in json.loads(done.stdout.splitlines()[-1])["error"]
