@@ -16,6 +16,7 @@ from limadask.events import Event, from_message
 FIELDS: dict[type[Event], list[str]] = {
     ld.StateChanged: ["side", "state"],
     ld.FramesDone: ["count", "last"],
+    ld.FramesSaved: ["first", "last"],
     ld.FramesAbsent: ["first", "last", "cause"],
     ld.TaskFailed: ["node", "first", "last", "text"],
     ld.FileClosed: ["node", "path"],
