@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import h5py
-import hdf5plugin
 import numpy as np
 import pytest
 from fabio.cbfimage import CbfImage
@@ -75,23 +73,3 @@ def test_a_damaged_image_file(
     numbers = [item.index for item in items if isinstance(item, Frame)]
     assert numbers == sorted(set(numbers))
     assert 0 in numbers  # the sound one before it has come
-
-
-@given(chunk=st.one_of(st.binary(min_size=1, max_size=600), damages))
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_damaged_chunk(chunk: Any, tmp_path: Path) -> None:
-    path = tmp_path / "images.h5"
-    with h5py.File(path, "w") as file:
-        data = file.create_dataset(
-            "entry/data/data", (3, 12, 10), "i4", chunks=(1, 12, 10), **hdf5plugin.Bitshuffle()
-        )
-        data[...] = IMAGE
-        whole = data.id.read_direct_chunk((0, 0, 0))[1]
-        bad = chunk if isinstance(chunk, bytes) else damaged(whole, chunk, 1.0)
-        data.id.write_direct_chunk((1, 0, 0), bad)
-    items = replayed(Replay(path=str(path)))
-    numbers = [item.index for item in items if isinstance(item, Frame)]
-    assert {0, 2} <= set(numbers)
-    if 1 not in numbers:
-        (lost,) = [item for item in items if isinstance(item, Lost)]
-        assert (lost.first, lost.last, lost.cause) == (1, 1, "decode_error")
