@@ -144,16 +144,19 @@ class Ledger:
                 found.append([run.first, run.stop - 1, run.cause])
         return [(first, last, cause) for first, last, cause in found]
 
-    def excess(self, bound: float | None) -> str:
+    def excess(self, bound: float | None, expected: int | None = None) -> str:
         """Return in words that more frames are absent than may be, empty if not.
 
         Parameters
         ----------
         bound:
             How many may be: a number, a fraction of all as a float, None for any.
+        expected:
+            How many all are, where these are not the frames expected.
         """
         if isinstance(bound, float):
-            bound = None if self.nb_frames is None else floor(bound * self.nb_frames + 1e-6)
+            count = self.nb_frames if expected is None else expected
+            bound = None if count is None else floor(bound * count + 1e-6)
         if bound is None:
             return ""
         absent = self.counts()["absent"]

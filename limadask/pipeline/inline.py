@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import floor
 from typing import Any
 from uuid import uuid4
 
@@ -159,10 +158,7 @@ class _Work:
             if failure.abort:
                 where = f"frames {failure.first} to {failure.last}"
                 return f"{failure.node!r} raised for {where}: {failure.text}"
-        bound = self._policy.bound
-        if isinstance(bound, float):  # of the frames that were given
-            bound = floor(bound * self._count + 1e-6)
-        return self._ledger.excess(bound)
+        return self._ledger.excess(self._policy.bound, self._count)
 
     def _products(self) -> dict[str, xr.Dataset]:
         found = {}

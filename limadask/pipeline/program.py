@@ -43,10 +43,10 @@ from limadask.task import (
 
 TILE = 2 << 20
 """Bytes of input handled at a time: small enough to stay in the cache from step to step."""
-PATTERNS = 16
-"""Patterns of missing pixels that steps are kept for."""
 CALL_TILE = 32 << 20
 """The same where labelled arrays are made, which costs up to 1 ms each."""
+PATTERNS = 16
+"""Patterns of missing pixels that steps are kept for."""
 
 
 class Program:

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from numcodecs.jenkins import jenkins_lookup3
 
+_FLAGS = 11
+"""Place of the superblock's flags that tell of a writer, in versions 2 and 3."""
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
 
@@ -39,14 +41,25 @@ def recover(path: str | Path | int) -> bool:
         block = bytearray(file.read(48))
         if len(block) < 48 or block[:8] != _SIGNATURE:
             raise OSError(f"{path} is no HDF5 file")
-        if block[8] not in (2, 3) or block[11] == 0:
-            return False  # older superblocks know no flags
+        if not _is_marked(block):
+            return False
         if jenkins_lookup3(bytes(block[:44])) != struct.unpack_from("<I", block, 44)[0]:
             raise OSError(f"the superblock of {path} is damaged")
-    block[11] = 0
+    block[_FLAGS] = 0
     with open(path, "r+b", closefd=closes) as file:
         struct.pack_into("<Q", block, 28, os.fstat(file.fileno()).st_size)
         struct.pack_into("<I", block, 44, jenkins_lookup3(bytes(block[:44])))
         file.seek(0)
         file.write(block)
     return True
+
+
+def is_marked(path: Path) -> bool:
+    """Tell whether an HDF5 file says that somebody is writing it."""
+    with open(path, "rb") as file:
+        return _is_marked(file.read(_FLAGS + 1))
+
+
+def _is_marked(block: bytes | bytearray) -> bool:
+    """Tell it from the begin of the superblock; older versions know no flags."""
+    return len(block) > _FLAGS and block[8] in (2, 3) and block[_FLAGS] != 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -23,10 +22,10 @@ from limadask.ledger import Ledger
 from limadask.storage.data_file import DATA
 from limadask.storage.master import write_master
 from limadask.storage.parts import read_contents
-from limadask.storage.recovery import recover
+from limadask.storage.recovery import is_marked, recover
+from limadask.storage.series import all_series
 from limadask.task import RunRecord
 
-_NAME = re.compile(r"(.+)_(\d+)_(\d{5,})\.h5")
 QUIET = 10.0
 """Seconds without a write after which a writer on another computer is taken for dead."""
 
@@ -71,11 +70,12 @@ def rescue(folder: Path, force: bool = False) -> list[Rescued]:
     if not folder.is_dir():
         raise ConfigError("is no folder", node="recover", field="folder", value=str(folder))
     made = []
-    for prefix, files in sorted(_by_prefix(folder).items()):
+    for prefix, ranks in all_series(folder).items():
+        files = [path for some in ranks.values() for path in some]
         master = folder / f"{prefix}_master.h5"
         known = set(_known(master))
         if not force:
-            _check_quiet([path for path in files if _is_marked(path)])
+            _check_quiet([path for path in files if is_marked(path)])
         for uuid, mine in _by_run(files).items():
             if uuid not in known:
                 made.append(_rescue(master, uuid, mine))
@@ -132,14 +132,6 @@ def _origin(path: Path) -> tuple[Spec, str, dict[str, Any], bool]:
         return spec, str(origin["node"]), origin, data.ndim == 4
 
 
-def _by_prefix(folder: Path) -> dict[str, list[Path]]:
-    found: dict[str, list[tuple[int, int, Path]]] = defaultdict(list)
-    for path in folder.iterdir():
-        if match := _NAME.fullmatch(path.name):
-            found[match[1]].append((int(match[2]), int(match[3]), path))
-    return {prefix: [path for *_, path in sorted(files)] for prefix, files in found.items()}
-
-
 def _by_run(files: list[Path]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = defaultdict(list)
     for path in files:
@@ -158,13 +150,6 @@ def _known(master: Path) -> Iterator[str]:
             for entry in file.values():
                 if isinstance(entry, h5py.Group) and "entry_identifier" in entry:
                     yield entry["entry_identifier"].asstr()[()]
-
-
-def _is_marked(path: Path) -> bool:
-    """Tell whether a file's superblock says that somebody is writing."""
-    with open(path, "rb") as file:
-        start = file.read(12)
-    return len(start) == 12 and start[8] in (2, 3) and start[11] != 0
 
 
 def _check_quiet(files: list[Path]) -> None:

@@ -16,6 +16,7 @@ from limadask.storage.data_file import DETECTOR, Chunks, DataFile
 from limadask.task import Place
 
 logger = logging.getLogger(__name__)
+_NAME = re.compile(r"(.+)_(\d+)_(\d{5,})\.h5")
 
 
 class FileSeries:
@@ -148,13 +149,21 @@ class FileSeries:
 
 def series_files(folder: Path, prefix: str) -> dict[int, list[Path]]:
     """Return the data files of a prefix, in order, by rank."""
-    pattern = re.compile(re.escape(prefix) + r"_(\d+)_(\d{5,})\.h5")
-    found: dict[int, list[tuple[int, Path]]] = {}
-    if folder.is_dir():
-        for path in folder.iterdir():
-            if match := pattern.fullmatch(path.name):
-                found.setdefault(int(match[1]), []).append((int(match[2]), path))
-    return {rank: [path for _, path in sorted(files)] for rank, files in sorted(found.items())}
+    return all_series(folder).get(prefix, {})
+
+
+def all_series(folder: Path) -> dict[str, dict[int, list[Path]]]:
+    """Return all data files of a folder, in order, by prefix and rank."""
+    matches = [
+        (match, path)
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if (match := _NAME.fullmatch(path.name))
+    ]
+    found = sorted((match[1], int(match[2]), int(match[3]), path) for match, path in matches)
+    series: dict[str, dict[int, list[Path]]] = {}
+    for prefix, rank, _, path in found:
+        series.setdefault(prefix, {}).setdefault(rank, []).append(path)
+    return series
 
 
 def next_number(folder: Path, prefix: str, rank: int) -> int:
