@@ -209,8 +209,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if rank is not None:
             await self._warm_up(receivers)
 
+        station = self._station(uuid, request)
+
         def work() -> bytes:
-            station, made = self._station(uuid, request), loads(prepared)
+            made = loads(prepared)
             credits = {
                 one: made.nb_slots if one == self.address else max(2, 2 * threads)
                 for one, threads in processors.items()
@@ -221,7 +223,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             station.make_pool()
             return dumps(ready)
 
-        return await _answer(work)
+        answer = await _answer(work)
+        if self._stations.get(uuid) is not station:  # nobody waits for it any more
+            await _answer(station.release)
+        return answer
 
     async def _start(self, uuid: str) -> dict[str, Any]:
         station = self._stations[uuid]

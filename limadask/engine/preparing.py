@@ -77,7 +77,10 @@ async def _open(run: Run) -> list[str]:
 
 
 async def _setup(run: Run, prepared: bytes) -> bytes:
-    """Set all workers up at the same time; return what the client is told."""
+    """Set all workers up at the same time; return what the client is told.
+
+    Where one fails the others are still waited for: what they open is there to be closed.
+    """
     crew = run.crew
     ranks = {one.address: rank for rank, one in enumerate(crew.processors)}
     common: dict[str, Any] = {
@@ -91,8 +94,12 @@ async def _setup(run: Run, prepared: bytes) -> bytes:
     }
     addresses = crew.addresses
     answers = await asyncio.gather(
-        *(run.ask(one, "setup", rank=ranks.get(one), **common) for one in addresses)
+        *(run.ask(one, "setup", rank=ranks.get(one), **common) for one in addresses),
+        return_exceptions=True,
     )
+    for answer in answers:
+        if isinstance(answer, BaseException):
+            raise answer
     ready: bytes = answers[addresses.index(crew.processors[0].address)]
     return ready
 

@@ -38,14 +38,18 @@ def prepared(camera: Replay, **asked: Any) -> HardwareParameters:
     return camera.prepare(taken, ())
 
 
-def open_files() -> set[str]:
-    return {file.path for file in psutil.Process().open_files()}
+def open_files(camera: Replay) -> set[str]:
+    """Return what is open beside the replayed files; this process has other files open, too."""
+    paths = camera.path if isinstance(camera.path, list) else [camera.path]
+    folders = {str(Path(path).parent) for path in paths}
+    found = {file.path for file in psutil.Process().open_files()}
+    return {path for path in found if path.startswith(tuple(folders))}
 
 
 def take(camera: Replay, most: int = 100, **asked: Any) -> list[tuple[Frame, NDArray[Any]]]:
     """Take frames as the acquisition thread does; nothing may stay open."""
     hardware = prepared(camera, **asked)
-    before = open_files()
+    before = open_files(camera)
     receiver = camera.receiver(0, 1)
     frames: list[tuple[Frame, NDArray[Any]]] = []
     try:
@@ -66,7 +70,7 @@ def take(camera: Replay, most: int = 100, **asked: Any) -> list[tuple[Frame, NDA
     finally:
         receiver.close()
         receiver.close()
-    assert not open_files() - before
+    assert not open_files(camera) - before
     return frames
 
 
