@@ -15,6 +15,7 @@ from limadask.storage.parts import Contents, files_of_run, read_contents, unread
 from limadask.storage.recovery import recover
 from limadask.storage.rescue import Rescued, rescue
 from limadask.storage.series import FileSeries, next_number, series_files
+from limadask.storage.soundness import Soundness
 
 __all__ = [
     "Chunks",
@@ -22,6 +23,7 @@ __all__ = [
     "Contents",
     "FileSeries",
     "Rescued",
+    "Soundness",
     "absolute_path",
     "check_sources",
     "dataset_options",

@@ -40,7 +40,7 @@ def prepared(camera: Replay, **asked: Any) -> HardwareParameters:
 
 def open_files(camera: Replay) -> set[str]:
     """Return what is open beside the replayed files; this process has other files open, too."""
-    paths = camera.path if isinstance(camera.path, list) else [camera.path]
+    paths = [camera.path] if isinstance(camera.path, str) else camera.path
     folders = {str(Path(path).parent) for path in paths}
     found = {file.path for file in psutil.Process().open_files()}
     return {path for path in found if path.startswith(tuple(folders))}

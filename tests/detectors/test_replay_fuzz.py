@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
+import hdf5plugin
 import numpy as np
 import pytest
 from fabio.cbfimage import CbfImage
@@ -73,3 +75,42 @@ def test_a_damaged_image_file(
     numbers = [item.index for item in items if isinstance(item, Frame)]
     assert numbers == sorted(set(numbers))
     assert 0 in numbers  # the sound one before it has come
+
+
+FILTERS = {
+    "bshuf_lz4": dict(hdf5plugin.Bitshuffle(cname="lz4")),
+    "bshuf_zstd": dict(hdf5plugin.Bitshuffle(cname="zstd")),
+    "blosc": dict(hdf5plugin.Blosc(cname="zstd")),
+    "lz4": dict(hdf5plugin.LZ4()),
+    "zip": {"compression": "gzip", "shuffle": True},
+}
+
+
+@pytest.mark.parametrize("compression", FILTERS)
+@pytest.mark.parametrize("is_virtual", [False, True], ids=["plain", "virtual"])
+@given(damage=st.one_of(st.binary(min_size=1, max_size=600), damages), cut=st.floats(0.01, 1))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_damaged_chunk(
+    compression: str,
+    is_virtual: bool,
+    damage: bytes | list[tuple[float, int]],
+    cut: float,
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "images.h5"
+    with h5py.File(path, "w") as file:
+        images = np.arange(360, dtype="i4").reshape(3, 12, 10)
+        made = file.create_dataset("d", data=images, chunks=(1, 12, 10), **FILTERS[compression])
+        if isinstance(damage, list):
+            damage = damaged(made.id.read_direct_chunk((1, 0, 0))[1], damage, cut) or b"."
+        made.id.write_direct_chunk((1, 0, 0), damage)
+    if is_virtual:
+        layout = h5py.VirtualLayout((3, 12, 10), "i4")
+        layout[...] = h5py.VirtualSource(path, "d", (3, 12, 10))
+        path = tmp_path / "master.h5"
+        with h5py.File(path, "w") as file:
+            file.create_virtual_dataset("d", layout)
+    first, middle, last = replayed(Replay(path=str(path)))
+    assert isinstance(first, Frame)
+    assert isinstance(last, Frame)
+    assert isinstance(middle, Frame) or middle.cause == "decode_error"

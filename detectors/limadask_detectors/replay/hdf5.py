@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
-from limadask.storage import check_sources, find_images
+from limadask.storage import Soundness, check_sources, find_images
 from limadask_detectors.replay.description import describe
 from limadask_detectors.replay.images import Image, Images, Layout, native
 from limadask_detectors.replay.notes import Notes
@@ -31,8 +31,10 @@ class Hdf5Images(Images):
 
     def __init__(self, path: str, dataset: str | None) -> None:
         self._file = h5py.File(path, "r")
+        self._stacks: list[_Stack] = []
         try:
-            self._stacks = [_Stack(one, path) for one in find_images(self._file, dataset)]
+            for one in find_images(self._file, dataset):
+                self._stacks.append(_Stack(one, path))
             self.layout = self._stacks[0].layout
             for stack in self._stacks:
                 if stack.layout != self.layout:
@@ -57,6 +59,8 @@ class Hdf5Images(Images):
 
     def close(self) -> None:
         """Close the file, and those it links to, which stay open as long as their datasets."""
+        for stack in self._stacks:
+            stack.close()
         self._stacks = []
         self._file.close()
 
@@ -82,6 +86,7 @@ class _Stack:
         rows, columns = dataset.shape[-2:]
         self.layout = Layout((rows, columns), native(dataset.dtype, path), _bands(dataset))
         self._notes = Notes(dataset, self.count)
+        self._soundness = Soundness(dataset)
 
     def __str__(self) -> str:
         return f"{self._dataset.name} ({self.layout})"
@@ -90,9 +95,14 @@ class _Stack:
         """Write one image into ``out``, unless none was saved."""
         image = self._notes.image(number)
         if image is not None:
+            self._soundness.check(number)
             source = None if self._dataset.ndim == 2 else np.s_[number]
             self._dataset.read_direct(out if self._dataset.ndim == 4 else out[0], source)
         return image
+
+    def close(self) -> None:
+        """Close what was opened to look at the chunks."""
+        self._soundness.close()
 
 
 def _bands(dataset: h5py.Dataset) -> tuple[str, ...]:
