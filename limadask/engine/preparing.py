@@ -93,13 +93,12 @@ async def _setup(run: Run, prepared: bytes) -> bytes:
         "receivers": [one.address for one in crew.receivers],
     }
     addresses = crew.addresses
-    answers = await asyncio.gather(
-        *(run.ask(one, "setup", rank=ranks.get(one), **common) for one in addresses),
-        return_exceptions=True,
-    )
-    for answer in answers:
-        if isinstance(answer, BaseException):
-            raise answer
+    asked = [
+        asyncio.ensure_future(run.ask(one, "setup", rank=ranks.get(one), **common))
+        for one in addresses
+    ]
+    await asyncio.gather(*asked, return_exceptions=True)
+    answers = [one.result() for one in asked]
     ready: bytes = answers[addresses.index(crew.processors[0].address)]
     return ready
 

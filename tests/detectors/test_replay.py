@@ -523,7 +523,8 @@ def test_a_scan_is_saved_as_it_was(client: Client, tmp_path: Path) -> None:
 def test_what_limadask_saved_is_replayed_as_it_was(
     client: Client, tmp_path: Path, bands: tuple[str, ...]
 ) -> None:
-    source = Simulator(shape=(64, 48), bands=bands, faults={"drop": [2, 5]})
+    faults = {"drop": [2, 5], "lose_packets": [4, 7]}
+    source = Simulator(shape=(64, 48), bands=bands, faults=faults)
     first = run(client, source, tmp_path / "first", nb_frames=10, expo_time=1e-3)
     camera = Replay(path=first.files["file"])
     assert camera.info().bands == bands
@@ -536,7 +537,14 @@ def test_what_limadask_saved_is_replayed_as_it_was(
         assert np.array_equal(group[0][signal][()], group[1][signal][()])
         assert np.array_equal(group[0]["timestamp"][()], group[1]["timestamp"][()])
         pixels = group[1][signal][()].reshape(10, len(bands), 64, 48)
-    for number in set(range(10)) - {2, 5}:
+        lacking = [file["entry/instrument/detector/validity"] for file in (one, two)]
+        assert [told["frame_number"][()].tolist() for told in lacking] == [[4, 7], [4, 7]]
+        assert np.array_equal(lacking[0]["invalid"][()], lacking[1]["invalid"][()])
+        assert lacking[0]["invalid"][()].any((1, 2, 3)).all()
+    data_file = next((tmp_path / "first").glob("run_*_00000.h5"))
+    told = {frame.index: frame.invalid for frame, _ in take(Replay(path=data_file))}
+    assert [number for number, invalid in told.items() if invalid is not None]
+    for number in set(range(10)) - {2, 4, 5, 7}:
         assert np.array_equal(pixels[number], source.frame(number).values)
 
 

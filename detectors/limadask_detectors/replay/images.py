@@ -67,10 +67,13 @@ class Image:
         When its exposure started, UTC nanoseconds, if the file says so.
     complete:
         Whether all its pixels are there.
+    invalid:
+        Which are not, shape ``(band, y, x)``, if the file says so.
     """
 
     timestamp: int | None = None
     complete: bool = True
+    invalid: NDArray[np.bool_] | None = None
 
 
 class Images(ABC):

@@ -1,4 +1,4 @@
-"""What limadask saved beside its frames: when they were taken, and which are there."""
+"""What limadask saved beside its frames: when they were taken, and what of them is there."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from limadask_detectors.replay.images import Image
 _STATUS = ("frame_status", "status")
 """Names in a master, and in a data file."""
 _DETECTOR = "entry/instrument/detector"
+_VALIDITY = ("instrument/detector/validity", "instrument/validity")
+"""Places in an entry of a master, and of a data file."""
 
 
 class Notes:
@@ -28,12 +30,14 @@ class Notes:
     """
 
     def __init__(self, dataset: h5py.Dataset, count: int) -> None:
-        self._stamps = self._status = None
+        self._stamps = self._status = self._invalid = None
+        self._rows: dict[int, int] = {}
         creator = dataset.file.attrs.get("creator")
         if isinstance(creator, str) and creator.startswith("limadask"):
             group = _beside(dataset)
             self._stamps = _column(group, ("timestamp",), count)
             self._status = _column(group, _STATUS, count)
+            self._read_validity(group, count)
 
     def image(self, number: int) -> Image | None:
         """Return what is known of a frame; None when it is not there."""
@@ -43,7 +47,21 @@ class Notes:
         status = int(self._status[number])
         if status not in (Status.PRESENT, Status.PARTIAL):
             return None
-        return Image(stamp, complete=status == Status.PRESENT)
+        row = self._rows.get(number)
+        invalid = None if row is None or self._invalid is None else self._invalid[row] != 0
+        return Image(stamp, status == Status.PRESENT, invalid)
+
+    def _read_validity(self, group: h5py.Group, count: int) -> None:
+        """Find which of the frames lack pixels, and where it is told which."""
+        entry = group.file[group.name.split("/")[1]]
+        numbers = _column(group, ("frame_number",), count)
+        for place in _VALIDITY:
+            if (told := entry.get(place)) is not None:
+                lacking = told["frame_number"][: len(told["invalid"])].tolist()
+                at = {number: row for row, number in enumerate(lacking)}
+                order = range(count) if numbers is None else numbers.tolist()
+                self._rows = {place: at[one] for place, one in enumerate(order) if one in at}
+                self._invalid = told["invalid"]
 
 
 def _beside(dataset: h5py.Dataset) -> h5py.Group:

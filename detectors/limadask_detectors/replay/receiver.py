@@ -85,7 +85,7 @@ class ReplayReceiver(Receiver):
         if isinstance(found, Missing):
             self._index += found.count
             return Lost(self._index - found.count, self._index - 1, found.cause)
-        frame = Frame(self._index, complete=found.complete)
+        frame = Frame(self._index, complete=found.complete, invalid=found.invalid)
         if not self._loop:
             frame.timestamp = found.timestamp
         self.given.popleft()
