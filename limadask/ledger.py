@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from math import floor
 from typing import Any
@@ -32,12 +32,11 @@ class FrameRun:
     stop: int
     status: Status
     cause: str = ""
-    receiver: str = ""
 
     def continues(self, other: FrameRun) -> bool:
         """Tell whether this run goes on where ``other`` ends, with the same fate."""
-        fate = (self.status, self.cause, self.receiver)
-        return self.first == other.stop and fate == (other.status, other.cause, other.receiver)
+        fate = (self.status, self.cause)
+        return self.first == other.stop and fate == (other.status, other.cause)
 
 
 class Ledger:
@@ -63,20 +62,18 @@ class Ledger:
     def __init__(self, nb_frames: int | None = None) -> None:
         self.nb_frames = nb_frames
         self._runs: SortedDict[int, FrameRun] = SortedDict()
-        self._stamps: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
+        self._stamps: list[tuple[NDArray[np.int64], NDArray[np.int64], str]] = []
 
     def __len__(self) -> int:
         """Frames it speaks of."""
         last = self._runs.peekitem()[1].stop if self._runs else 0
         return last if self.nb_frames is None else self.nb_frames
 
-    def mark(
-        self, first: int, stop: int, status: Status, cause: str = "", receiver: str = ""
-    ) -> None:
+    def mark(self, first: int, stop: int, status: Status, cause: str = "") -> None:
         """Record the fate of frames ``first ≤ i < stop``, where it outweighs what is known."""
         if stop <= first:
             return
-        new = FrameRun(first, stop, status, cause, receiver)
+        new = FrameRun(first, stop, status, cause)
         keys = self._runs.irange(self._left_of(first), stop, inclusive=(True, False))
         touched = [self._runs[key] for key in list(keys) if self._runs[key].stop > first]
         for run in touched:
@@ -86,7 +83,7 @@ class Ledger:
             self._insert(piece)
 
     def mark_frames(
-        self, numbers: NDArray[np.int64], status: NDArray[np.uint8], causes: Any, receiver: str = ""
+        self, numbers: NDArray[np.int64], status: NDArray[np.uint8], causes: Callable[[int], str]
     ) -> None:
         """Record the fate of single frames.
 
@@ -96,8 +93,6 @@ class Ledger:
             Frame numbers, increasing, and the :class:`Status` of each.
         causes:
             Called with a frame number for those that are not present.
-        receiver:
-            Who took them.
         """
         if not len(numbers):
             return
@@ -106,16 +101,23 @@ class Ledger:
             first, last = int(numbers[part[0]]), int(numbers[part[-1]])
             fate = Status(int(status[part[0]]))
             if fate == Status.PRESENT:
-                self.mark(first, last + 1, fate, "", receiver)
+                self.mark(first, last + 1, fate)
                 continue
             for number in range(first, last + 1):
-                self.mark(number, number + 1, fate, causes(number), receiver)
+                self.mark(number, number + 1, fate, causes(number))
 
-    def stamp(self, numbers: NDArray[np.int64], timestamps: NDArray[np.int64]) -> None:
-        """Record when frames were exposed, UTC nanoseconds."""
-        if len(numbers) and numbers[-1] - numbers[0] == len(numbers) - 1:
-            numbers = numbers[:1].copy()  # neighbours: the first one tells all
-        self._stamps.append((numbers, timestamps))
+    def stamp(
+        self, numbers: NDArray[np.int64], timestamps: NDArray[np.int64], receiver: str = ""
+    ) -> None:
+        """Record when frames were exposed, UTC nanoseconds, and who took them.
+
+        Not part of the runs: where receivers take turns no two neighbours would have the same.
+        """
+        if not len(numbers):
+            return
+        if len(numbers) > 2 and not np.diff(numbers, 2).any():
+            numbers = numbers[:2].copy()  # evenly spaced: two tell all
+        self._stamps.append((numbers, timestamps, receiver))
 
     def finish(self, cause: str, nb_frames: int | None = None) -> None:
         """Call absent whatever is still pending."""
@@ -139,7 +141,7 @@ class Ledger:
             if run.status != status:
                 continue
             if found and found[-1][1] == run.first - 1 and found[-1][2] == run.cause:
-                found[-1][1] = run.stop - 1  # two receivers, one fate
+                found[-1][1] = run.stop - 1
             else:
                 found.append([run.first, run.stop - 1, run.cause])
         return [(first, last, cause) for first, last, cause in found]
@@ -184,19 +186,18 @@ class Ledger:
         count = len(self)
         status = np.zeros(count, np.uint8)
         # text of the width needed, not one object a frame
-        cause, receiver = (
-            np.full(count, "", f"U{max([1, *(len(getattr(run, name)) for run in self.runs())])}")
-            for name in ("cause", "receiver")
-        )
+        cause = _texts(count, {run.cause for run in self.runs()})
+        receiver = _texts(count, {one for *_, one in self._stamps})
         for run in self._runs.values():
             part = slice(run.first, min(run.stop, count))
-            status[part], cause[part], receiver[part] = run.status, run.cause, run.receiver
+            status[part], cause[part] = run.status, run.cause
         stamps = np.full(count, NEVER)
-        for numbers, times in self._stamps:
+        for numbers, times, name in self._stamps:
             if len(numbers) < len(times):
-                numbers = np.arange(numbers[0], numbers[0] + len(times))
+                numbers = numbers[0] + np.arange(len(times)) * (numbers[1] - numbers[0])
             inside = numbers < count
             stamps[numbers[inside]] = times[inside]
+            receiver[numbers[inside]] = name
         flags = {
             "flag_values": [int(one) for one in Status],
             "flag_meanings": " ".join(one.name.lower() for one in Status),
@@ -216,21 +217,22 @@ class Ledger:
         return {
             "nb_frames": self.nb_frames,
             "runs": [
-                (run.first, run.stop, int(run.status), run.cause, run.receiver)
-                for run in self._runs.values()
+                (run.first, run.stop, int(run.status), run.cause) for run in self._runs.values()
             ],
-            "stamps": [(numbers.tobytes(), times.tobytes()) for numbers, times in self._stamps],
+            "stamps": [
+                (numbers.tobytes(), times.tobytes(), name) for numbers, times, name in self._stamps
+            ],
         }
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Ledger:
         """Return the ledger that was dumped."""
         ledger = cls(data["nb_frames"])
-        for first, stop, status, cause, receiver in data["runs"]:
-            ledger._runs[first] = FrameRun(first, stop, Status(status), cause, receiver)
+        for first, stop, status, cause in data["runs"]:
+            ledger._runs[first] = FrameRun(first, stop, Status(status), cause)
         ledger._stamps = [
-            (np.frombuffer(numbers, np.int64), np.frombuffer(times, np.int64))
-            for numbers, times in data["stamps"]
+            (np.frombuffer(numbers, np.int64), np.frombuffer(times, np.int64), name)
+            for numbers, times, name in data["stamps"]
         ]
         return ledger
 
@@ -263,6 +265,11 @@ class Ledger:
             start = run.stop
         if start < len(self):
             yield start, len(self)
+
+
+def _texts(count: int, values: Collection[str]) -> NDArray[np.str_]:
+    """Return empty texts of the width that these values need: not one object a frame."""
+    return np.full(count, "", f"U{max([1, *map(len, values)])}")
 
 
 def _overlay(old: list[FrameRun], new: FrameRun) -> list[FrameRun]:

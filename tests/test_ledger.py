@@ -15,26 +15,22 @@ from limadask.ledger import Ledger
 
 ORDER = [Status.PENDING, Status.ABSENT, Status.VETOED, Status.PARTIAL, Status.PRESENT]
 """What is found outweighs what was presumed."""
-Fate = tuple[Status, str, str]
-fates = st.tuples(
-    st.sampled_from(ORDER[1:]),
-    st.sampled_from(["", "detector", "overrun"]),
-    st.sampled_from(["a", "b"]),
-)
+Fate = tuple[Status, str]
+fates = st.tuples(st.sampled_from(ORDER[1:]), st.sampled_from(["", "detector", "overrun"]))
 ranges = st.tuples(st.integers(0, 40), st.integers(0, 12)).map(lambda r: (r[0], r[0] + r[1]))
 marks = st.lists(st.tuples(ranges, fates), max_size=25)
 
 
 def noted(model: dict[int, Fate], first: int, stop: int, fate: Fate) -> None:
     for number in range(first, stop):
-        known = model.get(number, (Status.PENDING, "", ""))
+        known = model.get(number, (Status.PENDING, ""))
         if ORDER.index(fate[0]) > ORDER.index(known[0]):
             model[number] = fate
 
 
 def told(ledger: Ledger) -> dict[int, Fate]:
     return {
-        number: (run.status, run.cause, run.receiver)
+        number: (run.status, run.cause)
         for run in ledger.runs()
         for number in range(run.first, run.stop)
     }
@@ -66,7 +62,7 @@ def test_finishing_calls_absent_what_is_pending(
 ) -> None:
     ledger, model = made(marked)
     ledger.finish(cause, nb_frames)
-    noted(model, 0, nb_frames, (Status.ABSENT, cause, ""))
+    noted(model, 0, nb_frames, (Status.ABSENT, cause))
     assert told(ledger) == model
     assert len(ledger) == nb_frames == sum(ledger.counts().values())
 
@@ -96,10 +92,10 @@ def test_single_frames_are_marked_one_by_one(parts: list[Any]) -> None:
         ordered = sorted(numbers)
         status = [data.draw(st.sampled_from(ORDER[1:])) for _ in ordered]
         causes = {number: f"task_error:{number % 3}" for number in ordered}
-        ledger.mark_frames(np.array(ordered), np.array(status, np.uint8), causes.__getitem__, "one")
+        ledger.mark_frames(np.array(ordered), np.array(status, np.uint8), causes.__getitem__)
         for number, fate in zip(ordered, status, strict=True):
             cause = "" if fate == Status.PRESENT else causes[number]
-            noted(model, number, number + 1, (fate, cause, "one"))
+            noted(model, number, number + 1, (fate, cause))
     assert told(ledger) == model
 
 
@@ -121,14 +117,15 @@ def test_a_ledger_travels_as_plain_data(marked: list[Any], stamped: list[int]) -
 def test_the_dataset_has_one_entry_for_each_frame(marked: list[Any]) -> None:
     ledger, model = made(marked)
     ledger.finish("detector", 60)
-    ledger.stamp(np.array([2, 5]), np.array([1_000, 2_000]))
+    ledger.stamp(np.array([2, 5]), np.array([1_000, 2_000]), "one")
     table = ledger.to_dataset()
     assert table.sizes == {"frame": 60}
     assert table["frame"].values.tolist() == list(range(60))
     for number in range(60):
-        fate = model.get(number, (Status.ABSENT, "detector", ""))
+        fate = model.get(number, (Status.ABSENT, "detector"))
         row = table.isel(frame=number)
-        assert (int(row["status"]), str(row["cause"].values), str(row["receiver"].values)) == fate
+        assert (int(row["status"]), str(row["cause"].values)) == fate
+        assert str(row["receiver"].values) == ("one" if number in (2, 5) else "")
     stamps = table["timestamp"].values
     assert stamps[[2, 5]].astype("i8").tolist() == [1_000, 2_000]
     assert np.isnat(np.delete(stamps, [2, 5])).all()
@@ -146,12 +143,18 @@ def test_what_is_found_outweighs_a_loss_that_was_presumed() -> None:
     assert ledger.ranges(Status.PRESENT) == [(2, 4, "")]
 
 
-def test_neighbours_of_two_receivers_are_told_as_one_range() -> None:
-    ledger = Ledger(8)
-    ledger.mark(0, 4, Status.PRESENT, receiver="a")
-    ledger.mark(4, 8, Status.PRESENT, receiver="b")
-    assert ledger.ranges(Status.PRESENT) == [(0, 7, "")]
-    assert len(list(ledger.runs())) == 2
+def test_receivers_that_take_turns_leave_one_record() -> None:
+    ledger, step = Ledger(120), 3
+    for first in (0, 60):
+        for place, name in enumerate("abc"):
+            numbers = np.arange(first + place, first + 60, step)
+            ledger.mark_frames(numbers, np.full(20, Status.PRESENT, np.uint8), str)
+            ledger.stamp(numbers, numbers * 1000, name)
+    assert ledger.ranges(Status.PRESENT) == [(0, 119, "")]
+    table = Ledger.load(ledger.dump()).to_dataset()
+    assert "".join(table["receiver"].values) == "abc" * 40
+    assert (table["timestamp"].values.astype("i8") == np.arange(120) * 1000).all()
+    assert sum(len(numbers) for numbers, *_ in ledger.dump()["stamps"]) == 6 * 2 * 8  # bytes
 
 
 @pytest.mark.parametrize("size", [1, 250])
@@ -159,7 +162,7 @@ def test_a_million_frames_in_order_take_one_record(size: int) -> None:
     total = 1_000_000 if size > 1 else 100_000
     ledger = Ledger(total)
     for first in range(0, total, size):
-        ledger.mark(first, first + size, Status.PRESENT, receiver="a")
+        ledger.mark(first, first + size, Status.PRESENT)
     assert len(list(ledger.runs())) == 1
     assert ledger.counts()["present"] == total
     assert len(ledger.dump()["runs"]) == 1
@@ -169,7 +172,7 @@ def test_blocks_that_come_out_of_order_leave_one_record_too() -> None:
     ledger = Ledger(100_000)
     order = np.random.default_rng(3).permutation(1000)
     for first in order * 100:
-        ledger.mark(int(first), int(first) + 100, Status.PRESENT, receiver="a")
+        ledger.mark(int(first), int(first) + 100, Status.PRESENT)
     assert [(run.first, run.stop) for run in ledger.runs()] == [(0, 100_000)]
 
 

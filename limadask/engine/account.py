@@ -54,8 +54,8 @@ class Account:
         status = np.full(len(numbers), Status.PRESENT, np.uint8)
         for place, number in enumerate(numbers.tolist() if odd else ()):
             status[place] = odd.get(number, (Status.PRESENT,))[0]
-        self.ledger.mark_frames(numbers, status, lambda number: odd[number][1], receiver)
-        self.ledger.stamp(numbers, np.frombuffer(receipt["timestamps"], np.int64))
+        self.ledger.mark_frames(numbers, status, lambda number: odd[number][1])
+        self.ledger.stamp(numbers, np.frombuffer(receipt["timestamps"], np.int64), receiver)
         self.done += len(numbers)
         self.seconds.update(receipt["seconds"])
         self._waited.append(receipt["waited"])

@@ -99,7 +99,8 @@ class Watcher(SchedulerPlugin):
     name = "test-watcher"
 
     def __init__(self) -> None:
-        self.finished, self.metadata, self.keys = threading.Event(), {}, set[Any]()
+        self.finished, self.forgotten = threading.Event(), threading.Event()
+        self.metadata, self.keys = dict[str, Any](), set[Any]()
 
     def update_graph(self, scheduler: Scheduler, *, keys: set[Any], **kwargs: Any) -> None:
         assert isinstance(kwargs["stimulus_id"], str)
@@ -110,6 +111,8 @@ class Watcher(SchedulerPlugin):
         if key == ("noted-u", 0) and finish == "memory":
             self.metadata = kwargs["metadata"]
             self.finished.set()
+        if key == ("noted-u", 0) and finish == "forgotten":
+            self.forgotten.set()
 
 
 def test_receipts_travel_with_the_message_that_a_task_is_finished(
@@ -134,6 +137,7 @@ def test_receipts_travel_with_the_message_that_a_task_is_finished(
         inside,
         lambda: scheduler.client_releases_keys([key], OWNER, stimulus_id="test-release"),
     )
+    assert watcher.forgotten.wait(BOUND)  # as soon as the client has dropped it, too
     assert in_loop(inside, lambda: key in scheduler.tasks) is False
     assert OWNER in scheduler.clients
     in_loop(inside, lambda: scheduler.remove_plugin(watcher.name))
