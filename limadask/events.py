@@ -66,11 +66,12 @@ class FramesSaved(Event):
 
 @dataclass(frozen=True, slots=True)
 class FramesAbsent(Event):
-    """Frames ``first`` to ``last`` (included) will not come, for this cause."""
+    """Every ``step``-th frame from ``first`` to ``last`` (included) will not come, and why."""
 
     first: int
     last: int
     cause: str
+    step: int = 1
 
 
 @dataclass(frozen=True, slots=True)

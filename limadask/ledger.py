@@ -127,6 +127,14 @@ class Ledger:
         for gap in list(self._gaps()):
             self.mark(*gap, Status.ABSENT, cause)
 
+    def mark_every(self, first: int, stop: int, step: int, cause: str) -> None:
+        """Call every ``step``-th of the frames ``first ≤ i < stop`` absent."""
+        if step == 1:
+            self.mark(first, stop, Status.ABSENT, cause)
+            return
+        for number in range(first, stop, step):
+            self.mark(number, number + 1, Status.ABSENT, cause)
+
     def counts(self) -> dict[str, int]:
         """Return how many frames are present, partial, absent and vetoed."""
         totals = {status: 0 for status in Status if status}

@@ -192,12 +192,14 @@ class Acquisition(Following):
             self._metadata,
             keep=tuple(node.after[0] for node, _ in self._held.values()),
             fuse=self._fuse,
+            topology=self._topology,
         )
         self._link = Link.of(self._client)
         options = {
             "receivers": self._topology.receivers,
             "workers": self._topology.workers,
             "shared": self._topology.roles == "shared",
+            "dispatch": self._topology.dispatch,
             "max_absent": self._policy.bound,
             "fuse": self._fuse,
             "stall_timeout": self._stall_timeout,

@@ -32,6 +32,7 @@ def check(configuration: Configuration) -> Ready:
         configuration.policy,
         configuration.buffers,
         dict(configuration.metadata),
+        topology=configuration.topology,
     )
     memory = psutil.virtual_memory().total // configuration.topology.nb_workers
     return planning.check(request, min(MOST, memory // 4))

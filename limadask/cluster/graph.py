@@ -33,11 +33,13 @@ def ticket_tasks(uuid: str, label: str, tickets: Sequence[Ticket], nodes: Nodes 
         key = ticket_key(label, uuid, ticket.number)
         arguments = uuid, ticket.number
         if ticket.receiver == ticket.processor and not nodes:
-            tasks[ticket.processor][key] = Task(key, functions.receive_and_process, *arguments)
+            tasks[ticket.processor][key] = Task(
+                key, functions.receive_and_process, *arguments, ticket.receiver
+            )
             continue
         source = ticket_key(RECEIVE, uuid, ticket.number)
         tasks[ticket.receiver][source] = Task(
-            source, functions.receive, *arguments, ticket.processor
+            source, functions.receive, *arguments, ticket.receiver, ticket.processor
         )
         block = TaskRef(source)
         if not nodes:

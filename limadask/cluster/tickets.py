@@ -29,21 +29,21 @@ def _(frames: Frames) -> int:
     return int(frames.pixels.nbytes) + 25 * len(frames) + 200
 
 
-async def receive_and_process(uuid: str, ticket: int) -> None:
+async def receive_and_process(uuid: str, ticket: int, receiver: str) -> None:
     """Wait for a block and process it where it was received."""
     host = get_worker().extensions.get("limadask")
     if host is None:
         return
-    answer = await host.block(uuid, ticket, host.address)
+    answer = await host.block(uuid, ticket, receiver, receiver)
     await host.process(uuid, ticket, answer)
 
 
-async def receive(uuid: str, ticket: int, processor: str) -> Frames | Ending:
+async def receive(uuid: str, ticket: int, receiver: str, processor: str) -> Frames | Ending:
     """Wait for a block that another worker will process."""
     host = get_worker().extensions.get("limadask")
     if host is None:
         return Ending.ABSENT
-    answer: Frames | Ending = await host.block(uuid, ticket, processor)
+    answer: Frames | Ending = await host.block(uuid, ticket, receiver, processor)
     return answer
 
 

@@ -8,10 +8,12 @@ import functools
 import logging
 import pickle
 import time
+from math import ceil
 from collections.abc import Callable
 from typing import Any
 
 from distributed import Worker, WorkerPlugin
+from distributed.comm.addressing import get_address_host
 from distributed.worker_state_machine import SecedeEvent
 from tornado.ioloop import PeriodicCallback
 
@@ -83,10 +85,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     # ---- tickets ------------------------------------------------------------------------------
 
-    async def block(self, uuid: str, ticket: int, processor: str) -> Answer:
+    async def block(self, uuid: str, ticket: int, receiver: str, processor: str) -> Answer:
         """Return the block of a ticket, parked without a thread until it comes."""
         station = self._stations.get(uuid)
-        if station is None or station.blocks is None:
+        if receiver != self.address or station is None or station.blocks is None:
             return Ending.ABSENT  # the pin was lifted: its receiver is gone
         answer = station.blocks.get(ticket, processor)
         if not isinstance(answer, asyncio.Future):
@@ -213,8 +215,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
         def work() -> bytes:
             made = loads(prepared)
+            # what a worker may hold is shared out among all that send to it
+            sharing = len(receivers)
             credits = {
-                one: made.nb_slots if one == self.address else max(2, 2 * threads)
+                one: made.nb_slots if one == self.address else ceil(max(2, 2 * threads) / sharing)
                 for one, threads in processors.items()
             }
             ready = station.setup(made, rank, ranks, credits)
@@ -325,7 +329,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     def _station(self, uuid: str, request: bytes) -> Station:
         if uuid not in self._stations:
-            self._stations[uuid] = Station(loads(request), str(self._worker.name), self.settings)
+            host = get_address_host(self.address)
+            self._stations[uuid] = Station(
+                loads(request), str(self._worker.name), self.settings, host
+            )
         return self._stations[uuid]
 
     def _tick(self) -> None:

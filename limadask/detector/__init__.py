@@ -9,10 +9,12 @@ from limadask.detector.contract import (
     Lost,
     Receiver,
 )
+from limadask.detector.deal import Deal
 from limadask.detector.share import Share, binned_dtype, hardware_grid, share, software_steps
 
 __all__ = [
     "Capabilities",
+    "Deal",
     "Detector",
     "DetectorInfo",
     "End",

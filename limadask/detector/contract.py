@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 
+from limadask.detector.deal import Deal
 from limadask.geometry import Grid
 from limadask.model import Model, MutableModel
-from limadask.parameters import HardwareParameters, TriggerMode
+from limadask.parameters import Dispatch, HardwareParameters, TriggerMode
 
 
 class DetectorInfo(Model):
@@ -69,6 +70,8 @@ class Capabilities(Model):
     """Binning factors it supports, the same along both axes or not."""
     flip: bool = False
     """Whether it can mirror its images."""
+    dispatch: tuple[Dispatch, ...] = ("single",)
+    """How it can deal its frames to several receivers."""
     max_nb_frames: PositiveInt | None = None
     """Most frames it can take in one acquisition."""
 
@@ -139,6 +142,10 @@ class Receiver(ABC):
     def __init__(self) -> None:
         self.given: deque[NDArray[Any]] = deque()
         """Empty buffers of shape ``(band, y, x)``, to be filled in this order."""
+        self.deal = Deal()
+        """Which frames fall to this receiver; others are best left out unread."""
+        self.host = "127.0.0.1"
+        """The address of this worker, where to listen."""
 
     def open(self) -> str:
         """Start to listen; return the address to tell the detector, if it needs one."""

@@ -36,7 +36,7 @@ class Account:
         self.notes: dict[str, list[tuple[str, Any]]] = defaultdict(list)
         self.failures: list[dict[str, Any]] = []
         self.seconds: Counter[str] = Counter()
-        self.done = 0
+        self.done = self.told_absent = 0
         self._waited: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
     def take(self, receipt: Mapping[str, Any], receiver: str) -> str:
@@ -76,10 +76,12 @@ class Account:
                 reason = f"{node!r} raised for frames {first} to {last}: {text}"
         return reason
 
-    def mark_absent(self, first: int, stop: int, cause: str) -> None:
-        """Record that frames ``first ≤ i < stop`` will not come."""
-        self.ledger.mark(first, stop, Status.ABSENT, cause)
-        self._publish(FramesAbsent, first=first, last=stop - 1, cause=cause)
+    def mark_absent(self, first: int, stop: int, step: int, cause: str) -> None:
+        """Record that every ``step``-th of the frames ``first ≤ i < stop`` will not come."""
+        if stop > first:
+            self.ledger.mark_every(first, stop, step, cause)
+            self.told_absent += len(range(first, stop, step))
+            self._publish(FramesAbsent, first=first, last=stop - 1, cause=cause, step=step)
 
     def finish(self, seen: int, received: str, missing: str) -> None:
         """Give every frame that is still pending its cause.

@@ -70,9 +70,11 @@ def _finish_ledger(run: Run) -> None:
     """Give every frame that is still pending its cause."""
     received = "stopped" if run.is_aborting else "worker_lost"
     missing = "stopped" if run.stopped or run.is_aborting else "detector"
+    if run.options.receivers > 1 and not run.crew.lost:
+        received = missing  # one was ahead of the other, or nobody knew of the frame
     if run.stalled:
         received = missing = "timeout"
-    if run.crew.lost_a_receiver:
+    if run.crew.lost_a_receiver and run.options.deal(0).step == 1:  # else it is told already
         received = missing = "receiver_lost"
     seen = max(run.crew.seen, run.account.last() + 1)
     run.account.finish(seen, received, missing)

@@ -23,7 +23,8 @@ class Crew:
     Parameters
     ----------
     receivers, processors:
-        The workers.
+        The workers. Where they are the same, each processes what it receives: data stays where
+        it is.
     """
 
     def __init__(self, receivers: list[WorkerInfo], processors: list[WorkerInfo]) -> None:
@@ -34,12 +35,16 @@ class Crew:
         self._over: set[str] = set()
         self._receipts: Counter[str] = Counter()
         self._expected: int | None = None
+        self._written_off: set[str] = set()
+        self.saw_the_end = False
+        """Whether some receiver has ended by itself."""
         self._numbers = itertools.count()
-        size = max(LEAST_WINDOW, WINDOW // max(1, len(processors)))
+        stays = len(receivers) > 1 and receivers == processors
+        size = WINDOW if stays else max(LEAST_WINDOW, WINDOW // max(1, len(processors)))
         self._windows = {
             (receiver.address, processor.address): Window(receiver.address, processor.address, size)
             for receiver in receivers
-            for processor in processors
+            for processor in ([receiver] if stays else processors)
         }
 
     def __contains__(self, worker: str) -> bool:
@@ -103,6 +108,16 @@ class Crew:
     def end(self, receiver: str) -> None:
         """Note that a receiver has ended."""
         self._over.add(receiver)
+        self.saw_the_end = True
+
+    def take_settled_losses(self) -> list[int]:
+        """Return which receivers are lost and have no ticket out any more; each is told once."""
+        if len(self.receivers) == 1:  # the end of the run tells all
+            return []
+        out = {window.receiver for window in self.tickets.values()}
+        settled = self.lost - out - self._written_off
+        self._written_off |= settled
+        return [index for index, one in enumerate(self.receivers) if one.address in settled]
 
     def take(self, ticket: int, has_block: bool) -> Window | None:
         """Take a ticket back; None if it was taken back before."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cloudpickle
 
-from limadask.detector import Detector, DetectorInfo
+from limadask.detector import Deal, Detector, DetectorInfo
 from limadask.engine.receiving import Progress
 from limadask.frames import Spec, Status
 from limadask.parameters import (
@@ -21,6 +21,7 @@ from limadask.parameters import (
     HardwareParameters,
     Policy,
     SoftwareParameters,
+    Topology,
 )
 from limadask.pipeline import Failure, Outcome, Pipeline
 
@@ -38,6 +39,11 @@ class Request:
     metadata: dict[str, Any]
     keep: tuple[str, ...] = ()
     fuse: bool = True
+    topology: Topology = field(default_factory=Topology)
+
+    def deal(self, index: int = 0) -> Deal:
+        """Return which frames fall to a receiver."""
+        return Deal(self.topology.dispatch, index, self.topology.receivers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +124,17 @@ def _joined(failures: Sequence[Failure]) -> list[tuple[str, int, int, str, bool]
     return joined
 
 
-def progress_message(progress: Progress, absences_from: int) -> dict[str, Any]:
-    """Return how far a receiver has come, with the absences from that number on."""
+def progress_message(progress: Progress, absences_from: int, deal: Deal) -> dict[str, Any]:
+    """Return how far a receiver has come, with the absences from that number on.
+
+    These are first frame, last frame + 1, step and cause.
+    """
     return {
         "received": progress.received,
-        "next": progress.next,
+        "next": progress.seen,
         "blocks": progress.blocks,
-        "absences": [(one.first, one.stop, one.cause) for one in progress.absences[absences_from:]],
+        "absences": [
+            (deal.number(one.first), deal.number(one.stop - 1) + 1, deal.step, one.cause)
+            for one in progress.absences[absences_from:]
+        ],
     }

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from limadask.detector import Deal
+from limadask.parameters import Dispatch
+
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
@@ -44,7 +47,7 @@ class Options:
 
     Parameters
     ----------
-    receivers, workers, shared:
+    receivers, workers, shared, dispatch:
         The topology.
     max_absent:
         Frames that may be absent: a number, a fraction as a float, None for any.
@@ -61,5 +64,10 @@ class Options:
     shared: bool
     max_absent: int | float | None
     label: str
+    dispatch: Dispatch = "single"
     fuse: bool = True
     stall_timeout: float = 30.0
+
+    def deal(self, index: int) -> Deal:
+        """Return which frames fall to a receiver."""
+        return Deal(self.dispatch, index, self.receivers)

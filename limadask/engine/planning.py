@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -21,10 +22,20 @@ from limadask.version import versions
 def share_of(request: Request) -> tuple[DetectorInfo, Share]:
     """Return what the detector is, and what falls to it of what was asked."""
     try:
-        info = request.detector.info()
-        return info, share(request.asked, info, request.detector.capabilities())
+        info, can = request.detector.info(), request.detector.capabilities()
+        shared = share(request.asked, info, can)
     except ConfigError as error:
         raise error.at("detector") from error
+    dispatch = request.topology.dispatch
+    if request.topology.receivers > 1 and dispatch not in can.dispatch:
+        raise ConfigError(
+            f"{info.model} cannot deal its frames to several receivers in this way",
+            node="topology",
+            field="dispatch",
+            value=dispatch,
+            allowed=can.dispatch if can.dispatch != ("single",) else "single, with one receiver",
+        )
+    return info, shared
 
 
 def prepare(
@@ -56,6 +67,14 @@ def prepare(
         hardware.nb_frames or None,
     )
     nb_merged = _plan(request, info, raw).nb_merged
+    if nb_merged > 1 and request.topology.receivers > 1:
+        raise ConfigError(
+            "frames that are added up must come to one receiver",
+            node="topology",
+            field="receivers",
+            value=request.topology.receivers,
+            allowed="1 where the pipeline accumulates",
+        )
     default, most = pool_nbytes
     bound = int(request.buffers.nbytes or default)
     if most is not None and bound > most:
@@ -67,9 +86,13 @@ def prepare(
             value=bound,
             allowed=f"at most {most}",
         )
-    count, slots = size_blocks(raw, hardware, request.buffers, bound, nb_merged)
+    turns = request.topology.receivers
+    own = raw.replace(nb_frames=raw.nb_frames and ceil(raw.nb_frames / turns))
+    count, slots = size_blocks(
+        own, hardware.period * turns, hardware, request.buffers, bound, nb_merged
+    )
     internal = hardware.trigger_mode == "internal"
-    patience = max(LATENCY, 2 * count * hardware.period) if internal else LATENCY
+    patience = max(LATENCY, 2 * count * turns * hardware.period) if internal else LATENCY
     return Prepared(info, hardware, raw, count, slots, patience)
 
 

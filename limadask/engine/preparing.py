@@ -46,7 +46,8 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
     else:
         run.account.ledger.nb_frames = made["nb_frames"]
         run.timing = Timing(**made["timing"])
-        run.crew.expect(made["nb_frames"], made["per_block"])
+        count = made["nb_frames"]
+        run.crew.expect(count and run.options.deal(0).length(count), made["per_block"])
         for side, event in ((run.detector, "armed"), (run.processing, "opened")):
             if side.current == "preparing":  # it may have been aborted meanwhile
                 side.happen(event)

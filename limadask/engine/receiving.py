@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 import traceback
@@ -13,6 +12,7 @@ import numpy as np
 
 from limadask.detector import End, Frame, Lost, Receiver
 from limadask.engine.gaps import GRACE, Absence, Gaps
+from limadask.engine.order import Order
 from limadask.engine.slot import Slot
 from limadask.frames import Frames, Spec
 from limadask.memory import BufferPool
@@ -32,7 +32,9 @@ class Progress:
     refused:
         Frames that came twice, or too late.
     next:
-        The frame number expected next.
+        The place expected next, among the frames of this receiver.
+    seen:
+        The highest frame number seen, plus one.
     blocks:
         Blocks delivered.
     ended:
@@ -40,12 +42,13 @@ class Progress:
     error:
         What ended it, if anything went wrong.
     absences:
-        Frames that did not come.
+        Places, or frames under dynamic dispatch, that stay empty.
     """
 
     received: int = 0
     refused: int = 0
     next: int = 0
+    seen: int = 0
     blocks: int = 0
     ended: bool = False
     error: str = ""
@@ -55,7 +58,8 @@ class Progress:
 class Receiving(threading.Thread):
     """Takes frames into slots of the pool and delivers them in blocks.
 
-    Blocks never cross a multiple of ``nb_frames_per_block``; frames that did not come are left
+    Blocks never cross a multiple of ``nb_frames_per_block``, counted among the receiver's own
+    frames: where several take turns, these are their places. Frames that did not come are left
     out of them and reported. A block is delivered early when its frames have waited for
     ``patience`` seconds. Frames may come in any order within a block; one whose block is gone
     already makes a block of its own.
@@ -99,7 +103,7 @@ class Receiving(threading.Thread):
         self._grace = float("inf")
         self._starved = False
         self._accounted = self._block = 0
-        self._last = sys.maxsize if spec.nb_frames is None else spec.nb_frames
+        self._order = Order(receiver.deal, spec.nb_frames)
         self._slot: Slot | None = None
         self._gaps, self._takes_late = Gaps(), takes_late
         self.progress, self.details = Progress(), ""
@@ -144,7 +148,7 @@ class Receiving(threading.Thread):
                 self._close_block()
 
     def _is_over(self) -> bool:
-        done = self.progress.next >= self._last and not self._gaps
+        done = self.progress.next >= self._order.last and not self._gaps
         return done or self._halt.is_set() or time.monotonic() > self._grace
 
     def _has_room(self) -> bool:
@@ -164,23 +168,19 @@ class Receiving(threading.Thread):
         return True
 
     def _accept(self, frame: Frame) -> None:
-        slot, progress, number = self._slot, self.progress, frame.index
+        slot, progress = self._slot, self.progress
         assert slot is not None  # noqa: S101 - _has_room was true
-        is_late = number < progress.next
-        # its block is gone already
-        alone = is_late and (number < self._accounted or number // self._size != self._block)
-        refused = is_late and (number not in self._gaps or (alone and not self._takes_late))
-        if refused or number >= self._last:
-            progress.refused += 1
-            self._gaps.explain(number, number + 1, "timeout")  # a sum cannot take it any more
+        place = self._place(frame.index)
+        if place is None:
             self._discard(frame, slot)
             return
-        if is_late:
-            self._gaps.fill(number)
+        alone = self._is_alone(place)
+        if place < progress.next:
+            self._gaps.fill(place)
         else:
-            self._skip_to(number, "overrun" if self._starved else "detector")
-            self._turn_to(number)
-            progress.next = number + 1
+            self._skip_to(place, "overrun" if self._starved else "detector")
+            self._turn_to(place)
+            progress.next = place + 1
         if alone:
             self._close_block()
         self._starved = False
@@ -192,12 +192,33 @@ class Receiving(threading.Thread):
         slot.add(frame)
         progress.received += 1
         if alone:
-            self._deliver_block(slot, (number, number))
+            self._deliver_block(slot, (place, place))
         else:
             self._close_if_complete()
 
+    def _place(self, number: int) -> int | None:
+        """Return a frame's place; None for one of others, that came twice, or too late."""
+        progress, order = self.progress, self._order
+        if not order.wants(number):
+            progress.refused += number >= order.nb_frames
+            return None
+        progress.seen = max(progress.seen, number + 1)
+        place = order.place(number, progress.next)
+        if place is not None and place < progress.next:
+            if place in self._gaps and (self._takes_late or not self._is_alone(place)):
+                return place
+            self._gaps.explain(place, place + 1, "timeout")  # a sum cannot take it any more
+            place = None
+        progress.refused += place is None
+        return place
+
+    def _is_alone(self, place: int) -> bool:
+        """Tell whether a frame is so late that its block is gone already."""
+        is_gone = place < self._accounted or place // self._size != self._block
+        return place < self.progress.next and is_gone
+
     def _discard(self, frame: Frame, slot: Slot) -> None:
-        """Leave out a frame that came twice, or too late."""
+        """Leave out a frame that is not wanted."""
         if frame.lent is None:  # with the buffer that it was put into
             self._close_block()
             slot.skip()
@@ -206,32 +227,38 @@ class Receiving(threading.Thread):
 
     def _lose(self, lost: Lost) -> None:
         """Take what the plugin knows of frames that will not come."""
+        seen = min(lost.last + 1, self._order.nb_frames)
+        self.progress.seen = max(self.progress.seen, seen)
+        if not self._order.deal.is_known:
+            self.progress.absences.append(Absence(lost.first, lost.last + 1, lost.cause))
+            return
         before = self.progress.next
-        first, stop = (min(one, self._last) for one in (lost.first, lost.last + 1))
+        first, stop = self._order.places(lost.first, lost.last + 1)
+        lowest = first
         self._skip_to(first, "detector")
         first = max(first, before)
         if stop > before:
             self._skip_to(stop, lost.cause, grace=0.0)
             self.progress.next = stop
-        self._gaps.explain(lost.first, min(first, stop), lost.cause)
+        self._gaps.explain(lowest, min(first, stop), lost.cause)
 
-    def _skip_to(self, number: int, cause: str, grace: float = GRACE) -> None:
-        """Note that the frames before ``number`` did not come, or not yet."""
+    def _skip_to(self, place: int, cause: str, grace: float = GRACE) -> None:
+        """Note that the frames before ``place`` did not come, or not yet."""
         progress = self.progress
-        if number > progress.next:
-            self._gaps.add(progress.next, number, cause, grace)
-            progress.next = number
+        if place > progress.next:
+            self._gaps.add(progress.next, place, cause, grace)
+            progress.next = place
 
-    def _turn_to(self, number: int) -> None:
+    def _turn_to(self, place: int) -> None:
         """Close the block before when a frame belongs to another."""
-        block = number // self._size
+        block = place // self._size
         if block != self._block:
             self._close_block(reach=block * self._size)
             self._block = block
 
     def _close_if_complete(self) -> None:
         first, reached = self._block * self._size, self.progress.next
-        at_end = reached >= first + self._size or reached == self._last
+        at_end = reached >= first + self._size or reached == self._order.last
         if at_end and not self._gaps.waits_for(first, reached):
             self._close_block()
 
@@ -242,7 +269,7 @@ class Receiving(threading.Thread):
             self._deliver_block(self._slot, (self._accounted, max(reached, reach)))
 
     def _deliver_block(self, slot: Slot, span: tuple[int, int]) -> None:
-        block = slot.cut(span)
+        block = slot.cut(self._order.span(*span))
         if block is not None:
             self._accounted = max(self._accounted, span[1])
             self.progress.blocks += 1

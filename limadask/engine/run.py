@@ -64,7 +64,8 @@ class Run:
         self.parts: dict[str, list[bytes]] = {}
         self.files: dict[str, str] = {}
         self.error, self.pickled_error, self.ready = "", b"", b""
-        self.stopped = self.stalled = self.tells_saved = self._started = False
+        self.stopped = self.stalled = self.tells_saved = False
+        self._started = self._told_end = False
         self.timing, self.triggers = Timing(), 0
         self._watch = Watch(self, options.stall_timeout)
         self.began = self.acquired = self.ended = 0.0
@@ -130,11 +131,12 @@ class Run:
     def tick(self, worker: str, progress: Mapping[str, Any]) -> None:
         """Take how far a receiver has come."""
         self.crew.progress[worker] = progress
-        for first, stop, cause in progress["absences"]:
-            self.account.mark_absent(first, stop, cause)
+        for absence in progress["absences"]:
+            self.account.mark_absent(*absence)
         if progress["absences"] and (reason := self._excess()):
             self.fail(reason)
         self.tell_progress()
+        self._end_rest()
 
     def receiver_ended(self, worker: str, progress: Mapping[str, Any], error: str) -> None:
         """Take that a receiver's thread has ended."""
@@ -173,6 +175,8 @@ class Run:
 
     def advance(self) -> None:
         """Do what is due: hand out tickets, or take note of an end."""
+        self._write_off()
+        self._end_rest()
         if self.began and not self.crew.receives and self.detector.allows("complete"):
             self.acquired = time.time()
             self.detector.happen("complete")
@@ -183,6 +187,28 @@ class Run:
             if self.detector.ended and self.crew.is_done() and self.processing.allows("finish"):
                 self.processing.happen("finish")
         self._changed.set()
+
+    def _write_off(self) -> None:
+        """Call absent what was dealt to receivers that are lost, once their tickets are back."""
+        for index in self.crew.take_settled_losses():
+            if self.options.deal(index).step > 1 and (count := self._nb_frames_known()):
+                step = self.options.receivers
+                self.account.mark_absent(index, count, step, "receiver_lost")
+                if reason := self._excess():
+                    self.fail(reason)
+
+    def _end_rest(self) -> None:
+        """Let all receivers end where one has seen the end, or nothing is left to come."""
+        crew, count = self.crew, self.account.ledger.nb_frames
+        if self.options.dispatch != "dynamic" or self._told_end or not crew.receives:
+            return
+        account = self.account
+        is_full = count is not None and crew.received + account.told_absent >= count
+        if is_full and count is not None:  # what two receivers told alike counts once
+            is_full = crew.received + account.ledger.counts()["absent"] >= count
+        if is_full or crew.saw_the_end:
+            self._told_end = True
+            self._port.spawn(self._stop(abort=False))
 
     # ---- where it stands ----------------------------------------------------------------------
 
@@ -255,6 +281,11 @@ class Run:
         behind = self.crew.received > self.account.done
         return "processing" if self.detector.ended or behind else "detector"
 
+    def _nb_frames_known(self) -> int:
+        """Return the frames there are, as far as anybody knows by now."""
+        known = self.account.ledger.nb_frames
+        return self._last_frame() + 1 if known is None else known
+
     def _excess(self) -> str:
         return self.account.ledger.excess(self.options.max_absent)
 
@@ -319,8 +350,8 @@ class Run:
         self.began = time.time()
         try:
             async with asyncio.timeout(self.bounds.command):
-                for worker in self.crew.receivers:
-                    await self.ask(worker.address, "start")
+                asked = (self.ask(one.address, "start") for one in self.crew.receivers)
+                await asyncio.gather(*asked)
                 await self.ask(self.crew.receivers[0].address, "start_detector")
         except TimeoutError:
             self.fail(f"the detector did not start within {self.bounds.command} s")
@@ -332,8 +363,8 @@ class Run:
         self.advance()
 
     async def _stop(self, abort: bool) -> None:
-        for worker in self.crew.living_receivers:
-            await self._ask_gently(worker, "stop", abort=abort)
+        asked = (self._ask_gently(one, "stop", abort=abort) for one in self.crew.living_receivers)
+        await asyncio.gather(*asked)
 
     async def _halt(self) -> None:
         """Stop the detector now and wait, not for long, for its receivers to end."""

@@ -19,16 +19,23 @@ LEAST_SLOTS = 4
 
 
 def size_blocks(
-    raw: Spec, hardware: HardwareParameters, buffers: Buffers, pool_nbytes: int, nb_merged: int = 1
+    raw: Spec,
+    period: float,
+    hardware: HardwareParameters,
+    buffers: Buffers,
+    pool_nbytes: int,
+    nb_merged: int = 1,
 ) -> tuple[int, int]:
     """Return frames per block and blocks in the pool.
 
     Parameters
     ----------
     raw:
-        Frames as they are received.
+        Frames as they are received, by one receiver.
+    period:
+        Seconds from one of them to the next.
     hardware:
-        How fast they come.
+        What starts them.
     buffers:
         What the user wants.
     pool_nbytes:
@@ -44,7 +51,7 @@ def size_blocks(
     """
     fits = pool_nbytes // raw.frame_nbytes
     if buffers.nb_frames_per_block is None:
-        count = _aligned(min(_wanted(raw, hardware), fits // LEAST_SLOTS), nb_merged)
+        count = _aligned(min(_wanted(raw, period, hardware), fits // LEAST_SLOTS), nb_merged)
         least = LEAST_SLOTS
     else:
         count, least = buffers.nb_frames_per_block, 2
@@ -64,11 +71,11 @@ def size_blocks(
     return count, slots
 
 
-def _wanted(raw: Spec, hardware: HardwareParameters) -> int:
+def _wanted(raw: Spec, period: float, hardware: HardwareParameters) -> int:
     count = max(1, WORK // raw.frame_nbytes)
-    if hardware.period > 0:
-        count = min(count, max(1, round(LATENCY / hardware.period)))
-        count = max(count, ceil(1 / RATE / hardware.period))
+    if period > 0:
+        count = min(count, max(1, round(LATENCY / period)))
+        count = max(count, ceil(1 / RATE / period))
     if hardware.trigger_mode != "internal":
         count = min(count, hardware.nb_frames_per_trigger)
     if raw.nb_frames is not None:  # a short run, too, is to use all threads

@@ -63,7 +63,7 @@ class Slot:
         self.position += 1
         self.first = self.position
 
-    def cut(self, span: tuple[int, int]) -> Frames | None:
+    def cut(self, span: tuple[int, int] | None) -> Frames | None:
         """Return the frames since the last cut, answering for the frame numbers of ``span``."""
         if not self._numbers:
             return None
@@ -75,7 +75,8 @@ class Slot:
             columns = [column[order] for column in columns]
         numbers, stamps, status = columns
         block = Frames(
-            pixels, numbers, stamps, status.astype(np.uint8), span,
+            pixels, numbers, stamps, status.astype(np.uint8),
+            span or (int(numbers[0]), int(numbers[-1]) + 1),
             time.time(), self._causes, self._invalid,
         )  # fmt: skip
         self.first = self.position

@@ -40,10 +40,15 @@ class Station:
         Name of the worker.
     settings:
         What was set there for speed, for the record.
+    host:
+        Where the worker is reached.
     """
 
-    def __init__(self, request: Request, worker: str, settings: dict[str, Any]) -> None:
+    def __init__(
+        self, request: Request, worker: str, settings: dict[str, Any], host: str = "127.0.0.1"
+    ) -> None:
         self.request, self.worker, self._settings = request, worker, settings
+        self.host = host
         self._takes_late = True
         self.receiver: Receiver | None = None
         self.receiving: Receiving | None = None
@@ -60,6 +65,7 @@ class Station:
     def open_receiver(self, index: int, count: int) -> str:
         """Let the receiver listen; return its address."""
         self.receiver = self.request.detector.receiver(index, count)
+        self.receiver.deal, self.receiver.host = self.request.deal(index), self.host
         return self.receiver.open()
 
     def prepare_detector(
@@ -181,9 +187,9 @@ class Station:
 
     def progress(self) -> dict[str, Any]:
         """Return how far receiving has come, with absences not told before."""
-        if self.receiving is None:
+        if self.receiving is None or self.receiver is None:
             return {}
-        message = progress_message(self.receiving.progress, self._told)
+        message = progress_message(self.receiving.progress, self._told, self.receiver.deal)
         self._told += len(message["absences"])
         statistics = self.pool_statistics()
         return {**message, "free": statistics.free if statistics else 0}

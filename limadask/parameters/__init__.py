@@ -8,13 +8,14 @@ from limadask.parameters.acquisition import (
     Rotation,
     TriggerMode,
 )
-from limadask.parameters.run import Buffers, OnError, Policy, Topology
+from limadask.parameters.run import Buffers, Dispatch, OnError, Policy, Topology
 from limadask.parameters.sets import EffectiveNode, ParameterSets, SoftwareParameters
 
 __all__ = [
     "AcquisitionParameters",
     "Binning",
     "Buffers",
+    "Dispatch",
     "EffectiveNode",
     "Flip",
     "HardwareParameters",

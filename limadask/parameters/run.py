@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
-from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt
+from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validator
 
+from limadask.errors import ConfigError
 from limadask.model import Model
+
+
+Dispatch = Literal["single", "round_robin", "dynamic", "broadcast"]
 
 
 class Topology(Model):
     """How many workers receive and process."""
 
-    receivers: Literal[1] = 1
-    """Workers that receive frames."""
+    receivers: PositiveInt = 1
+    """Workers that receive frames; several need another dispatch than ``single``."""
     workers: PositiveInt = 1
     """Workers that process."""
     roles: Literal["shared", "separate"] = "shared"
     """``shared``: receivers also process; ``separate``: they only receive."""
-    dispatch: Literal["single"] = "single"
-    """How frames are dealt to the receivers: all to the one there is."""
+    dispatch: Dispatch = "single"
+    """How frames are dealt to the receivers: all to the one there is (``single``), to each in turn
+    (``round_robin``), the next to whoever is free (``dynamic``), or all to every one, which takes
+    its own in turn and leaves out the others (``broadcast``)."""
+
+    @model_validator(mode="after")
+    def _one_for_single(self) -> Topology:
+        if self.dispatch == "single" and self.receivers > 1:
+            raise ConfigError(
+                f"{self.receivers} receivers cannot share the frames under dispatch single",
+                field="dispatch",
+                value=self.dispatch,
+                allowed=[one for one in get_args(Dispatch) if one != "single"],
+            )
+        return self
 
     @property
     def nb_workers(self) -> int:

@@ -324,3 +324,53 @@ def test_statistics_keep_coming_when_a_processor_dies() -> None:
         assert stats.frame.values.tolist() == list(range(200))
         expected = [CAMERA.frame(n).values[0, :8, :8].sum() for n in range(0, 200, 20)]
         assert stats["sum"].values[::20, 0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("dispatch", ["round_robin", "dynamic", "broadcast"])
+@pytest.mark.parametrize("roles", ["shared", "separate"])
+def test_the_other_receiver_goes_on(tmp_path: Path, dispatch: Any, roles: Any) -> None:
+    shared = roles == "shared"
+    topology = ld.Topology(receivers=2, workers=2 if shared else 1, roles=roles, dispatch=dispatch)
+    with process_cluster(2 if shared else 3) as cluster, Client(cluster.address) as client:
+        acquisition = ld.Acquisition(
+            client, CAMERA, saving(tmp_path), nb_frames=300, expo_time=4e-3, topology=topology,
+            buffers=ld.Buffers(nb_frames_per_block=5),
+        )  # fmt: skip
+        with acquisition:
+            acquisition.prepare()
+            lost = name_of(acquisition, "receivers", 1)
+            acquisition.start()
+            kill = when(
+                lambda told: told["processed"] > 50, lambda: cluster.send(lost, signal.SIGKILL)
+            )
+            acquisition.wait(told=kill, timeout=60)
+        assert acquisition.state == ("acquired", "processed")
+        counts = assert_accounted(acquisition, 300)
+        ranges = acquisition.record().ranges(ld.Status.ABSENT)
+        assert {cause for *_, cause in ranges} == {"receiver_lost"}
+        absent = {number for first, last, _ in ranges for number in range(first, last + 1)}
+        if dispatch == "dynamic":  # what comes after goes to the other one
+            assert counts["present"] > 250
+            assert max(absent) < 250
+        else:
+            assert {number % 2 for number in absent} == {1}
+            assert counts["present"] > 170
+        assert saved(acquisition) == set(range(300)) - absent
+
+
+def test_a_lost_receiver_ends_the_run_where_no_frame_may_be_absent(tmp_path: Path) -> None:
+    topology = ld.Topology(receivers=2, workers=1, roles="separate", dispatch="round_robin")
+    with process_cluster(3) as cluster, Client(cluster.address) as client:
+        acquisition = ld.Acquisition(
+            client, CAMERA, saving(tmp_path), nb_frames=5000, expo_time=4e-3, topology=topology,
+            buffers=ld.Buffers(nb_frames_per_block=5), policy=ld.Policy(on_absent="abort"),
+        )  # fmt: skip
+        acquisition.prepare()
+        lost = name_of(acquisition, "receivers", 1)
+        acquisition.start()
+        kill = when(lambda told: told["processed"] > 20, lambda: cluster.send(lost, signal.SIGKILL))
+        began = time.monotonic()
+        with pytest.raises(ld.AcquisitionFailed, match="frames are absent, the policy allows 0"):
+            acquisition.wait(told=kill, timeout=60)
+        assert time.monotonic() - began < 15  # not the 20 s that all frames would take
+        assert_accounted(acquisition, 5000)

@@ -29,7 +29,7 @@ def hardware(expo_time: float = 0.0, **more: Any) -> HardwareParameters:
 def sized(
     spec: Spec, took: HardwareParameters, pool: int = 1 << 30, merged: int = 1, **buffers: Any
 ) -> tuple[int, int]:
-    return size_blocks(spec, took, Buffers(**buffers), pool, merged)
+    return size_blocks(spec, took.period, took, Buffers(**buffers), pool, merged)
 
 
 @given(

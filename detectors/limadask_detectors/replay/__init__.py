@@ -80,7 +80,10 @@ class Replay(Detector):
 
     def capabilities(self) -> Capabilities:
         """Say what it can do: nothing but come at its pace."""
-        return Capabilities(default_expo_time=1 / self.rate if self.rate else 0.0)
+        return Capabilities(
+            default_expo_time=1 / self.rate if self.rate else 0.0,
+            dispatch=("single", "round_robin", "broadcast"),
+        )
 
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:
         """Fit exposure and pause to the rate."""

@@ -79,12 +79,17 @@ class ReplayReceiver(Receiver):
         series = self._series
         if series is None:
             return End()
-        found = series.read(self.given[0])
+        is_wanted = self.deal.wants(self._index)
+        found = series.read(self.given[0] if is_wanted else None)
         if found is None:
             return self._again(series)
         if isinstance(found, Missing):
             self._index += found.count
             return Lost(self._index - found.count, self._index - 1, found.cause)
+        if not is_wanted:
+            self._index += 1
+            self._taken += 1
+            return None
         frame = Frame(self._index, complete=found.complete, invalid=found.invalid)
         if not self._loop:
             frame.timestamp = found.timestamp

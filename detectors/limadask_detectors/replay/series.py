@@ -31,8 +31,8 @@ class Series:
         self.layout: Layout = self._opened.layout
         self._usual = len(self._opened)
 
-    def read(self, out: NDArray[Any]) -> Image | Missing | None:
-        """Write the next image into ``out``, shape ``(band, y, x)``.
+    def read(self, out: NDArray[Any] | None) -> Image | Missing | None:
+        """Write the next image into ``out``, shape ``(band, y, x)``, or pass it by.
 
         Returns
         -------
@@ -72,9 +72,11 @@ class Series:
         if opened is not None:
             opened.close()
 
-    def _image(self, opened: Images, out: NDArray[Any]) -> Image | Missing:
+    def _image(self, opened: Images, out: NDArray[Any] | None) -> Image | Missing:
         number = self._number
         self._number += 1
+        if out is None:
+            return Image()
         try:
             return opened.read(number, out) or Missing(1, "detector")
         except OSError as error:

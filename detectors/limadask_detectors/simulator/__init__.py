@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr, model_validator
 
 from limadask.detector import Capabilities, Detector, DetectorInfo
 from limadask.errors import ConfigError
 from limadask.geometry import grid_coordinates
 from limadask.parameters import HardwareParameters
+from limadask_detectors.simulator.dealer import Dealer
 from limadask_detectors.simulator.faults import Faults
 from limadask_detectors.simulator.images import DISTANCE, PIXEL, WAVELENGTH, Bank, Scene
 from limadask_detectors.simulator.receiver import SimulatorReceiver
@@ -55,6 +56,7 @@ class Simulator(Detector):
     """Whether it can mirror its images itself."""
     faults: Faults = Field(default_factory=Faults)
     """What goes wrong, on purpose: ``{drop: [3, 7], duplicate: 0.01}``."""
+    _dealer: Dealer | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _modules_fit(self) -> Simulator:
@@ -94,16 +96,41 @@ class Simulator(Detector):
             roi_step=4 if self.hardware_roi else 0,
             binning=(1, 2, 4) if self.hardware_binning else (1,),
             flip=self.hardware_flip,
+            dispatch=("single", "round_robin", "dynamic", "broadcast"),
         )
 
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:
         """Round times to its clock of 1 µs."""
         times = {name: round(getattr(share, name), 6) for name in ("expo_time", "latency_time")}
-        return share.replace(**times)
+        took = share.replace(**times)
+        if any(endpoints):
+            self._dealer = Dealer(endpoints, took, self.realtime, self.faults)
+        return took
 
     def receiver(self, index: int, count: int) -> SimulatorReceiver:
-        """Make the receiver."""
+        """Make a receiver."""
         return SimulatorReceiver(self.source, self.buffers, self.realtime, self.faults)
+
+    def start(self) -> None:
+        """Start to deal frames, where receivers get the next one when they are free."""
+        if self._dealer is not None:
+            self._dealer.start()
+
+    def trigger(self) -> None:
+        """Expose some frames more."""
+        if self._dealer is not None:
+            self._dealer.trigger()
+
+    def stop(self, abort: bool) -> None:
+        """Deal no further frame."""
+        if self._dealer is not None:
+            self._dealer.stop()
+
+    def close(self) -> None:
+        """Close the connections to the receivers."""
+        if self._dealer is not None:
+            self._dealer.close()
+            self._dealer = None
 
     def frame(self, index: int) -> xr.DataArray:
         """Return frame ``index`` in full, dims ``(band, y, x)``."""

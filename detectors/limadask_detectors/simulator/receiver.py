@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import deque
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from limadask.detector import End, Frame, Lost, Receiver
 from limadask.parameters import HardwareParameters
 from limadask_detectors.simulator.cut import Cut
 from limadask_detectors.simulator.faults import Faults
 from limadask_detectors.simulator.images import Bank
-
-FIFO = 4
-"""Frames that a camera in real time keeps while nobody takes them."""
+from limadask_detectors.simulator.shutter import Coming, DealtShutter, OwnShutter, Shutter
 
 
 class SimulatorReceiver(Receiver):
@@ -45,99 +42,92 @@ class SimulatorReceiver(Receiver):
         super().__init__()
         self._make_bank, self._buffers, self._realtime = bank, buffers, realtime
         self._faults = faults
-        self._ended, self._triggered = threading.Event(), threading.Semaphore(0)
-        self._never = threading.Event()
-        self._index, self._looked_at = 0, -1
-        self._queue: deque[int] = deque()
+        self._shutter: Shutter | None = None
+        self._queue: deque[Coming] = deque()
+        self._held: Coming | None = None
+        self._new = 0
+
+    def open(self) -> str:
+        """Listen to the camera, where it deals its frames one by one."""
+        if self.deal.dispatch != "dynamic":
+            return ""
+        self._shutter = dealt = DealtShutter(self.host)
+        return dealt.address
 
     def arm(self, hardware: HardwareParameters) -> None:
         """Draw the bank of frames."""
         self._hardware, self._bank = hardware, self._make_bank()
         self._cut = Cut(hardware)
+        if self._shutter is None:
+            self._shutter = OwnShutter(hardware, self._faults, self._realtime, self.deal)
 
     def start(self) -> None:
         """Begin the first exposure."""
-        self._started, self._started_ns = time.monotonic(), time.time_ns()
-        self._left = self._hardware.nb_frames_per_trigger
-        if self._hardware.trigger_mode == "software":
-            self._left = 0
+        self._armed().start()
 
     def trigger(self) -> None:
         """Expose some frames more."""
-        self._triggered.release()
+        self._armed().trigger()
+
+    def give(self, buffer: NDArray[Any]) -> None:
+        """Accept an empty buffer."""
+        super().give(buffer)
+        self._new += 1
 
     def take(self, timeout: float) -> Frame | Lost | End | None:
         """Return the next frame when its exposure is over."""
-        hardware, faults = self._hardware, self._faults
+        shutter = self._armed()
+        if self._new:
+            shutter.give(self._new)
+            self._new = 0
         if self._queue:
-            return self._frame(self._queue.popleft())
-        if faults.die is not None and self._index >= faults.die:
-            self._never.wait(timeout)
-            return None
-        if self._ended.is_set() or 0 < hardware.nb_frames <= self._index:
-            return End()
-        if hardware.trigger_mode == "software" and self._left <= 0:
-            if not self._triggered.acquire(timeout=timeout):
-                return None
-            self._left = hardware.nb_frames_per_trigger
-            passed = self._index * hardware.period
-            self._started = time.monotonic() - passed
-            self._started_ns = time.time_ns() - int(passed * 1e9)
-        wait = self._due() - time.monotonic()
-        if wait > 0 and self._ended.wait(min(wait, timeout)):
-            return End()
-        if wait > timeout:
-            return None
-        if self._realtime and hardware.period and -wait > FIFO * hardware.period:
-            return self._overrun(int(-wait / hardware.period))
-        return self._expose()
+            return self._frame(*self._queue.popleft())
+        coming = shutter.next(timeout)
+        if isinstance(coming, tuple):
+            self._new += 1  # the buffer that it was sent for may not be needed: see _frame
+            return self._expose(*coming)
+        if isinstance(coming, End) and self._held is not None:
+            held, self._held = self._held, None
+            return self._frame(*held)
+        return coming
 
     def stop(self, abort: bool) -> None:
         """End before the next frame."""
-        self._ended.set()
+        if self._shutter is not None:
+            self._shutter.stop()
 
-    def _due(self) -> float:
-        """Return when the next exposure is over."""
-        if self._index != self._looked_at:
-            self._looked_at = self._index
-            if self._faults.happens("delay", self._index):
-                self._started += self._faults.delay_time
-        hardware = self._hardware
-        return self._started + self._index * hardware.period + hardware.expo_time
+    def close(self) -> None:
+        """Close the connection to the camera."""
+        if self._shutter is not None:
+            self._shutter.close()
 
-    def _overrun(self, count: int) -> Lost:
-        """Lose the frames that nobody took in time."""
-        first, expected = self._index, self._hardware.nb_frames
-        self._index += count
-        if expected:
-            self._index = min(self._index, expected)
-        return Lost(first, self._index - 1, "overrun")
+    def _armed(self) -> Shutter:
+        if self._shutter is None:
+            raise RuntimeError("the receiver of the simulator was not armed")
+        return self._shutter
 
-    def _expose(self) -> Frame | Lost | None:
-        """Return the next frame, or what becomes of it."""
-        number, faults = self._next_number(), self._faults
+    def _expose(self, number: int, stamp: int) -> Frame | Lost | None:
+        """Return a frame, or what becomes of it."""
+        faults = self._faults
         for fault, cause in (("corrupt", "decode_error"), ("overrun", "overrun")):
             if faults.happens(fault, number):
                 return Lost(number, number, cause)
         if faults.happens("drop", number):
             return None
-        is_last = 0 < self._hardware.nb_frames <= self._index
-        if faults.happens("reorder", number) and not is_last:
-            self._queue.append(number)
-            return self._frame(self._next_number())
+        if faults.happens("reorder", number) and self._held is None:
+            self._held = number, stamp  # until the next one has come
+            return None
+        if self._held is not None:
+            self._queue.append(self._held)
+            self._held = None
         if faults.happens("duplicate", number):
-            self._queue.append(number)
-        return self._frame(number)
+            self._queue.append((number, stamp))
+        return self._frame(number, stamp)
 
-    def _next_number(self) -> int:
-        self._index += 1
-        self._left -= 1
-        return self._index - 1
-
-    def _frame(self, number: int) -> Frame:
+    def _frame(self, number: int, stamp: int) -> Frame:
         hardware = self._hardware
-        stamp = self._started_ns + int(number * hardware.period * 1e9)
-        frame = Frame(number, timestamp=stamp if hardware.period else time.time_ns())
+        self._new -= 1
+        frame = Frame(number, timestamp=stamp)
         if self._buffers == "lend":
             pixels = np.empty((len(hardware.bands), *hardware.shape), self._cut.dtype)
             frame.lent = pixels

@@ -1,0 +1,180 @@
+"""Where a simulated receiver learns which frame comes next."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from multiprocessing.connection import Client, Connection, Listener
+from typing import Protocol
+
+from limadask.detector import Deal, End, Lost
+from limadask.parameters import HardwareParameters
+from limadask_detectors.simulator.clock import Clock
+from limadask_detectors.simulator.faults import Faults
+
+FIFO = 4
+"""Frames that a camera in real time keeps while nobody takes them."""
+Coming = tuple[int, int]
+"""A frame, and when its exposure began, UTC nanoseconds."""
+
+
+class Shutter(Protocol):
+    """Tells which frame comes next."""
+
+    def next(self, timeout: float) -> Coming | Lost | End | None:
+        """Return the next frame when its exposure is over, None if it is not."""
+
+    def start(self) -> None:
+        """Begin the first exposure."""
+
+    def trigger(self) -> None:
+        """Expose some frames more."""
+
+    def stop(self) -> None:
+        """Expose no further frame."""
+
+    def give(self, count: int) -> None:
+        """Say that there is room for some frames more."""
+
+    def close(self) -> None:
+        """Close what is open."""
+
+
+class OwnShutter:
+    """Every receiver knows by the clock which frame comes when, and takes its own.
+
+    Parameters
+    ----------
+    hardware:
+        Times and triggers.
+    faults:
+        Which exposures are late, and when the camera dies.
+    realtime:
+        Whether frames are lost when nobody takes them in time.
+    deal:
+        Which frames fall to the receiver.
+    """
+
+    def __init__(
+        self, hardware: HardwareParameters, faults: Faults, realtime: bool, deal: Deal
+    ) -> None:
+        self._clock, self._hardware = Clock(hardware, faults), hardware
+        self._faults, self._realtime, self._deal = faults, realtime, deal
+        self._never = threading.Event()
+        self.start, self.trigger = self._clock.start, self._clock.trigger
+        self.stop = self._clock.stop
+
+    def next(self, timeout: float) -> Coming | Lost | End | None:
+        """Return the next frame of this receiver when its exposure is over."""
+        clock = self._clock
+        if is_dead(self._faults, clock):
+            self._never.wait(timeout)
+            return None
+        while not clock.is_over and not self._deal.wants(clock.following):
+            if not clock.is_triggered(timeout):
+                return None
+            clock.advance()
+        if clock.is_over:
+            return End()
+        if not clock.is_triggered(timeout) or not clock.is_exposed(timeout):
+            return End() if clock.is_over else None
+        if self._realtime and (lost := overrun(clock, self._hardware)):
+            return lost
+        number = clock.advance()
+        return number, clock.stamp(number)
+
+    def give(self, count: int) -> None:
+        """Take no notice of room: frames come by the clock."""
+
+    def close(self) -> None:
+        """Close nothing."""
+
+
+class DealtShutter:
+    """Is told frame by frame by the camera, as long as it has room.
+
+    Parameters
+    ----------
+    host:
+        Where to listen.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._key = secrets.token_bytes(16)
+        self._listener = Listener((host, 0))
+        self._camera: Connection | None = None
+        self._ended = threading.Event()
+
+    @property
+    def address(self) -> str:
+        """What the camera must know to be let in."""
+        host, port = self._listener.address
+        return f"{self._key.hex()}@{host}:{port}"
+
+    def start(self) -> None:
+        """Let the camera in, which has connected at prepare, and nobody else."""
+        while self._camera is None:
+            came = self._listener.accept()
+            if secrets.compare_digest(came.recv_bytes(), self._key):
+                self._camera = came
+            else:
+                came.close()
+
+    def next(self, timeout: float) -> Coming | Lost | End | None:
+        """Return the next frame that the camera deals to this receiver."""
+        if self._ended.is_set() or self._camera is None:
+            return End()
+        try:
+            told: Coming | Lost | End | None = None
+            if self._camera.poll(timeout):
+                told = self._camera.recv()
+        except (OSError, EOFError):  # the camera is gone
+            return End()
+        return told
+
+    def trigger(self) -> None:
+        """Take no notice: the camera is triggered where it is controlled."""
+
+    def stop(self) -> None:
+        """Take no further frame."""
+        self._ended.set()
+
+    def give(self, count: int) -> None:
+        """Tell the camera that there is room for some frames more."""
+        if self._camera is not None and count:
+            try:
+                self._camera.send(count)
+            except OSError:  # the camera is gone, as will be seen next
+                return
+
+    def close(self) -> None:
+        """Close the connection."""
+        if self._camera is not None:
+            self._camera.close()
+        self._listener.close()
+
+
+def connect(address: str) -> Connection:
+    """Connect the camera to a receiver."""
+    key, _, place = address.partition("@")
+    host, _, port = place.rpartition(":")
+    receiver = Client((host, int(port)))
+    receiver.send_bytes(bytes.fromhex(key))
+    return receiver
+
+
+def is_dead(faults: Faults, clock: Clock) -> bool:
+    """Tell whether nothing comes any more, not even an end."""
+    return faults.die is not None and clock.following >= faults.die
+
+
+def overrun(clock: Clock, hardware: HardwareParameters) -> Lost | None:
+    """Lose the frames that nobody took in time."""
+    late = clock.late
+    if not hardware.period or late <= FIFO * hardware.period:
+        return None
+    count = int(late / hardware.period)
+    if hardware.nb_frames:
+        count = min(count, hardware.nb_frames - clock.following)
+    first = clock.advance(count)
+    return Lost(first, first + count - 1, "overrun")
