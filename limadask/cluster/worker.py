@@ -8,8 +8,8 @@ import functools
 import logging
 import pickle
 import time
-from math import ceil
 from collections.abc import Callable
+from math import ceil
 from typing import Any
 
 from distributed import Worker, WorkerPlugin

@@ -9,7 +9,6 @@ from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validat
 from limadask.errors import ConfigError
 from limadask.model import Model
 
-
 Dispatch = Literal["single", "round_robin", "dynamic", "broadcast"]
 
 
