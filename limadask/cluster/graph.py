@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dask.task_spec import Task, TaskRef
 
 from limadask.cluster import tickets as functions
-from limadask.cluster.tickets import BEGIN, RECEIVE, ticket_key
+from limadask.cluster.tickets import ASSEMBLE, BEGIN, receive_keys, ticket_key
 from limadask.engine.port import Nodes, Ticket
 
 Tasks = dict[str, dict[tuple[str, int], Task]]
@@ -32,16 +32,23 @@ def ticket_tasks(uuid: str, label: str, tickets: Sequence[Ticket], nodes: Nodes 
     for ticket in tickets:
         key = ticket_key(label, uuid, ticket.number)
         arguments = uuid, ticket.number
-        if ticket.receiver == ticket.processor and not nodes:
+        if ticket.sources == (ticket.processor,) and not nodes:
             tasks[ticket.processor][key] = Task(
                 key, functions.receive_and_process, *arguments, ticket.receiver
             )
             continue
-        source = ticket_key(RECEIVE, uuid, ticket.number)
-        tasks[ticket.receiver][source] = Task(
-            source, functions.receive, *arguments, ticket.receiver, ticket.processor
-        )
-        block = TaskRef(source)
+        sources = receive_keys(uuid, ticket)
+        for worker, source in sources.items():
+            tasks[worker][source] = Task(
+                source, functions.receive, *arguments, worker, ticket.processor
+            )
+        block, *parts = map(TaskRef, sources.values())
+        if parts:
+            whole = ticket_key(ASSEMBLE, uuid, ticket.number)
+            tasks[ticket.processor][whole] = Task(
+                whole, functions.assemble, *arguments, block, *parts
+            )
+            block = TaskRef(whole)
         if not nodes:
             tasks[ticket.processor][key] = Task(key, functions.process, block, *arguments)
         else:

@@ -16,7 +16,7 @@ from distributed import Client, Scheduler, SchedulerPlugin
 from distributed.comm import CommClosedError
 
 from limadask.cluster.graph import ticket_tasks
-from limadask.cluster.tickets import RECEIVE, ticket_key
+from limadask.cluster.tickets import ASSEMBLE, receive_keys, ticket_key
 from limadask.engine.coordinator import Coordinator
 from limadask.engine.messages import dumps
 from limadask.engine.port import Nodes, Ticket, WorkerError, WorkerInfo
@@ -164,7 +164,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         wanted = {
             worker
             for key in mine
-            for worker in (self._keys[key][1].receiver, self._keys[key][1].processor)
+            for worker in (*self._keys[key][1].sources, self._keys[key][1].processor)
         }
         for worker in wanted - set(scheduler.workers):
             self._lift_pins(worker, stimulus_id)
@@ -197,15 +197,17 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         tasks, moves = self._scheduler.tasks, {}
         gone: list[Key] = []
         for key, (uuid, ticket) in self._keys.items():
-            pinned = [ticket_key(RECEIVE, uuid, ticket.number)] if ticket.receiver == worker else []
+            sources = receive_keys(uuid, ticket)
+            pinned = [sources[worker]] if worker in sources else []
             if ticket.processor == worker:
-                pinned.append(key)
+                pinned += [key, ticket_key(ASSEMBLE, uuid, ticket.number)]
+            is_needed = ticket.receiver != worker or ticket.others
             for one in pinned:
                 state = tasks.get(one)  # not there: still on its way, see update_graph
                 if state is None:
                     continue
-                others = self._others(uuid) if one == key and ticket.receiver != worker else None
-                state.worker_restrictions = others
+                moves_on = is_needed and one not in sources.values()
+                state.worker_restrictions = self._others(uuid) if moves_on else None
                 if state.state == "no-worker":
                     moves[one] = "processing"
                 gone.append(key)

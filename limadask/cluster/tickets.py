@@ -12,16 +12,27 @@ from dask.sizeof import sizeof
 from distributed import get_worker
 
 from limadask.engine.blocks import Ending
+from limadask.engine.port import Ticket
 from limadask.frames import Frames
 
-RECEIVE, BEGIN = "receive", "begin"
-"""Labels of the tasks that wait for a block which another task will process, and of those that
-begin a block which goes node by node."""
+RECEIVE, ASSEMBLE, BEGIN = "receive", "assemble", "begin"
+"""Labels of the tasks that wait for a block which another task will process, of those that put
+parts of it together, and of those that begin a block which goes node by node."""
 
 
 def ticket_key(label: str, uuid: str, ticket: int) -> tuple[str, int]:
     """Return the key of a ticket's task; the dashboard shows the label, without the uuid."""
     return (f"{label}-{uuid}", ticket)
+
+
+def receive_keys(uuid: str, ticket: Ticket) -> dict[str, tuple[str, int]]:
+    """Return the keys of the tasks that wait for a block, or for its parts, by worker."""
+    if not ticket.others:
+        return {ticket.receiver: ticket_key(RECEIVE, uuid, ticket.number)}
+    return {
+        source: ticket_key(f"{RECEIVE}_{part}", uuid, ticket.number)
+        for part, source in enumerate(ticket.sources)
+    }
 
 
 @sizeof.register(Frames)
@@ -44,6 +55,15 @@ async def receive(uuid: str, ticket: int, receiver: str, processor: str) -> Fram
     if host is None:
         return Ending.ABSENT
     answer: Frames | Ending = await host.block(uuid, ticket, receiver, processor)
+    return answer
+
+
+async def assemble(uuid: str, ticket: int, *parts: Frames | Ending) -> Frames | Ending:
+    """Put together what several workers have received of a block."""
+    host = get_worker().extensions.get("limadask")
+    if host is None:
+        return Ending.ABSENT
+    answer: Frames | Ending = await host.assemble(uuid, ticket, parts)
     return answer
 
 

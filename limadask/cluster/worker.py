@@ -8,7 +8,7 @@ import functools
 import logging
 import pickle
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from math import ceil
 from typing import Any
 
@@ -20,6 +20,7 @@ from tornado.ioloop import PeriodicCallback
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import RECEIVE, ticket_key
 from limadask.engine.blocks import Answer, Ending
+from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import dumps, loads
 from limadask.engine.messages import receipt as receipt_of
 from limadask.engine.priority import PriorityPool
@@ -66,7 +67,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             }
         )  # fmt: skip
         worker.stream_handlers.update(
-            {"limadask-acknowledge": self._acknowledge, "limadask-drop": self._drop}
+            {
+                "limadask-acknowledge": self._acknowledge,
+                "limadask-drop": self._drop,
+                "limadask-pass": self._pass,
+            }
         )
         self._ticking = PeriodicCallback(self._tick, TICK * 1000)
         self._ticking.start()
@@ -110,6 +115,15 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             rank = -self._ranks[uuid], ticket
             receipt = await self._pool.run(rank, functools.partial(station.process, answer))
         self._leave_receipt(uuid, ticket, receipt)
+
+    async def assemble(self, uuid: str, ticket: int, parts: Sequence[Answer]) -> Answer:
+        """Put together the parts of a block."""
+        station = self._stations.get(uuid)
+        if station is None:
+            return Ending.ABSENT
+        rank = -self._ranks[uuid], ticket
+        answer: Answer = await self._pool.run(rank, functools.partial(station.assemble, parts))
+        return answer
 
     def begin(self, uuid: str, ticket: int, answer: Answer) -> None:
         """Begin to take a block through the pipeline node by node."""
@@ -158,6 +172,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         station = self._stations.get(uuid)
         if station is not None and station.blocks is not None:
             station.blocks.acknowledge(ticket)
+
+    def _pass(self, uuid: str, ticket: int) -> None:
+        """Wait no longer for blocks that hold up the other receivers."""
+        station = self._stations.get(uuid)
+        if station is not None and isinstance(station.blocks, MatchedBlocks):
+            station.blocks.pass_to(ticket)
 
     def _drop(self, uuid: str) -> None:
         station = self._stations.get(uuid)

@@ -10,6 +10,7 @@ from limadask.detector.contract import (
     Receiver,
 )
 from limadask.detector.deal import Deal
+from limadask.detector.modules import gaps_of, part_of
 from limadask.detector.share import Share, binned_dtype, hardware_grid, share, software_steps
 
 __all__ = [
@@ -23,7 +24,9 @@ __all__ = [
     "Receiver",
     "Share",
     "binned_dtype",
+    "gaps_of",
     "hardware_grid",
+    "part_of",
     "share",
     "software_steps",
 ]

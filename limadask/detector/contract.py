@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 
 from limadask.detector.deal import Deal
-from limadask.geometry import Grid
+from limadask.geometry import Grid, Rect
 from limadask.model import Model, MutableModel
 from limadask.parameters import Dispatch, HardwareParameters, TriggerMode
 
@@ -46,6 +46,10 @@ class DetectorInfo(Model):
     """Wavelength of the radiation in Å."""
     beam_centre: tuple[float, float] | None = None
     """Where the direct beam hits, ``(y, x)`` in detector pixels."""
+
+    modules: tuple[Rect, ...] = ()
+    """Where its modules lie, in the order in which they are shared out among receivers; empty
+    where frames only come as a whole."""
 
     @property
     def grid(self) -> Grid:
@@ -170,6 +174,10 @@ class Receiver(ABC):
 
         A frame is written into ``self.given.popleft()``, or lent.
         """
+
+    def take_back(self, buffer: NDArray[Any]) -> None:
+        """Accept the buffer again that was filled last: its frame was not wanted."""
+        self.given.appendleft(buffer)
 
     def stop(self, abort: bool) -> None:
         """End soon: after the frame being exposed, or at once. ``take`` then returns End."""

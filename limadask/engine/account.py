@@ -37,6 +37,8 @@ class Account:
         self.failures: list[dict[str, Any]] = []
         self.seconds: Counter[str] = Counter()
         self.done = self.told_absent = 0
+        self.presumed: list[tuple[int, int, int, str]] = []
+        """Frames that some receiver has no part of: first, last + 1, step and cause."""
         self._waited: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
     def take(self, receipt: Mapping[str, Any], receiver: str) -> str:
@@ -56,6 +58,8 @@ class Account:
             status[place] = odd.get(number, (Status.PRESENT,))[0]
         self.ledger.mark_frames(numbers, status, lambda number: odd[number][1])
         self.ledger.stamp(numbers, np.frombuffer(receipt["timestamps"], np.int64), receiver)
+        for number, cause in receipt.get("missing", ()):
+            self.mark_absent(number, number + 1, 1, cause)
         self.done += len(numbers)
         self.seconds.update(receipt["seconds"])
         self._waited.append(receipt["waited"])

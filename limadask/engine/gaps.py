@@ -61,6 +61,15 @@ class Gaps:
     def __contains__(self, number: int) -> bool:
         return any(_find(gaps, number) for gaps in (self._waiting, self._told))
 
+    def causes(self, first: int, stop: int) -> dict[int, str]:
+        """Return why frames ``first ≤ i < stop`` are missing, of those that are."""
+        found = [*self._waiting.values(), *self._told.values()]
+        return {
+            number: one.cause
+            for one in found
+            for number in range(max(one.first, first), min(one.stop, stop))
+        }
+
     def waits_for(self, first: int, stop: int) -> bool:
         """Tell whether any of the frames ``first ≤ i < stop`` may still come."""
         return any(one.first < stop and first < one.stop for one in self._waiting.values())

@@ -56,6 +56,8 @@ class Prepared:
     nb_frames_per_block: int
     nb_slots: int
     patience: float
+    parts: tuple[Spec, ...] = ()
+    """What each receiver delivers, where each has a part of every frame."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from limadask.detector import DetectorInfo, Share, hardware_grid, share, software_steps
+from limadask.detector import (
+    DetectorInfo,
+    Share,
+    gaps_of,
+    hardware_grid,
+    part_of,
+    share,
+    software_steps,
+)
 from limadask.engine.messages import Prepared, Ready, Request
 from limadask.engine.sizing import LATENCY, size_blocks
 from limadask.errors import ConfigError
@@ -15,7 +23,7 @@ from limadask.frames import Spec
 from limadask.parameters import HardwareParameters, SoftwareParameters
 from limadask.pipeline import INPUT, Plan, plan
 from limadask.pipeline.hold import Hold
-from limadask.task import Sink
+from limadask.task import Assembling, Sink
 from limadask.version import versions
 
 
@@ -23,6 +31,8 @@ def share_of(request: Request) -> tuple[DetectorInfo, Share]:
     """Return what the detector is, and what falls to it of what was asked."""
     try:
         info, can = request.detector.info(), request.detector.capabilities()
+        if request.topology.dispatch == "partial":  # full frames exist only after `assemble`
+            can = can.replace(roi_step=0, binning=(1,), flip=False)
         shared = share(request.asked, info, can)
     except ConfigError as error:
         raise error.at("detector") from error
@@ -35,7 +45,23 @@ def share_of(request: Request) -> tuple[DetectorInfo, Share]:
             value=dispatch,
             allowed=can.dispatch if can.dispatch != ("single",) else "single, with one receiver",
         )
+    if dispatch == "partial":
+        _check_assembled(request)
     return info, shared
+
+
+def _check_assembled(request: Request) -> None:
+    """Refuse to process parts of frames: only full frames are, put together by ``assemble``."""
+    if not any(
+        isinstance(one.task, Assembling) and one.after == (INPUT,) for one in request.pipeline
+    ):
+        raise ConfigError(
+            "receivers that each have a part of every frame need the task assemble after input",
+            node="topology",
+            field="dispatch",
+            value="partial",
+            allowed="a pipeline with a node {task: assemble, after: input}",
+        )
 
 
 def prepare(
@@ -67,7 +93,7 @@ def prepare(
         hardware.nb_frames or None,
     )
     nb_merged = _plan(request, info, raw).nb_merged
-    if nb_merged > 1 and request.topology.receivers > 1:
+    if nb_merged > 1 and request.topology.receivers > 1 and request.deal().dispatch != "partial":
         raise ConfigError(
             "frames that are added up must come to one receiver",
             node="topology",
@@ -86,7 +112,10 @@ def prepare(
             value=bound,
             allowed=f"at most {most}",
         )
-    turns = request.topology.receivers
+    deal = request.deal()
+    if deal.dispatch == "partial":
+        return _partial(request, info, hardware, raw.replace(masked=gaps_of(info)), bound)
+    turns = deal.step if deal.is_known else deal.count
     own = raw.replace(nb_frames=raw.nb_frames and ceil(raw.nb_frames / turns))
     count, slots = size_blocks(
         own, hardware.period * turns, hardware, request.buffers, bound, nb_merged
@@ -94,6 +123,19 @@ def prepare(
     internal = hardware.trigger_mode == "internal"
     patience = max(LATENCY, 2 * count * turns * hardware.period) if internal else LATENCY
     return Prepared(info, hardware, raw, count, slots, patience)
+
+
+def _partial(
+    request: Request, info: DetectorInfo, hardware: HardwareParameters, raw: Spec, bound: int
+) -> Prepared:
+    """Return what follows where each receiver has a part of every frame."""
+    regions = [part_of(info, request.deal(one)) for one in range(request.topology.receivers)]
+    grids = [raw.grid.crop(one.y, one.x, one.height, one.width) for one in regions]
+    parts = tuple(raw.replace(grid=grid, masked=None) for grid in grids)
+    largest = max(part.frame_nbytes for part in parts)
+    scaled = bound * raw.frame_nbytes // largest  # blocks are sized by what is made of them
+    count, slots = size_blocks(raw, hardware.period, hardware, request.buffers, scaled)
+    return Prepared(info, hardware, raw, count, slots, float("inf"), parts)
 
 
 def planned(request: Request, prepared: Prepared) -> Plan:

@@ -40,11 +40,19 @@ class Ticket:
         Unique in its acquisition.
     receiver, processor:
         Addresses of the workers that receive and process it.
+    others:
+        Further workers that receive a part of it.
     """
 
     number: int
     receiver: str
     processor: str
+    others: tuple[str, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Addresses of all workers that receive it, or a part of it."""
+        return (self.receiver, *self.others)
 
 
 Nodes = Sequence[tuple[str, Sequence[str]]]

@@ -6,6 +6,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from limadask.engine.crew import Crew
+from limadask.engine.matching import MatchingCrew
 from limadask.engine.messages import dumps
 from limadask.engine.options import Options, Timing
 from limadask.engine.port import WorkerError, WorkerInfo
@@ -66,7 +67,8 @@ def choose(workers: list[WorkerInfo], wanted: Options) -> Crew:
     if len(workers) < needed:
         raise _too_few(len(workers), needed)
     skip = 0 if shared else wanted.receivers
-    return Crew(workers[: wanted.receivers], workers[skip : skip + wanted.workers])
+    kind = MatchingCrew if wanted.dispatch == "partial" else Crew
+    return kind(workers[: wanted.receivers], workers[skip : skip + wanted.workers])
 
 
 async def _open(run: Run) -> list[str]:

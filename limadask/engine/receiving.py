@@ -219,9 +219,13 @@ class Receiving(threading.Thread):
 
     def _discard(self, frame: Frame, slot: Slot) -> None:
         """Leave out a frame that is not wanted."""
-        if frame.lent is None:  # with the buffer that it was put into
-            self._close_block()
-            slot.skip()
+        if frame.lent is None:
+            given = self._receiver.given
+            if len(given) == len(slot.pixels) - slot.position - 1:
+                self._receiver.take_back(slot.pixels[slot.position])
+            else:  # buffers further on are being filled already
+                self._close_block()
+                slot.skip()
         elif frame.release is not None:
             frame.release()
 
@@ -270,6 +274,8 @@ class Receiving(threading.Thread):
 
     def _deliver_block(self, slot: Slot, span: tuple[int, int]) -> None:
         block = slot.cut(self._order.span(*span))
+        if block is not None and self._order.deal.dispatch == "partial":
+            block.causes = {**self._gaps.causes(*span), **block.causes}
         if block is not None:
             self._accounted = max(self._accounted, span[1])
             self.progress.blocks += 1

@@ -120,21 +120,30 @@ class Run:
         if window is None:
             return
         if has_block:
-            reason = self.account.take(receipt, self.crew.name(window.receiver))
-            self.send(window.receiver, "limadask-acknowledge", ticket=ticket)
+            names = ", ".join(self.crew.name(one) for one in window.sources)
+            reason = self.account.take(receipt, names)
+            for source in window.sources:
+                self.send(source, "limadask-acknowledge", ticket=ticket)
             if self.tells_saved:
                 self._tell_saved(receipt)
-            if reason := reason or (receipt["odd"] and self._excess()):
+            if not reason and (receipt["odd"] or receipt.get("missing")):
+                reason = self._excess()
+            if reason:
                 self.fail(reason)
         self.advance()
 
     def tick(self, worker: str, progress: Mapping[str, Any]) -> None:
         """Take how far a receiver has come."""
         self.crew.progress[worker] = progress
-        for absence in progress["absences"]:
-            self.account.mark_absent(*absence)
-        if progress["absences"] and (reason := self._excess()):
-            self.fail(reason)
+        if self.options.dispatch == "partial":  # others may have their part of the frame
+            self.account.presumed += progress["absences"]
+            for late, block in self.crew.lagging().items():
+                self.send(late, "limadask-pass", ticket=block)
+        else:
+            for absence in progress["absences"]:
+                self.account.mark_absent(*absence)
+            if progress["absences"] and (reason := self._excess()):
+                self.fail(reason)
         self.tell_progress()
         self._end_rest()
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from limadask.detector import Receiver
 from limadask.engine import planning
-from limadask.engine.blocks import Blocks
+from limadask.engine.assembling import Assembler
+from limadask.engine.blocks import Answer, Blocks
+from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import Prepared, Ready, Request, progress_message, receipt
 from limadask.engine.receiving import Receiving
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Status
+from limadask.frames import Frames, Spec, Status
 from limadask.ledger import Ledger
 from limadask.memory import BufferPool, PoolStatistics
 from limadask.parameters import SoftwareParameters
@@ -22,6 +24,8 @@ from limadask.pipeline import Program, Walk
 from limadask.task import RunRecord
 
 logger = logging.getLogger(__name__)
+ASSEMBLED = 3
+"""Blocks of full frames whose memory is used again and again."""
 RELEASE_TIMEOUT = 5.0
 """Seconds that a receiver may take to return from ``take`` after its end."""
 
@@ -53,7 +57,8 @@ class Station:
         self.receiver: Receiver | None = None
         self.receiving: Receiving | None = None
         self.program: Program | None = None
-        self.blocks: Blocks | None = None
+        self.blocks: Blocks | MatchedBlocks | None = None
+        self._assembler: Assembler | None = None
         self._prepared: Prepared | None = None
         self._ready: Ready | None = None
         self._pool: BufferPool | None = None
@@ -100,9 +105,16 @@ class Station:
                 planned, request.policy, request.uuid, rank, ranks, self.worker,
                 about=self._about(prepared, self._ready.software),
             )  # fmt: skip
+        if rank is not None and prepared.parts:
+            size = prepared.nb_frames_per_block
+            self._assembler = Assembler(prepared.raw, prepared.parts, size, ASSEMBLED)
         if self.receiver is not None:
-            self._takes_late = planned.nb_merged == 1  # a sum does not wait for them
-            self.blocks = Blocks(credits, 0 if self._takes_late else planned.nb_merged)
+            # a sum does not wait for them, nor do the other receivers
+            self._takes_late = planned.nb_merged == 1 and not prepared.parts
+            if prepared.parts:
+                self.blocks = MatchedBlocks(prepared.nb_frames_per_block)
+            else:
+                self.blocks = Blocks(credits, 0 if self._takes_late else planned.nb_merged)
             self.receiver.arm(prepared.hardware)
         return self._ready
 
@@ -111,7 +123,7 @@ class Station:
         prepared = self._prepared
         if self.receiver is None or prepared is None:
             return
-        nbytes = prepared.nb_frames_per_block * prepared.raw.frame_nbytes
+        nbytes = prepared.nb_frames_per_block * self._received(prepared).frame_nbytes
         try:
             self._pool = BufferPool(prepared.nb_slots, nbytes)
         except MemoryError as error:
@@ -128,7 +140,7 @@ class Station:
             self.receiving = Receiving(
                 self.receiver,
                 self._pool,
-                prepared.raw,
+                self._received(prepared),
                 prepared.nb_frames_per_block,
                 prepared.patience,
                 deliver,
@@ -162,7 +174,10 @@ class Station:
         assert program is not None  # noqa: S101 - only processing workers get blocks
         try:
             outcome = program.run(frames)
-            return receipt(outcome, time.time() - frames.born if frames.born else 0.0)
+            waited = time.time() - frames.born if frames.born else 0.0
+            there = set(frames.numbers.tolist()) if frames.causes else set()
+            missing = [(one, why) for one, why in frames.causes.items() if one not in there]
+            return {**receipt(outcome, waited), "missing": missing}
         except Exception as error:  # nothing may reach Dask: a traceback would hold the slot
             numbers = frames.numbers.tolist()
             text = f"{type(error).__name__}: {error}"
@@ -179,6 +194,12 @@ class Station:
                 "waited": 0.0,
             }
 
+    def assemble(self, parts: Sequence[Answer]) -> Answer:
+        """Put the parts of several receivers together."""
+        if self._assembler is None:
+            raise RuntimeError(f"{self.worker} assembles nothing of {self.request.uuid}")
+        return self._assembler.assemble(parts)
+
     def walk(self, frames: Frames) -> Walk:
         """Begin to take a block through the pipeline node by node."""
         if self.program is None:
@@ -192,7 +213,14 @@ class Station:
         message = progress_message(self.receiving.progress, self._told, self.receiver.deal)
         self._told += len(message["absences"])
         statistics = self.pool_statistics()
-        return {**message, "free": statistics.free if statistics else 0}
+        pool = {"free": statistics.free, "slots": statistics.slots} if statistics else {}
+        return {**message, "free": 0, **pool}
+
+    def _received(self, prepared: Prepared) -> Spec:
+        """Return what the receiver here delivers."""
+        if not prepared.parts or self.receiver is None:
+            return prepared.raw
+        return prepared.parts[self.receiver.deal.index]
 
     def pool_statistics(self) -> PoolStatistics | None:
         """Return what the receiver's pool holds, if there is one."""

@@ -20,11 +20,21 @@ class Window:
         Addresses of the workers.
     size:
         Tickets out at most.
+    others:
+        Further workers that receive a part of each block.
     """
 
-    def __init__(self, receiver: str, processor: str, size: int) -> None:
+    def __init__(
+        self, receiver: str, processor: str, size: int, others: tuple[str, ...] = ()
+    ) -> None:
         self.receiver, self.processor, self.size = receiver, processor, size
+        self.others = others
         self.out: set[int] = set()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Addresses of all workers that receive a block, or a part of it."""
+        return (self.receiver, *self.others)
 
     def refill(self, numbers: Iterator[int], wanted: int | None) -> list[Ticket]:
         """Return new tickets, if it is time.

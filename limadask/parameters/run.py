@@ -9,7 +9,7 @@ from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validat
 from limadask.errors import ConfigError
 from limadask.model import Model
 
-Dispatch = Literal["single", "round_robin", "dynamic", "broadcast"]
+Dispatch = Literal["single", "round_robin", "dynamic", "broadcast", "partial"]
 
 
 class Topology(Model):
@@ -23,8 +23,9 @@ class Topology(Model):
     """``shared``: receivers also process; ``separate``: they only receive."""
     dispatch: Dispatch = "single"
     """How frames are dealt to the receivers: all to the one there is (``single``), to each in turn
-    (``round_robin``), the next to whoever is free (``dynamic``), or all to every one, which takes
-    its own in turn and leaves out the others (``broadcast``)."""
+    (``round_robin``), the next to whoever is free (``dynamic``), all to every one, which takes
+    its own in turn and leaves out the others (``broadcast``), or to each its modules' part of
+    every frame (``partial``)."""
 
     @model_validator(mode="after")
     def _one_for_single(self) -> Topology:

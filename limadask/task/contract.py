@@ -82,6 +82,18 @@ class Task(Model):
         return self.model_dump(mode="json", exclude_defaults=False)
 
 
+class Assembling(Task):
+    """Puts parts of frames together, each received by another worker.
+
+    The engine does so in front of ``input``, where it finds such a task behind it; the task itself
+    hands full frames on as they are.
+    """
+
+    def __call__(self, block: xr.DataArray) -> xr.DataArray:
+        """Return the block."""
+        return block
+
+
 class ArrayTask(Task):
     """A task on bare arrays ``(frame, band, y, x)``; the labels follow from :meth:`plan`."""
 

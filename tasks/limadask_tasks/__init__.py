@@ -1,6 +1,7 @@
 """Tasks that come with limadask, written as a third party would."""
 
 from limadask_tasks.accumulate import Accumulate
+from limadask_tasks.assemble import Assemble
 from limadask_tasks.background import Background
 from limadask_tasks.bin import Bin
 from limadask_tasks.failing import Failing
@@ -16,6 +17,7 @@ from limadask_tasks.save_hdf5 import SaveHdf5
 
 __all__ = [
     "Accumulate",
+    "Assemble",
     "Background",
     "Bin",
     "Crop",

@@ -85,6 +85,7 @@ class Simulator(Detector):
             distance=DISTANCE,
             wavelength=WAVELENGTH,
             beam_centre=self._scene().centre,
+            modules=self._scene().module_places(),
         )
 
     def capabilities(self) -> Capabilities:
@@ -96,7 +97,7 @@ class Simulator(Detector):
             roi_step=4 if self.hardware_roi else 0,
             binning=(1, 2, 4) if self.hardware_binning else (1,),
             flip=self.hardware_flip,
-            dispatch=("single", "round_robin", "dynamic", "broadcast"),
+            dispatch=("single", "round_robin", "dynamic", "broadcast", "partial"),
         )
 
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:
@@ -109,7 +110,7 @@ class Simulator(Detector):
 
     def receiver(self, index: int, count: int) -> SimulatorReceiver:
         """Make a receiver."""
-        return SimulatorReceiver(self.source, self.buffers, self.realtime, self.faults)
+        return SimulatorReceiver(self.info(), self.source, self.buffers, self.realtime, self.faults)
 
     def start(self) -> None:
         """Start to deal frames, where receivers get the next one when they are free."""

@@ -7,14 +7,25 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from limadask.geometry import Rect
 from limadask.parameters import HardwareParameters
 from limadask_detectors.simulator.images import Bank
 
 
 class Cut:
-    """The ROI, binning and flip that the camera does itself."""
+    """The ROI, binning and flip that the camera does itself, or the part it sends.
 
-    def __init__(self, hardware: HardwareParameters) -> None:
+    Parameters
+    ----------
+    hardware:
+        What it does.
+    part:
+        The part of the image that is sent; then it does nothing else.
+    """
+
+    def __init__(self, hardware: HardwareParameters, part: Rect | None = None) -> None:
+        self._part = part
+        self.shape = hardware.shape if part is None else (part.height, part.width)
         self.dtype = np.dtype(hardware.dtype)
         self._hardware = hardware
         self._whole: NDArray[Any] | None = None
@@ -24,7 +35,7 @@ class Cut:
     def fill(self, bank: Bank, index: int, out: NDArray[Any]) -> None:
         """Write what the camera delivers of frame ``index`` into ``out``."""
         if self._plain:
-            bank.fill(index, out)
+            bank.fill(index, out, self._part)
             return
         if self._whole is None:
             self._whole = bank.blank()

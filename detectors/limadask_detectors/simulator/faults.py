@@ -19,6 +19,8 @@ class Faults(Model):
 
     seed: NonNegativeInt = 0
     """Where the probabilities are drawn from."""
+    receivers: tuple[NonNegativeInt, ...] = ()
+    """Receivers that they happen to, where several have their part of each frame; empty: all."""
     drop: Chosen = NONE
     """Frames that never come: ``[3, 7]``, or ``0.01`` for one in a hundred."""
     corrupt: Chosen = NONE

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import fill_value
+from limadask.geometry import Rect
 
 LAB6 = 4.1569
 """Lattice constant of LaB6, Å (NIST SRM 660c)."""
@@ -60,6 +61,13 @@ class Scene:
             start = (module + 1) * height + module * self.gap
             mask[start : start + self.gap] = True
         return mask
+
+    def module_places(self) -> tuple[Rect, ...]:
+        """Return where the modules are."""
+        rows = self.module_rows
+        return tuple(
+            Rect(one * (rows + self.gap), 0, rows, self.shape[1]) for one in range(self.modules)
+        )
 
     @property
     def module_rows(self) -> int:
@@ -129,10 +137,22 @@ class Bank:
         """Return an empty frame, shape ``(band, y, x)``."""
         return np.empty(self._frames.shape[1:], self._frames.dtype)
 
-    def fill(self, index: int, out: NDArray[Any]) -> None:
-        """Write frame ``index`` into ``out``, shape ``(band, y, x)``, C-contiguous."""
-        np.copyto(out, self._frames[index % len(self._frames)])
-        places = self.places(index)
+    def fill(self, index: int, out: NDArray[Any], region: Rect | None = None) -> None:
+        """Write frame ``index``, or a region of it, into ``out``, ``(band, y, x)``, C-contiguous."""
+        frame, places = self._frames[index % len(self._frames)], self.places(index)
+        if region is not None:
+            y, x = (
+                one - start
+                for one, start in zip(
+                    np.divmod(places, self._scene.shape[1]), (region.y, region.x), strict=True
+                )
+            )
+            inside = (y >= 0) & (y < region.height) & (x >= 0) & (x < region.width)
+            places = y[inside] * region.width + x[inside]
+            frame = frame[
+                :, region.y : region.y + region.height, region.x : region.x + region.width
+            ]
+        np.copyto(out, frame)
         flat = out.reshape(len(out), -1)
         kind = self._scene.dtype
         top = np.inf if kind.kind == "f" else np.iinfo(kind).max - 1  # the maximum is "no value"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.detector import End, Frame, Lost, Receiver
+from limadask.detector import DetectorInfo, End, Frame, Lost, Receiver, part_of
 from limadask.parameters import HardwareParameters
 from limadask_detectors.simulator.cut import Cut
 from limadask_detectors.simulator.faults import Faults
@@ -22,6 +22,8 @@ class SimulatorReceiver(Receiver):
 
     Parameters
     ----------
+    info:
+        What the camera is.
     bank:
         Makes a full frame.
     buffers:
@@ -34,12 +36,14 @@ class SimulatorReceiver(Receiver):
 
     def __init__(
         self,
+        info: DetectorInfo,
         bank: Callable[[], Bank],
         buffers: Literal["fill", "lend"],
         realtime: bool,
         faults: Faults,
     ) -> None:
         super().__init__()
+        self._info = info
         self._make_bank, self._buffers, self._realtime = bank, buffers, realtime
         self._faults = faults
         self._shutter: Shutter | None = None
@@ -57,7 +61,10 @@ class SimulatorReceiver(Receiver):
     def arm(self, hardware: HardwareParameters) -> None:
         """Draw the bank of frames."""
         self._hardware, self._bank = hardware, self._make_bank()
-        self._cut = Cut(hardware)
+        partial = self.deal.dispatch == "partial"
+        self._cut = Cut(hardware, part_of(self._info, self.deal) if partial else None)
+        if partial and self._faults.receivers and self.deal.index not in self._faults.receivers:
+            self._faults = Faults()
         if self._shutter is None:
             self._shutter = OwnShutter(hardware, self._faults, self._realtime, self.deal)
 
@@ -72,6 +79,11 @@ class SimulatorReceiver(Receiver):
     def give(self, buffer: NDArray[Any]) -> None:
         """Accept an empty buffer."""
         super().give(buffer)
+        self._new += 1
+
+    def take_back(self, buffer: NDArray[Any]) -> None:
+        """Accept a buffer again."""
+        super().take_back(buffer)
         self._new += 1
 
     def take(self, timeout: float) -> Frame | Lost | End | None:
@@ -129,12 +141,12 @@ class SimulatorReceiver(Receiver):
         self._new -= 1
         frame = Frame(number, timestamp=stamp)
         if self._buffers == "lend":
-            pixels = np.empty((len(hardware.bands), *hardware.shape), self._cut.dtype)
+            pixels = np.empty((len(hardware.bands), *self._cut.shape), self._cut.dtype)
             frame.lent = pixels
         else:
             pixels = self.given.popleft()
         self._cut.fill(self._bank, number, pixels)
         if self._faults.happens("lose_packets", number):
             frame.complete, frame.cause = False, "packets_lost"
-            frame.invalid = self._faults.lost_rows(number, hardware.shape)
+            frame.invalid = self._faults.lost_rows(number, self._cut.shape)
         return frame
