@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from dask.sizeof import sizeof
 from distributed import get_worker
 
-from limadask.engine.blocks import Ending
-from limadask.frames import Frames
+from limadask.cluster.transfer import SharedBlock
+from limadask.engine.blocks import Answer, Ending
 
 RECEIVE, BEGIN = "receive", "begin"
 """Labels of the tasks that wait for a block which another task will process, and of those that
@@ -24,11 +23,6 @@ def ticket_key(label: str, uuid: str, ticket: int) -> tuple[str, int]:
     return (f"{label}-{uuid}", ticket)
 
 
-@sizeof.register(Frames)
-def _(frames: Frames) -> int:
-    return int(frames.pixels.nbytes) + 25 * len(frames) + 200
-
-
 async def receive_and_process(uuid: str, ticket: int) -> None:
     """Wait for a block and process it where it was received."""
     host = get_worker().extensions.get("limadask")
@@ -38,20 +32,21 @@ async def receive_and_process(uuid: str, ticket: int) -> None:
     await host.process(uuid, ticket, answer)
 
 
-async def receive(uuid: str, ticket: int, processor: str) -> Frames | Ending:
+async def receive(uuid: str, ticket: int, processor: str) -> Answer | SharedBlock:
     """Wait for a block that another worker will process."""
     host = get_worker().extensions.get("limadask")
     if host is None:
         return Ending.ABSENT
-    answer: Frames | Ending = await host.block(uuid, ticket, processor)
-    return answer
+    answer = await host.block(uuid, ticket, processor)
+    handed: Answer | SharedBlock = host.transfers.hand_over(uuid, answer, processor)
+    return handed
 
 
-async def begin(block: Frames | Ending, uuid: str, ticket: int) -> None:
+async def begin(block: Answer | SharedBlock, uuid: str, ticket: int) -> None:
     """Begin to process a block node by node: so that each is seen on the dashboard."""
     host = get_worker().extensions.get("limadask")
     if host is not None:
-        host.begin(uuid, ticket, block)
+        host.begin(uuid, ticket, await host.transfers.take(uuid, ticket, block))
 
 
 async def pass_node(uuid: str, ticket: int, label: str, *before: None) -> None:
@@ -73,8 +68,8 @@ def held_block(uuid: str, node: str, number: int) -> Any:
     return get_worker().extensions["limadask"].held(uuid, node, number)
 
 
-async def process(block: Frames | Ending, uuid: str, ticket: int) -> None:
+async def process(block: Answer | SharedBlock, uuid: str, ticket: int) -> None:
     """Process a block that another worker has received."""
     host = get_worker().extensions.get("limadask")
     if host is not None:
-        await host.process(uuid, ticket, block)
+        await host.process(uuid, ticket, await host.transfers.take(uuid, ticket, block))

@@ -16,7 +16,7 @@ from limadask.engine.receiving import Receiving
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Status
 from limadask.ledger import Ledger
-from limadask.memory import BufferPool, PoolStatistics
+from limadask.memory import Allocator, BufferPool, PoolStatistics
 from limadask.parameters import SoftwareParameters
 from limadask.pipeline import Program, Walk
 from limadask.task import RunRecord
@@ -100,17 +100,24 @@ class Station:
             self.receiver.arm(prepared.hardware)
         return self._ready
 
-    def make_pool(self) -> None:
-        """Make the receiver's pool; last of all, when preparing has given its memory back."""
+    @property
+    def pool_size(self) -> tuple[int, int]:
+        """Slots of the receiver's pool, and bytes of each; no slots where nothing is received."""
         prepared = self._prepared
         if self.receiver is None or prepared is None:
+            return 0, 0
+        return prepared.nb_slots, prepared.nb_frames_per_block * prepared.raw.frame_nbytes
+
+    def make_pool(self, allocator: Allocator | None = None) -> None:
+        """Make the receiver's pool; last of all, when preparing has given its memory back."""
+        slots, nbytes = self.pool_size
+        if not slots:
             return
-        nbytes = prepared.nb_frames_per_block * prepared.raw.frame_nbytes
         try:
-            self._pool = BufferPool(prepared.nb_slots, nbytes)
+            self._pool = BufferPool(slots, nbytes, allocator)
         except MemoryError as error:
             raise ConfigError(
-                str(error), node="buffers", field="nbytes", value=prepared.nb_slots * nbytes
+                str(error), node="buffers", field="nbytes", value=slots * nbytes
             ) from error
 
     # ---- run --------------------------------------------------------------------------------
