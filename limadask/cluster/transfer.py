@@ -26,7 +26,7 @@ from limadask.frames import Frames
 from limadask.memory import Handle, Segment, SharedAllocator, SharedReader
 
 logger = logging.getLogger(__name__)
-SHARED_FROM = 256 << 10
+SHARED_FROM = 1 << 20
 """Bytes of a block from which on shared memory is faster than TCP (docs/benchmarks.md)."""
 FETCH = 30.0
 """Seconds that a block may take by TCP."""
