@@ -116,7 +116,7 @@ def saved(acquisition: ld.Acquisition) -> set[int]:
 
 
 def acquisition_of(client: Client, folder: Path, **fields: Any) -> ld.Acquisition:
-    given: dict[str, Any] = {"nb_frames": 60, "expo_time": 2e-3, "topology": SEPARATE}
+    given: dict[str, Any] = {"nb_frames": 24, "expo_time": 2e-3, "topology": SEPARATE}
     given |= {"buffers": FEW_SLOTS, **fields}
     return ld.Acquisition(client, CAMERA, saving(folder), **given)
 
@@ -135,8 +135,8 @@ def test_blocks_go_through_shared_memory_and_slots_come_back(
         assert readers(client) == 2
         assert opened(client)
         assert set(os.listdir("/dev/shm")) == files
-        finish(acquisition)  # ten times as many frames as slots
-    assert saved(acquisition) == set(range(60))
+        finish(acquisition)  # four times as many frames as slots
+    assert saved(acquisition) == set(range(24))
     assert readers(client) == 0
     assert opened(client) == []
 
@@ -147,7 +147,7 @@ def test_blocks_go_by_tcp_where_it_is_wanted(client: Client, tmp_path: Path) -> 
         acquisition.prepare()
         assert readers(client) == 0
         finish(acquisition)
-    assert saved(acquisition) == set(range(60))
+    assert saved(acquisition) == set(range(24))
 
 
 def test_small_blocks_go_by_tcp(client: Client) -> None:
@@ -164,7 +164,7 @@ def test_a_block_that_cannot_be_opened_is_fetched(client: Client, tmp_path: Path
         acquisition.prepare()
         client.run(_forget_readers)  # as on a worker that could not open them at prepare
         finish(acquisition)
-    assert saved(acquisition) == set(range(60))
+    assert saved(acquisition) == set(range(24))
 
 
 @pytest.mark.parametrize(("limit", "opens"), [(0, True), (2 << 30, True), (600 << 20, False)])
@@ -219,7 +219,7 @@ def when(condition: Callable[[dict[str, Any]], bool], action: Callable[[], objec
 def test_the_receiver_is_killed_while_its_memory_is_read(tmp_path: Path) -> None:
     files = set(os.listdir("/dev/shm"))
     with process_cluster(3, settings=FROZEN_IS_DEAD) as cluster, Client(cluster.address) as client:
-        with acquisition_of(client, tmp_path, nb_frames=300) as acquisition:
+        with acquisition_of(client, tmp_path, nb_frames=80) as acquisition:
             acquisition.prepare()
             assert readers(client) == 2
             software = acquisition.parameters.software
@@ -230,8 +230,8 @@ def test_the_receiver_is_killed_while_its_memory_is_read(tmp_path: Path) -> None
             )
             finish(acquisition, told=kill)
         counts = acquisition.record().counts()
-        assert sum(counts.values()) == 300
-        assert 20 < counts["present"] < 300
+        assert sum(counts.values()) == 80
+        assert 20 < counts["present"] < 80
         assert counts["present"] == len(saved(acquisition))
         causes = {cause for *_, cause in acquisition.record().ranges(ld.Status.ABSENT)}
         assert causes == {"receiver_lost"}
@@ -244,12 +244,12 @@ def test_memory_that_a_lost_worker_reads_is_not_lent_again(
     tmp_path: Path, sign: signal.Signals
 ) -> None:
     with process_cluster(3, settings=FROZEN_IS_DEAD) as cluster, Client(cluster.address) as client:
-        with acquisition_of(client, tmp_path, nb_frames=150) as acquisition:
+        with acquisition_of(client, tmp_path, nb_frames=60) as acquisition:
             acquisition.prepare()
             software = acquisition.parameters.software
             assert software is not None
             lost = software.processors[1]
-            end = when(lambda told: told["processed"] > 30, lambda: cluster.send(lost, sign))
+            end = when(lambda told: told["processed"] > 15, lambda: cluster.send(lost, sign))
             finish(acquisition, told=end)
             cluster.send(lost, signal.SIGCONT)  # what it still reads is what it was
-        assert saved(acquisition) == set(range(150))
+        assert saved(acquisition) == set(range(60))
