@@ -17,8 +17,11 @@ GROUP = "limadask.benchmarks"
 @click.argument("name")
 @click.option("--runs", type=click.IntRange(1), help="How many, where a benchmark can be told.")
 @click.option("--seed", type=click.IntRange(0), help="Where it draws from, where it does.")
+@click.option("--part", "parts", multiple=True, help="Only this one, where it has parts; again …")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON.")
-def bench(name: str, runs: int | None, seed: int | None, as_json: bool) -> None:
+def bench(
+    name: str, runs: int | None, seed: int | None, parts: tuple[str, ...], as_json: bool
+) -> None:
     """Run the benchmark NAME; the last line is a JSON list of its figures.
 
     Each figure is {"what", "value", "limit", "ratio", "repeats"}, and more ratio is better.
@@ -33,7 +36,8 @@ def bench(name: str, runs: int | None, seed: int | None, as_json: bool) -> None:
         click.echo(text, err=as_json)
 
     load = found[name].load()
-    options = {key: one for key, one in (("runs", runs), ("seed", seed)) if one is not None}
+    given = (("runs", runs), ("seed", seed), ("parts", parts or None))
+    options = {key: one for key, one in given if one is not None}
     if unknown := sorted(set(options) - set(inspect.signature(load).parameters)):
         click.echo(f"error: {name} knows no option --{unknown[0]}", err=True)
         sys.exit(2)

@@ -11,11 +11,11 @@ from typing import Any
 
 import dask
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
-from dask.utils import parse_bytes
 from distributed import Client, Scheduler, SchedulerPlugin
 from distributed.comm import CommClosedError
 
 from limadask.cluster.graph import ticket_tasks
+from limadask.cluster.limits import pool_nbytes
 from limadask.cluster.tickets import ASSEMBLE, receive_keys, ticket_key
 from limadask.engine.coordinator import Coordinator
 from limadask.engine.messages import dumps
@@ -28,8 +28,6 @@ logger = logging.getLogger(__name__)
 TOPIC = "limadask"
 """The one event topic of all runs."""
 TICK = 0.5
-PROCESS_NBYTES = 300 << 20
-"""Bytes of a worker's process besides its pool."""
 Key = tuple[str, int]
 
 
@@ -91,7 +89,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             self._scheduler.running, key=lambda one: (one.address in busy, str(one.name))
         )
         return [
-            WorkerInfo(one.address, str(one.name), one.nthreads, *_pool_nbytes(one.memory_limit))
+            WorkerInfo(one.address, str(one.name), one.nthreads, *pool_nbytes(one.memory_limit))
             for one in states
         ]
 
@@ -333,16 +331,3 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         self._jobs.discard(job)
         if not job.cancelled() and (error := job.exception()):
             logger.error("a job of the coordinator failed", exc_info=error)
-
-
-def _pool_nbytes(memory_limit: int | None) -> tuple[int, int | None]:
-    """Return the bytes of a receiver's pool: by default, and at most.
-
-    Dask begins to spill at 60 % of the limit and pauses at 80 %: a pool that brings the process
-    there would stop the run for ever, so it must leave room for the process itself.
-    """
-    default = parse_bytes("1 GiB")
-    if not memory_limit:
-        return default, None
-    most = max(0, int(0.6 * memory_limit) - PROCESS_NBYTES)
-    return min(default, memory_limit // 4, most), most

@@ -6,14 +6,14 @@ raise nothing: what came of a block travels in its receipt.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from dask.sizeof import sizeof
 from distributed import get_worker
 
-from limadask.engine.blocks import Ending
+from limadask.cluster.transfer import SharedBlock
+from limadask.engine.blocks import Answer, Ending
 from limadask.engine.port import Ticket
-from limadask.frames import Frames
 
 RECEIVE, ASSEMBLE, BEGIN = "receive", "assemble", "begin"
 """Labels of the tasks that wait for a block which another task will process, of those that put
@@ -27,17 +27,16 @@ def ticket_key(label: str, uuid: str, ticket: int) -> tuple[str, int]:
 
 def receive_keys(uuid: str, ticket: Ticket) -> dict[str, tuple[str, int]]:
     """Return the keys of the tasks that wait for a block, or for its parts, by worker."""
-    if not ticket.others:
-        return {ticket.receiver: ticket_key(RECEIVE, uuid, ticket.number)}
+    parts: Sequence[int | None] = range(len(ticket.sources)) if ticket.others else [None]
     return {
-        source: ticket_key(f"{RECEIVE}_{part}", uuid, ticket.number)
-        for part, source in enumerate(ticket.sources)
+        source: ticket_key(receive_label(part), uuid, ticket.number)
+        for part, source in zip(parts, ticket.sources, strict=True)
     }
 
 
-@sizeof.register(Frames)
-def _(frames: Frames) -> int:
-    return int(frames.pixels.nbytes) + 25 * len(frames) + 200
+def receive_label(part: int | None) -> str:
+    """Return the label of the tasks that wait for blocks, or for a part of them."""
+    return RECEIVE if part is None else f"{RECEIVE}_{part}"
 
 
 async def receive_and_process(uuid: str, ticket: int, receiver: str) -> None:
@@ -49,29 +48,31 @@ async def receive_and_process(uuid: str, ticket: int, receiver: str) -> None:
     await host.process(uuid, ticket, answer)
 
 
-async def receive(uuid: str, ticket: int, receiver: str, processor: str) -> Frames | Ending:
+async def receive(uuid: str, ticket: int, receiver: str, processor: str) -> Answer | SharedBlock:
     """Wait for a block that another worker will process."""
     host = get_worker().extensions.get("limadask")
     if host is None:
         return Ending.ABSENT
-    answer: Frames | Ending = await host.block(uuid, ticket, receiver, processor)
-    return answer
+    answer = await host.block(uuid, ticket, receiver, processor)
+    handed: Answer | SharedBlock = host.transfers.hand_over(uuid, answer, processor)
+    return handed
 
 
-async def assemble(uuid: str, ticket: int, *parts: Frames | Ending) -> Frames | Ending:
+async def assemble(uuid: str, ticket: int, *parts: Answer | SharedBlock) -> Answer:
     """Put together what several workers have received of a block."""
     host = get_worker().extensions.get("limadask")
     if host is None:
         return Ending.ABSENT
-    answer: Frames | Ending = await host.assemble(uuid, ticket, parts)
+    taken = [await host.transfers.take(uuid, ticket, part) for part in parts]
+    answer: Answer = await host.assemble(uuid, ticket, taken)
     return answer
 
 
-async def begin(block: Frames | Ending, uuid: str, ticket: int) -> None:
+async def begin(block: Answer | SharedBlock, uuid: str, ticket: int) -> None:
     """Begin to process a block node by node: so that each is seen on the dashboard."""
     host = get_worker().extensions.get("limadask")
     if host is not None:
-        host.begin(uuid, ticket, block)
+        host.begin(uuid, ticket, await host.transfers.take(uuid, ticket, block))
 
 
 async def pass_node(uuid: str, ticket: int, label: str, *before: None) -> None:
@@ -93,8 +94,8 @@ def held_block(uuid: str, node: str, number: int) -> Any:
     return get_worker().extensions["limadask"].held(uuid, node, number)
 
 
-async def process(block: Frames | Ending, uuid: str, ticket: int) -> None:
+async def process(block: Answer | SharedBlock, uuid: str, ticket: int) -> None:
     """Process a block that another worker has received."""
     host = get_worker().extensions.get("limadask")
     if host is not None:
-        await host.process(uuid, ticket, block)
+        await host.process(uuid, ticket, await host.transfers.take(uuid, ticket, block))

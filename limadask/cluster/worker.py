@@ -18,8 +18,9 @@ from distributed.worker_state_machine import SecedeEvent
 from tornado.ioloop import PeriodicCallback
 
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
-from limadask.cluster.tickets import RECEIVE, ticket_key
-from limadask.engine.blocks import Answer, Ending
+from limadask.cluster.tickets import receive_label, ticket_key
+from limadask.cluster.transfer import Transfers
+from limadask.engine.blocks import Answer, Blocks, Ending
 from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import dumps, loads
 from limadask.engine.messages import receipt as receipt_of
@@ -55,6 +56,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._lasting: dict[str, dict[str, Writer]] = {}
         self._walks: dict[tuple[str, int], tuple[Walk | Ending, float]] = {}
         self.settings = tune_process()
+        self.transfers = Transfers(worker, self._blocks)
         self._pool = PriorityPool(worker.state.nthreads, tune_thread)
         worker.extensions["limadask"] = self
         worker.handlers.update(
@@ -66,6 +68,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 )
             }
         )  # fmt: skip
+        worker.handlers["limadask_open_shared"] = self.transfers.open_shared
+        worker.handlers["limadask_send_block"] = self.transfers.send
         worker.stream_handlers.update(
             {
                 "limadask-acknowledge": self._acknowledge,
@@ -98,8 +102,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         answer = station.blocks.get(ticket, processor)
         if not isinstance(answer, asyncio.Future):
             return answer
-        fused = processor == self.address and station.request.fuse
-        label = self._labels[uuid] if fused else RECEIVE
+        fused = processor == self.address and station.request.fuse and station.part is None
+        label = self._labels[uuid] if fused else receive_label(station.part)
         self._park(ticket_key(label, uuid, ticket))
         return await asyncio.shield(answer)
 
@@ -244,11 +248,15 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             ready = station.setup(made, rank, ranks, credits)
             self._keep_lasting(uuid, station)
             release_memory()
-            station.make_pool()
             return dumps(ready)
 
         answer = await _answer(work)
+        if "error" not in answer and all(station.pool_size):
+            allocator = await self.transfers.share(uuid, *station.pool_size, processors)
+            pooled = await _answer(lambda: station.make_pool(allocator))
+            answer = pooled if "error" in pooled else answer
         if self._stations.get(uuid) is not station:  # nobody waits for it any more
+            self.transfers.release(uuid)
             await _answer(station.release)
         return answer
 
@@ -300,6 +308,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         station = self._stations.pop(uuid, None)
         self._ranks.pop(uuid, None)
         self._labels.pop(uuid, None)
+        self.transfers.release(uuid)
         if station is None:
             return {"result": None}
         answer = await _answer(station.release)
@@ -330,6 +339,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         """Answer for a station; one that is not there (yet, or any more) has nothing to say."""
         station = self._stations.get(uuid)
         return {"result": None} if station is None else await _answer(lambda: work(station))
+
+    def _blocks(self, uuid: str) -> Blocks | MatchedBlocks | None:
+        station = self._stations.get(uuid)
+        return station.blocks if station is not None else None
 
     # ---- details ------------------------------------------------------------------------------
 

@@ -31,6 +31,8 @@ def part_of(info: DetectorInfo, deal: Deal) -> Rect:
             allowed=f"at most {count} under dispatch partial",
         )
     first, stop = (count * one // deal.count for one in (deal.index, deal.index + 1))
+    if deal.count == 1:
+        return Rect(0, 0, *info.shape)
     own = info.modules[first:stop]
     y, x = min(one.y for one in own), min(one.x for one in own)
     height = max(one.y + one.height for one in own) - y

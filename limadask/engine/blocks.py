@@ -85,6 +85,10 @@ class Blocks:
             self._match()
         return future.result() if future.done() else future
 
+    def kept(self, ticket: int) -> Answer:
+        """Return a ticket's block again, ``ABSENT`` if it was dealt with."""
+        return self._kept[ticket][1] if ticket in self._kept else Ending.ABSENT
+
     def acknowledge(self, ticket: int) -> None:
         """Let go of a block whose receipt has arrived."""
         self._done.add(ticket)

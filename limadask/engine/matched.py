@@ -89,6 +89,10 @@ class MatchedBlocks:
             self._waiting[ticket] = asyncio.get_running_loop().create_future()
         return self._waiting[ticket]
 
+    def kept(self, ticket: int) -> Answer:
+        """Return a ticket's block again, ``ABSENT`` if it was dealt with."""
+        return self._blocks.get(ticket, Ending.ABSENT)
+
     def acknowledge(self, ticket: int) -> None:
         """Let go of a block whose receipt has arrived."""
         self._passed = max(self._passed, ticket + 1)  # it will never be asked for again

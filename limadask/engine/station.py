@@ -18,7 +18,7 @@ from limadask.engine.receiving import Receiving
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, Status
 from limadask.ledger import Ledger
-from limadask.memory import BufferPool, PoolStatistics
+from limadask.memory import Allocator, BufferPool, PoolStatistics
 from limadask.parameters import SoftwareParameters
 from limadask.pipeline import Program, Walk
 from limadask.task import RunRecord
@@ -118,17 +118,26 @@ class Station:
             self.receiver.arm(prepared.hardware)
         return self._ready
 
-    def make_pool(self) -> None:
-        """Make the receiver's pool; last of all, when preparing has given its memory back."""
+    @property
+    def pool_size(self) -> tuple[int, int]:
+        """Slots of the receiver's pool, and bytes of each; no slots where nothing is received."""
         prepared = self._prepared
         if self.receiver is None or prepared is None:
+            return 0, 0
+        return prepared.nb_slots, prepared.nb_frames_per_block * self._received(
+            prepared
+        ).frame_nbytes
+
+    def make_pool(self, allocator: Allocator | None = None) -> None:
+        """Make the receiver's pool; last of all, when preparing has given its memory back."""
+        slots, nbytes = self.pool_size
+        if not slots:
             return
-        nbytes = prepared.nb_frames_per_block * self._received(prepared).frame_nbytes
         try:
-            self._pool = BufferPool(prepared.nb_slots, nbytes)
+            self._pool = BufferPool(slots, nbytes, allocator)
         except MemoryError as error:
             raise ConfigError(
-                str(error), node="buffers", field="nbytes", value=prepared.nb_slots * nbytes
+                str(error), node="buffers", field="nbytes", value=slots * nbytes
             ) from error
 
     # ---- run --------------------------------------------------------------------------------
@@ -215,6 +224,14 @@ class Station:
         statistics = self.pool_statistics()
         pool = {"free": statistics.free, "slots": statistics.slots} if statistics else {}
         return {**message, "free": 0, **pool}
+
+    @property
+    def part(self) -> int | None:
+        """Which part of each frame is received here, None for all of it."""
+        if self.receiver is None or not isinstance(self.blocks, MatchedBlocks):
+            return None
+        deal = self.receiver.deal
+        return deal.index if deal.count > 1 else None
 
     def _received(self, prepared: Prepared) -> Spec:
         """Return what the receiver here delivers."""

@@ -22,6 +22,9 @@ class Allocator(Protocol):
             When they cannot be had.
         """
 
+    def renew(self, buffer: NDArray[np.uint8]) -> bool:
+        """Make a buffer ready for other content; False while another process still reads it."""
+
 
 class PageAllocator:
     """Whole pages straight from the system, touched at once.
@@ -35,8 +38,17 @@ class PageAllocator:
             pages = mmap.mmap(-1, max(nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         except OSError as error:
             raise MemoryError(f"{nbytes} bytes cannot be allocated: {error}") from error
-        with suppress(AttributeError, OSError):  # not on every system
-            pages.madvise(mmap.MADV_HUGEPAGE)
         buffer = np.frombuffer(pages, np.uint8, nbytes)
-        buffer[:: mmap.PAGESIZE] = 0
+        touch(pages, buffer)
         return buffer
+
+    def renew(self, buffer: NDArray[np.uint8]) -> bool:
+        """Return True: no other process reads it."""
+        return True
+
+
+def touch(pages: mmap.mmap, buffer: NDArray[np.uint8]) -> None:
+    """Let the system find the pages of a buffer now, large ones if it has them."""
+    with suppress(AttributeError, OSError):  # not on every system
+        pages.madvise(mmap.MADV_HUGEPAGE)
+    buffer[:: mmap.PAGESIZE] = 0

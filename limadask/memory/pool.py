@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
-import weakref
+import time
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -13,14 +13,10 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from limadask.memory.allocator import Allocator, PageAllocator
+from limadask.memory.loan import lent
 
-
-class _Loan:
-    """The base of every array on a slot's memory: the slot is free again when it dies."""
-
-    def __init__(self, memory: NDArray[np.uint8]) -> None:
-        self._memory = memory  # the array interface is a bare address: keep what is there
-        self.__array_interface__ = memory.__array_interface__
+POLL = 1e-3
+"""Seconds after which a free slot that another process still reads is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +48,8 @@ class BufferPool:
     """A bounded number of equal slots of memory.
 
     A slot comes back when the last array that views it is gone, wherever that is: in a task, in
-    Dask's store, in a message on its way.
+    Dask's store, in a message on its way. It is lent again when its allocator agrees: another
+    process may still read shared memory.
 
     Parameters
     ----------
@@ -74,9 +71,9 @@ class BufferPool:
         # slots come back from destructors, at any moment: SimpleQueue.put allows just that
         self._free: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
         self._lock, self._lowest, self._lent = threading.Lock(), slots, 0
-        allocator = allocator or PageAllocator()
+        self._allocator = allocator or PageAllocator()
         for _ in range(slots):
-            self._free.put(allocator.allocate(slot_nbytes))
+            self._free.put(self._allocator.allocate(slot_nbytes))
 
     def lend(
         self, shape: tuple[int, ...], dtype: DTypeLike, timeout: float = 0
@@ -92,16 +89,13 @@ class BufferPool:
         nbytes = prod(shape) * dtype.itemsize
         if nbytes > self.slot_nbytes:
             raise ValueError(f"{shape} {dtype} needs {nbytes} bytes, a slot has {self.slot_nbytes}")
-        try:
-            memory = self._free.get(block=timeout > 0, timeout=timeout or None)
-        except queue.Empty:
+        memory = self._take(timeout)
+        if memory is None:
             return None
-        loan = _Loan(memory)
-        weakref.finalize(loan, self._free.put, memory).atexit = False
         with self._lock:
             self._lent += 1
             self._lowest = min(self._lowest, self._free.qsize())
-        return np.asarray(loan)[:nbytes].view(dtype).reshape(shape)
+        return lent(memory, self._free.put, memory)[:nbytes].view(dtype).reshape(shape)
 
     def statistics(self) -> PoolStatistics:
         """Return what the pool holds and has lent."""
@@ -109,3 +103,20 @@ class BufferPool:
             return PoolStatistics(
                 self.slots, self.slot_nbytes, self._free.qsize(), self._lowest, self._lent
             )
+
+    def _take(self, timeout: float) -> NDArray[np.uint8] | None:
+        """Take a free slot that nobody reads any more."""
+        deadline = time.monotonic() + timeout
+        while True:
+            for _ in range(max(1, self._free.qsize())):
+                left = deadline - time.monotonic()
+                try:
+                    memory = self._free.get(block=left > 0, timeout=max(left, 0))
+                except queue.Empty:
+                    return None
+                if self._allocator.renew(memory):
+                    return memory
+                self._free.put(memory)  # others may be ready
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(POLL)

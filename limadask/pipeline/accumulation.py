@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from limadask.frames import Frames, Spec, Status
 from limadask.pipeline.plan import PlannedNode
-from limadask.pipeline.steps import Step
+from limadask.pipeline.steps import Step, blank
 from limadask.pipeline.tile import Tile, Value
 from limadask.task import Accumulating
 
@@ -30,8 +30,7 @@ class AccumulateStep(Step):
         self._groups: dict[int, _Group] = {}
         self._lock = threading.Lock()
         self._add = task.adder(self._spec)
-        blank = np.zeros((1, *self._spec.frame_shape), self._spec.dtype)
-        self._add(task.init(self._spec), blank)  # compile before frames come
+        self._add(task.init(self._spec), blank(self._spec))  # compile before frames come
 
     def _replanned(self, node: PlannedNode) -> Step:
         return _Lacking(node, self)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from limadask.frames import Frames, Labels, Spec, Status, unlabelled
 from limadask.pipeline.plan import PlannedNode
-from limadask.pipeline.tile import Tile, Value
+from limadask.pipeline.tile import Tile, Value, read_only
 from limadask.task import (
     FunctionVeto,
     PixelTask,
@@ -107,8 +107,9 @@ class PixelStep(Step):
         self._task = task
         self._shape, self._dtype, self._fresh = output.frame_shape, output.dtype, may_be_kept
         self._kernel, self._scratch = task.kernel(node.inputs[0]), threading.local()
-        blank = np.zeros((1, *node.inputs[0].frame_shape), node.inputs[0].dtype)
-        self._kernel(blank, np.empty((1, *self._shape), self._dtype))  # compile before frames come
+        self._kernel(
+            blank(node.inputs[0]), np.empty((1, *self._shape), self._dtype)
+        )  # compile before frames come
 
     def _replanned(self, node: PlannedNode) -> Step:
         return PixelStep(node, self._task, may_be_kept=True)
@@ -137,7 +138,7 @@ class ReductionStep(Step):
         super().__init__(node)
         self._task = task
         self._measure, self._planned = task.measure(node.inputs[0]), node.output
-        self._measure(np.zeros((1, *node.inputs[0].frame_shape), node.inputs[0].dtype))
+        self._measure(blank(node.inputs[0]))  # compile before frames come
 
     def _replanned(self, node: PlannedNode) -> Step:
         return ReductionStep(node, self._task)
@@ -165,7 +166,7 @@ class VetoStep(Step):
         self._task, self._drops, self._judge = task, drops, task.judge(spec)
         self._nb_merged = spec.nb_merged
         if not isinstance(task, FunctionVeto):  # compile before frames come
-            self._judge(Frames.of(np.zeros((1, *spec.frame_shape), spec.dtype)))
+            self._judge(Frames.of(blank(spec)))
 
     def _replanned(self, node: PlannedNode) -> Step:
         return VetoStep(node, self._task, self._drops)
@@ -225,10 +226,7 @@ class CallStep(Step):
         """Return what the task returned, as frames or by-products."""
         blocks = []
         for value, label, spec in zip(inputs, self._labels, self.node.inputs, strict=True):
-            frames = self._frames(value, spec)
-            frames.pixels = frames.pixels.view()
-            frames.pixels.flags.writeable = False  # others read the same memory
-            blocks.append(label(frames))
+            blocks.append(label(self._frames(value, spec)))
         result = self._call(*blocks)
         if isinstance(self.node.output, Products):
             return checked(self.node.output, inputs[0].tile.numbers, result)
@@ -262,6 +260,11 @@ class CallStep(Step):
                 f"returned {got[0]} {got[1]}"
             )
         return Value(frames.pixels, Tile(frames, slice(None)))
+
+
+def blank(spec: Spec) -> NDArray[Any]:
+    """Return a frame as kernels get it."""
+    return read_only(np.zeros((1, *spec.frame_shape), spec.dtype))
 
 
 def _range(numbers: NDArray[np.int64]) -> str:

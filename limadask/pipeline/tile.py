@@ -43,6 +43,8 @@ class Tile:
 class Value:
     """What a step yields: pixels, the tile they belong to, and what they lack.
 
+    The pixels are read-only: other steps read the same memory, and other processes may.
+
     Parameters
     ----------
     pixels:
@@ -59,14 +61,21 @@ class Value:
     def __init__(
         self, pixels: NDArray[Any], tile: Tile, missing: NDArray[np.bool_] | None = None
     ) -> None:
-        self.pixels, self.tile, self.missing = pixels, tile, missing
+        self.pixels, self.tile, self.missing = read_only(pixels), tile, missing
 
     def contiguous(self) -> NDArray[Any]:
         """Return the pixels C-contiguous; a copy is made once and kept for the next who asks."""
         if not self.pixels.flags.c_contiguous:
-            self.pixels = np.ascontiguousarray(self.pixels)
+            self.pixels = read_only(np.ascontiguousarray(self.pixels))
         return self.pixels
 
     def frames(self) -> Frames:
         """Return the pixels with all that is known of them."""
         return self.tile.frames(self.pixels)
+
+
+def read_only(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return a view that cannot be written to; also what kernels are compiled for."""
+    pixels = pixels.view()
+    pixels.flags.writeable = False
+    return pixels

@@ -12,11 +12,13 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import pytest
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.task_spec import Task
 from distributed import Client, LocalCluster, Scheduler, SchedulerPlugin, Worker, get_worker
 from distributed.comm import CommClosedError, connect
+from distributed.protocol import to_serialize
 from distributed.worker_state_machine import SecedeEvent
 
 BOUND = 10.0
@@ -218,6 +220,31 @@ def test_workers_are_listed_and_can_be_removed(inside: Client, scheduler: Schedu
             assert one.address not in scheduler.workers
 
     inside.sync(add_and_remove)
+
+
+def test_workers_ask_each_other_and_send_objects(inside: Client, scheduler: Scheduler) -> None:
+    block = np.arange(1 << 20, dtype=np.uint16)
+
+    async def answer(number: int) -> dict[str, Any]:
+        return {"result": to_serialize((number, block))}
+
+    async def ask() -> Any:
+        tcp = {"protocol": "tcp://", "host": "127.0.0.1", "nthreads": 1}
+        async with (
+            Worker(scheduler.address, name="asks", **tcp) as asking,
+            Worker(scheduler.address, name="answers", **tcp) as answering,
+        ):
+            answering.handlers["test_answer"] = answer
+            return await asking.rpc(answering.address).test_answer(number=3)
+
+    number, received = inside.sync(ask)["result"]
+    assert number == 3
+    assert np.array_equal(received, block)
+
+
+def test_a_worker_tells_its_memory_limit(worker: Worker) -> None:
+    limit = worker.memory_manager.memory_limit
+    assert limit is None or limit > 0
 
 
 def test_a_worker_that_cannot_be_reached_is_an_os_error(inside: Client) -> None:

@@ -26,6 +26,9 @@ class Counting:
         self.made.append(np.zeros(nbytes, np.uint8))
         return self.made[-1]
 
+    def renew(self, buffer: np.ndarray[Any, Any]) -> bool:
+        return True
+
 
 def free(pool: BufferPool) -> int:
     gc.collect()

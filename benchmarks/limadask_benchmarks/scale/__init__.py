@@ -1,0 +1,28 @@
+"""``limadask bench scale``: what several workers cost and gain; each part is one module here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from click import BadParameter
+
+from limadask_benchmarks.results import Figure
+from limadask_benchmarks.scale.transfer import transfer
+
+Say = Callable[[str], object]
+PARTS: Mapping[str, Callable[[Say], list[Figure]]] = {"transfer": transfer}
+"""The parts by name; each is told where to say what goes on."""
+
+
+def scale(say: Say, parts: Sequence[str] = ()) -> list[Figure]:
+    """Measure ``parts``, all where none is named.
+
+    Raises
+    ------
+    BadParameter
+        When there is no such part.
+    """
+    if unknown := [one for one in parts if one not in PARTS]:
+        known = ", ".join(PARTS)
+        raise BadParameter(f"there is no part {unknown[0]!r}; there are: {known}")
+    return [figure for one in parts or PARTS for figure in PARTS[one](say)]

@@ -1,0 +1,181 @@
+"""How blocks get from the worker that received them to the one that processes them.
+
+On one computer the pixels stay where they are, in shared memory, and a handle travels; what cannot
+be opened there is sent by TCP. Which way it is, is found out at ``prepare`` by trying.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import dask
+import numpy as np
+from dask.sizeof import sizeof
+from distributed import Worker
+from distributed.protocol import to_serialize
+
+from limadask.cluster.limits import pool_nbytes
+from limadask.engine.blocks import Answer, Blocks, Ending
+from limadask.engine.matched import MatchedBlocks
+from limadask.engine.messages import dumps, loads
+from limadask.frames import Frames
+from limadask.memory import Handle, Segment, SharedAllocator, SharedReader
+
+logger = logging.getLogger(__name__)
+SHARED_FROM = 1 << 20
+"""Bytes of a block from which on shared memory is faster than TCP (docs/benchmarks.md)."""
+FETCH = 30.0
+"""Seconds that a block may take by TCP."""
+TRIAL = 5.0
+"""Seconds that a worker may take to tell whether it can open a receiver's memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class SharedBlock:
+    """A block whose pixels have stayed in the memory of its receiver.
+
+    Parameters
+    ----------
+    frames:
+        Everything but the pixels.
+    handle:
+        Where these are.
+    receiver:
+        Address of the worker that has them.
+    """
+
+    frames: Frames
+    handle: Handle
+    receiver: str
+
+
+@sizeof.register(Frames)
+def _(frames: Frames) -> int:
+    return int(frames.pixels.nbytes) + 25 * len(frames) + 200
+
+
+@sizeof.register(SharedBlock)
+def _(block: SharedBlock) -> int:
+    return int(sizeof(block.frames)) + 300
+
+
+class Transfers:
+    """The ways that the blocks of one worker come and go; touched by its event loop alone.
+
+    Parameters
+    ----------
+    worker:
+        The Dask worker.
+    blocks:
+        Returns what an acquisition's receiver holds here, if there is one.
+    """
+
+    def __init__(
+        self, worker: Worker, blocks: Callable[[str], Blocks | MatchedBlocks | None]
+    ) -> None:
+        self._worker, self._blocks = worker, blocks
+        self._shared: dict[str, tuple[SharedAllocator, set[str]]] = {}
+        self._readers: dict[str, SharedReader] = {}
+        self._over: deque[str] = deque(maxlen=64)  # an offer may come after the end
+
+    # ---- the receiver's side --------------------------------------------------------------------
+
+    async def share(
+        self, uuid: str, slots: int, slot_nbytes: int, processors: Iterable[str]
+    ) -> SharedAllocator | None:
+        """Return shared memory for a pool, if some other processing worker can open it."""
+        others = [one for one in processors if one != self._worker.address]
+        wanted = dask.config.get("limadask.shared-memory", True)
+        if not (wanted and others and slots and slot_nbytes >= SHARED_FROM):
+            return None
+        try:
+            allocator = SharedAllocator(slots, slot_nbytes)
+        except MemoryError as error:
+            logger.info("blocks of acquisition %s go by TCP: %s", uuid, error)
+            return None
+        tried = await asyncio.gather(*(self._try(uuid, allocator.segment, one) for one in others))
+        able = {one for one, opens in zip(others, tried, strict=True) if opens}
+        if not able:
+            return None
+        self._shared[uuid] = allocator, able
+        return allocator
+
+    async def _try(self, uuid: str, segment: Segment, processor: str) -> bool:
+        try:
+            async with asyncio.timeout(TRIAL):
+                answer = await self._worker.rpc(processor).limadask_open_shared(
+                    uuid=uuid, segment=dumps(segment)
+                )
+        except OSError:  # TimeoutError is one
+            return False
+        return bool(answer["result"])
+
+    def hand_over(self, uuid: str, answer: Answer, processor: str) -> Answer | SharedBlock:
+        """Return what travels to a processing worker in place of a block."""
+        allocator, able = self._shared.get(uuid, (None, set[str]()))
+        if allocator is None or processor not in able or not isinstance(answer, Frames):
+            return answer
+        handle = allocator.handle(answer.pixels)
+        if handle is None or answer.pixels.nbytes < SHARED_FROM:
+            return answer
+        blank = np.empty((0, *answer.pixels.shape[1:]), answer.pixels.dtype)
+        return SharedBlock(answer.carrying(blank), handle, self._worker.address)
+
+    async def send(self, uuid: str, ticket: int) -> dict[str, Any]:
+        """Send a block by TCP to a worker that cannot open it."""
+        blocks = self._blocks(uuid)
+        return {"result": to_serialize(Ending.ABSENT if blocks is None else blocks.kept(ticket))}
+
+    # ---- the processing worker's side -----------------------------------------------------------
+
+    async def open_shared(self, uuid: str, segment: bytes) -> dict[str, Any]:
+        """Tell whether a receiver's pool can be opened, and fits under the memory limit here.
+
+        What a process has read of shared memory counts as its own.
+        """
+        found: Segment = loads(segment)
+        reader = self._readers.get(uuid, SharedReader())
+        _, most = pool_nbytes(self._worker.memory_manager.memory_limit)
+        if uuid in self._over or (most is not None and reader.nbytes + found.nbytes > most):
+            return {"result": False}
+        try:
+            reader.open(found)
+        except OSError as error:
+            logger.info("blocks of acquisition %s come by TCP: %s", uuid, error)
+            return {"result": False}
+        self._readers[uuid] = reader
+        return {"result": True}
+
+    async def take(self, uuid: str, ticket: int, block: Answer | SharedBlock) -> Answer:
+        """Return the block itself."""
+        if not isinstance(block, SharedBlock):
+            return block
+        try:
+            pixels = self._readers[uuid].read(block.handle)
+        except (KeyError, OSError):  # made for another worker than this one, which is lost
+            return await self._fetch(uuid, ticket, block.receiver)
+        return Ending.ABSENT if pixels is None else block.frames.carrying(pixels)
+
+    async def _fetch(self, uuid: str, ticket: int, receiver: str) -> Answer:
+        try:
+            async with asyncio.timeout(FETCH):
+                told = await self._worker.rpc(receiver).limadask_send_block(
+                    uuid=uuid, ticket=ticket
+                )
+        except OSError:  # TimeoutError is one
+            return Ending.ABSENT  # its receiver is gone
+        block: Answer = told["result"]
+        return block
+
+    # ---- the end --------------------------------------------------------------------------------
+
+    def release(self, uuid: str) -> None:
+        """Let go of the memory of an acquisition."""
+        self._shared.pop(uuid, None)
+        self._readers.pop(uuid, None)
+        self._over.append(uuid)

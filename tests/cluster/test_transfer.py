@@ -1,0 +1,255 @@
+"""Blocks on their way from the worker that received them to the one that processes them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import dask
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+from dask.sizeof import sizeof
+from distributed import Client
+
+import limadask as ld
+from limadask.cluster.local import process_cluster
+from limadask.cluster.transfer import SHARED_FROM, SharedBlock, Transfers
+from limadask.engine.messages import dumps
+from limadask.frames import Frames
+from limadask.memory import BufferPool, SharedAllocator
+from limadask_detectors import Simulator
+from limadask_tasks import SaveHdf5
+
+CAMERA = Simulator(shape=(512, 1024))
+FRAME = 512 * 1024 * 2
+SEPARATE = ld.Topology(workers=2, roles="separate")
+FEW_SLOTS = ld.Buffers(nb_frames_per_block=1, nbytes=6 * FRAME)
+FROZEN_IS_DEAD = {"limadask.worker-stale-after": 1.0}
+RunIt = Callable[..., ld.Acquisition]
+
+
+class Busy(ld.Task):
+    """Takes its time, so that there is a backlog."""
+
+    def __call__(self, block: xr.DataArray) -> xr.DataArray:
+        end = time.perf_counter() + 0.02
+        while time.perf_counter() < end:
+            pass
+        return block
+
+
+class Writing(ld.Task):
+    """Works on the memory it is given, which it must not."""
+
+    def plan(self, spec: ld.Spec) -> ld.Spec:
+        return spec
+
+    def __call__(self, block: xr.DataArray) -> xr.DataArray:
+        block.values[...] = 0
+        return block
+
+
+def readers(client: Client) -> int:
+    """How many workers read what others share."""
+    return sum(client.run(_readers).values())
+
+
+def opened(client: Client) -> list[str]:
+    """The shared memory that workers have open."""
+    return [one for found in client.run(_shared_memory_open).values() for one in found]
+
+
+def _readers(dask_worker: Any) -> int:
+    return len(dask_worker.extensions["limadask"].transfers._readers)
+
+
+def _forget_readers(dask_worker: Any) -> None:
+    dask_worker.extensions["limadask"].transfers._readers.clear()
+
+
+def _shared_memory_open() -> list[str]:
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            target = os.readlink(f"/proc/self/fd/{name}")
+        except FileNotFoundError:  # the descriptor of the listing itself
+            continue
+        found += [target] if "limadask" in target else []
+    return found
+
+
+def _share(wanted: bool) -> None:
+    dask.config.set({"limadask.shared-memory": wanted})
+
+
+@pytest.fixture
+def by_tcp(client: Client) -> Iterator[None]:
+    client.run(_share, False)
+    yield
+    client.run(_share, True)
+
+
+def saving(folder: Path) -> ld.Pipeline:
+    pipe = ld.Pipeline()
+    pipe.add("busy", Busy())
+    pipe.add("file", SaveHdf5(folder=str(folder), prefix="run"), after="busy")
+    return pipe
+
+
+def saved(acquisition: ld.Acquisition) -> set[int]:
+    """Return the frames the master says are there, each compared with the simulator's."""
+    with h5py.File(acquisition.files["file"]) as file:
+        status = file["entry/data/frame_status"][()]
+        present = np.flatnonzero(status == ld.Status.PRESENT)
+        for number in present.tolist():
+            expected = CAMERA.frame(number).values[0]
+            assert np.array_equal(file["entry/data/data"][number], expected), number
+    return set(present.tolist())
+
+
+def acquisition_of(client: Client, folder: Path, **fields: Any) -> ld.Acquisition:
+    given: dict[str, Any] = {"nb_frames": 24, "expo_time": 2e-3, "topology": SEPARATE}
+    given |= {"buffers": FEW_SLOTS, **fields}
+    return ld.Acquisition(client, CAMERA, saving(folder), **given)
+
+
+def finish(acquisition: ld.Acquisition, **arguments: Any) -> None:
+    acquisition.start()
+    acquisition.wait(timeout=60, **arguments)
+
+
+def test_blocks_go_through_shared_memory_and_slots_come_back(
+    client: Client, tmp_path: Path
+) -> None:
+    files = set(os.listdir("/dev/shm"))
+    with acquisition_of(client, tmp_path) as acquisition:
+        acquisition.prepare()
+        assert readers(client) == 2
+        assert opened(client)
+        assert set(os.listdir("/dev/shm")) == files
+        finish(acquisition)  # four times as many frames as slots
+    assert saved(acquisition) == set(range(24))
+    assert readers(client) == 0
+    assert opened(client) == []
+
+
+@pytest.mark.usefixtures("by_tcp")
+def test_blocks_go_by_tcp_where_it_is_wanted(client: Client, tmp_path: Path) -> None:
+    with acquisition_of(client, tmp_path) as acquisition:
+        acquisition.prepare()
+        assert readers(client) == 0
+        finish(acquisition)
+    assert saved(acquisition) == set(range(24))
+
+
+def test_small_blocks_go_by_tcp(client: Client) -> None:
+    small = Simulator(shape=(64, 48))
+    with ld.Acquisition(
+        client, small, ld.Pipeline(), nb_frames=9, topology=SEPARATE
+    ) as acquisition:
+        acquisition.prepare()
+        assert readers(client) == 0
+
+
+def test_a_block_that_cannot_be_opened_is_fetched(client: Client, tmp_path: Path) -> None:
+    with acquisition_of(client, tmp_path) as acquisition:
+        acquisition.prepare()
+        client.run(_forget_readers)  # as on a worker that could not open them at prepare
+        finish(acquisition)
+    assert saved(acquisition) == set(range(24))
+
+
+@pytest.mark.parametrize(("limit", "opens"), [(0, True), (2 << 30, True), (600 << 20, False)])
+def test_what_does_not_fit_under_a_workers_memory_limit_is_not_opened(
+    limit: int, opens: bool
+) -> None:
+    allocator = SharedAllocator(1, 100 << 20)
+    worker = SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=limit))
+    transfers = Transfers(worker, lambda uuid: None)
+    answer = asyncio.run(transfers.open_shared("run", dumps(allocator.segment)))
+    assert answer == {"result": opens}
+
+
+def test_an_offer_after_the_end_is_refused() -> None:
+    allocator = SharedAllocator(1, FRAME)
+    worker = SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=None))
+    transfers = Transfers(worker, lambda uuid: None)
+    transfers.release("run")
+    assert asyncio.run(transfers.open_shared("run", dumps(allocator.segment))) == {"result": False}
+
+
+def test_a_task_cannot_write_into_what_others_read(run: RunIt) -> None:
+    pipe = ld.Pipeline()
+    pipe.add("writing", Writing())
+    acquisition = run(pipe, CAMERA, topology=SEPARATE, buffers=FEW_SLOTS, nb_frames=4)
+    assert "read-only" in acquisition.statistics()["failures"][0]["text"]
+
+
+def test_a_handle_is_small_to_dask() -> None:
+    allocator = SharedAllocator(1, 4 * FRAME)
+    pixels = BufferPool(1, 4 * FRAME, allocator).lend((4, 1, 512, 1024), "u2")
+    assert pixels is not None
+    handle = allocator.handle(pixels)
+    assert handle is not None
+    frames = Frames.of(pixels)
+    assert sizeof(frames) > 4 * FRAME
+    assert sizeof(SharedBlock(frames.carrying(pixels[:0].copy()), handle, "tcp://w")) < 1000
+    assert FRAME >= SHARED_FROM, "the other tests are to use shared memory"
+
+
+def when(condition: Callable[[dict[str, Any]], bool], action: Callable[[], object]) -> Any:
+    """Return a callback for ``wait`` that acts once when the statistics fulfil a condition."""
+    done: list[object] = []
+
+    def told(status: dict[str, Any]) -> None:
+        if not done and condition(status):
+            done.append(action())
+
+    return told
+
+
+def test_the_receiver_is_killed_while_its_memory_is_read(tmp_path: Path) -> None:
+    files = set(os.listdir("/dev/shm"))
+    with process_cluster(3, settings=FROZEN_IS_DEAD) as cluster, Client(cluster.address) as client:
+        with acquisition_of(client, tmp_path, nb_frames=80) as acquisition:
+            acquisition.prepare()
+            assert readers(client) == 2
+            software = acquisition.parameters.software
+            assert software is not None
+            lost = software.receivers[0]
+            kill = when(
+                lambda told: told["processed"] > 20, lambda: cluster.send(lost, signal.SIGKILL)
+            )
+            finish(acquisition, told=kill)
+        counts = acquisition.record().counts()
+        assert sum(counts.values()) == 80
+        assert 20 < counts["present"] < 80
+        assert counts["present"] == len(saved(acquisition))
+        causes = {cause for *_, cause in acquisition.record().ranges(ld.Status.ABSENT)}
+        assert causes == {"receiver_lost"}
+        assert opened(client) == []
+    assert set(os.listdir("/dev/shm")) == files
+
+
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
+def test_memory_that_a_lost_worker_reads_is_not_lent_again(
+    tmp_path: Path, sign: signal.Signals
+) -> None:
+    with process_cluster(3, settings=FROZEN_IS_DEAD) as cluster, Client(cluster.address) as client:
+        with acquisition_of(client, tmp_path, nb_frames=60) as acquisition:
+            acquisition.prepare()
+            software = acquisition.parameters.software
+            assert software is not None
+            lost = software.processors[1]
+            end = when(lambda told: told["processed"] > 15, lambda: cluster.send(lost, sign))
+            finish(acquisition, told=end)
+            cluster.send(lost, signal.SIGCONT)  # what it still reads is what it was
+        assert saved(acquisition) == set(range(60))
