@@ -205,11 +205,18 @@ def test_events_of_a_topic_reach_its_subscribers(inside: Client, scheduler: Sche
 
 def test_workers_are_listed_and_can_be_removed(inside: Client, scheduler: Scheduler) -> None:
     async def add_and_remove() -> None:
-        async with Worker(scheduler.address, name="spare", nthreads=3, memory_limit=1 << 30) as one:
+        async with Worker(
+            scheduler.address,
+            name="spare",
+            nthreads=3,
+            memory_limit=1 << 30,
+            resources={"receiver": 1},
+        ) as one:
             await reached(lambda: any(known.name == "spare" for known in scheduler.running))
             (state,) = (known for known in scheduler.running if known.name == "spare")
             told = (state.address, state.nthreads, state.memory_limit)
             assert told == (one.address, 3, 1 << 30)
+            assert state.resources == {"receiver": 1}
             await scheduler.remove_worker(one.address, stimulus_id="test-stale")
             assert one.address not in scheduler.workers
 
