@@ -99,12 +99,12 @@ def process_cluster(
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        environment = {**os.environ, **_environment({**SETTINGS, **(settings or {})})}
+        variables = {**os.environ, **environment(settings)}
 
         def start(*arguments: str) -> subprocess.Popen[bytes]:
             command = [sys.executable, "-m", *arguments, "--no-dashboard"]
             process = subprocess.Popen(  # noqa: S603 - our own programs
-                command, env=environment, cwd=folder, stdin=subprocess.DEVNULL,
+                command, env=variables, cwd=folder, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             stack.callback(_end, process)
@@ -128,11 +128,11 @@ def process_cluster(
         yield cluster
 
 
-def _environment(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return Dask settings as environment variables."""
+def environment(settings: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return :data:`SETTINGS`, and others, as environment variables."""
     return {
         "DASK_" + key.upper().replace(".", "__").replace("-", "_"): json.dumps(value)
-        for key, value in settings.items()
+        for key, value in {**SETTINGS, **(settings or {})}.items()
     }
 
 
