@@ -16,7 +16,7 @@ UNSHARE = (
     "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child",
     "--mount-proc",
 )  # fmt: skip
-PROBE = "mount -t tmpfs none /run && ip link add b type bridge && ip netns add n"
+PROBE = "mount -t tmpfs none /run && ip link add probe type bridge && ip netns add probe"
 
 
 @cache
