@@ -15,8 +15,18 @@ from typing import Any
 import pytest
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.task_spec import Task
-from distributed import Client, LocalCluster, Scheduler, SchedulerPlugin, Worker, get_worker
+from distributed import (
+    Client,
+    LocalCluster,
+    Scheduler,
+    SchedulerPlugin,
+    SpecCluster,
+    Status,
+    Worker,
+    get_worker,
+)
 from distributed.comm import CommClosedError, connect
+from distributed.deploy.spec import ProcessInterface
 from distributed.worker_state_machine import SecedeEvent
 
 BOUND = 10.0
@@ -231,3 +241,25 @@ def test_a_worker_that_cannot_be_reached_is_an_os_error(inside: Client) -> None:
 
     with pytest.raises(OSError, match="Timed out"):
         inside.sync(reach)
+
+
+def test_a_cluster_is_made_of_unlike_workers_and_closes_them() -> None:
+    workers = {
+        name: {"cls": Worker, "options": {"nthreads": threads, "resources": {name: 1}}}
+        for name, threads in {"receiver": 2, "processing": 1}.items()
+    }
+    listen = {"host": "127.0.0.1", "port": 0, "dashboard_address": ":0"}
+    with SpecCluster(workers, {"cls": Scheduler, "options": listen}) as cluster:
+        states = cluster.scheduler.workers.values()
+        assert {one.name: (one.nthreads, dict(one.resources)) for one in states} == {
+            "receiver": (2, {"receiver": 1}),
+            "processing": (1, {"processing": 1}),
+        }
+
+    async def closed() -> Status:
+        one = ProcessInterface()
+        await one
+        await one.close()
+        return one.status
+
+    assert asyncio.run(closed()) == Status.closed

@@ -8,14 +8,13 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from slurm_queue import asked, cancel_all, wait_until
 
-BOUND = 60.0
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scancel", "squeue", "sinfo")
 SYSTEM = ("/usr/sbin", "/sbin")
 """Where daemons are; not in everybody's PATH."""
@@ -143,22 +142,3 @@ class daemon(ExitStack):  # noqa: N801 - a context, used like a function
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
-
-
-def asked(*command: str) -> str:
-    """Return what a command of SLURM prints; nothing while SLURM does not answer."""
-    return subprocess.run(command, capture_output=True, text=True, timeout=BOUND).stdout
-
-
-def cancel_all() -> None:
-    """Cancel all jobs, and wait until none is left."""
-    subprocess.run(["scancel", "--full", *asked("squeue", "-h", "-o", "%i").split()], check=False,
-                   capture_output=True, timeout=BOUND)  # fmt: skip
-    wait_until(lambda: not asked("squeue", "-h").strip(), "the queue is empty")
-
-
-def wait_until(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + BOUND
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {BOUND} s: {what}"
-        time.sleep(0.05)
