@@ -5,6 +5,8 @@ import hdf5plugin  # noqa: F401 - whoever imports limadask can read its files, b
 from limadask.acquisition.acquisition import Acquisition
 from limadask.acquisition.check import check
 from limadask.acquisition.following import Following, attach
+from limadask.cluster.jobs import Slurm, SlurmJobs
+from limadask.cluster.slurm import slurm_cluster
 from limadask.configuration import Configuration
 from limadask.detector import Capabilities, Detector, DetectorInfo, End, Frame, Lost, Receiver
 from limadask.errors import (
@@ -93,6 +95,8 @@ __all__ = [
     "Reduction",
     "RunRecord",
     "Sink",
+    "Slurm",
+    "SlurmJobs",
     "Spec",
     "StalledError",
     "StateChanged",
@@ -109,6 +113,7 @@ __all__ = [
     "check",
     "open",
     "process",
+    "slurm_cluster",
     "task",
     "veto",
 ]

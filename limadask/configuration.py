@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-import yaml
-
-from limadask import registry
+from limadask import registry, yaml_file
 from limadask.detector import Detector
 from limadask.errors import ConfigError
 from limadask.model import Model
@@ -18,11 +16,6 @@ from limadask.pipeline import Node, Pipeline
 from limadask.task import Task
 
 _NODE_FIELDS = ("name", "task", "after", "on_error")
-_NO_YAML = (
-    yaml.YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError
-)  # fmt: skip
-"""What PyYAML raises: its own, and what its constructors stumble over (``2026-02-30``)."""
-_MERGE = "tag:yaml.org,2002:merge"
 _M = TypeVar("_M", bound=Model)
 _P = TypeVar("_P", Detector, Task)
 
@@ -58,19 +51,7 @@ class Configuration:
         ConfigError
             When the file cannot be read, or something in it is not what it may be.
         """
-        try:
-            text = Path(path).read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise ConfigError(
-                f"cannot be read: {error}", node="file", field="path", value=str(path)
-            ) from error
-        try:
-            data = yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that refuses double keys
-        except _NO_YAML as error:
-            raise ConfigError(
-                f"no valid YAML: {error}", node="file", field="path", value=str(path)
-            ) from error
-        return cls.parse(data, Path(path).absolute().parent)
+        return cls.parse(yaml_file.read(path), Path(path).absolute().parent)
 
     @classmethod
     def parse(cls, data: Any, folder: Path) -> Self:
@@ -107,25 +88,6 @@ _SECTIONS: dict[str, type[Model]] = {
     "policy": Policy,
     "buffers": Buffers,
 }
-
-
-class _Loader(yaml.SafeLoader):
-    """Loads plain data only, and refuses a key that stands twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Return the mapping."""
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == _MERGE:
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, str):
-                if key in seen:
-                    raise yaml.MarkedYAMLError(
-                        problem=f"{key!r} stands twice", problem_mark=key_node.start_mark
-                    )
-                seen.add(key)
-        return super().construct_mapping(node, deep)
 
 
 def _given(data: Mapping[str, Any], name: str, default: Any) -> Any:

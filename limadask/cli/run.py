@@ -18,6 +18,7 @@ from limadask.acquisition.acquisition import Acquisition
 from limadask.acquisition.check import check as check_configuration
 from limadask.acquisition.summary import as_text, summary
 from limadask.cluster.local import local_client
+from limadask.cluster.slurm import slurm_client
 from limadask.configuration import Configuration
 from limadask.errors import ConfigError, LimadaskError, StateError
 
@@ -26,7 +27,11 @@ FAILED, BAD_CONFIG = 1, 2
 
 @click.command()
 @click.argument("file", type=click.Path(dir_okay=False))
-@click.option("--cluster", default="local", help="'local', or the address of a scheduler.")
+@click.option(
+    "--cluster",
+    default="local",
+    help="'local', the address of a scheduler, or a YAML file that says which SLURM jobs to run.",
+)
 @click.option("--workers", type=click.IntRange(1), help="Workers of the local cluster.")
 @click.option("--timeout", default=20.0, help="Seconds to wait for that scheduler.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
@@ -129,8 +134,13 @@ def interruptible(acquisition: Acquisition) -> Iterator[None]:
 
 
 def connect(cluster: str, workers: int, timeout: float) -> AbstractContextManager[Client]:
-    """Return a client of a local cluster, or of one that runs."""
-    return local_client(workers) if cluster == "local" else Client(cluster, timeout=timeout)
+    """Return a client of a local cluster, of one that runs, or of SLURM jobs."""
+    if cluster == "local":
+        return local_client(workers)
+    if cluster.endswith((".yaml", ".yml")):
+        return slurm_client(cluster)
+    client: AbstractContextManager[Client] = Client(cluster, timeout=timeout)
+    return client
 
 
 def report(told: dict[str, Any], as_json: bool) -> NoReturn:

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from os import cpu_count
@@ -81,7 +81,9 @@ class ProcessCluster:
 
 @contextmanager
 def process_cluster(
-    workers: int, threads: int = 1, settings: Mapping[str, Any] | None = None
+    workers: int | Mapping[str, Sequence[str]],
+    threads: int = 1,
+    settings: Mapping[str, Any] | None = None,
 ) -> Iterator[ProcessCluster]:
     """Run ``dask scheduler`` and ``dask worker`` as separate processes on loopback.
 
@@ -90,18 +92,19 @@ def process_cluster(
     Parameters
     ----------
     workers, threads:
-        Workers, named ``worker-0``, …, and threads of each.
+        How many workers, named ``worker-0``, …, or their names, each with more arguments of ``dask
+        worker``; and threads of each.
     settings:
         Dask settings of all processes, over :data:`SETTINGS`.
     """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        environment = {**os.environ, **_environment({**SETTINGS, **(settings or {})})}
+        variables = {**os.environ, **environment(settings)}
 
         def start(*arguments: str) -> subprocess.Popen[bytes]:
             command = [sys.executable, "-m", *arguments, "--no-dashboard"]
             process = subprocess.Popen(  # noqa: S603 - our own programs
-                command, env=environment, cwd=folder, stdin=subprocess.DEVNULL,
+                command, env=variables, cwd=folder, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
             stack.callback(_end, process)
@@ -111,22 +114,25 @@ def process_cluster(
         listen = ("--host", "127.0.0.1", "--port", "0")
         scheduler = start("distributed.cli.dask_scheduler", *listen, "--scheduler-file", str(file))
         cluster = ProcessCluster(_address(file, scheduler), scheduler)
-        for name in (f"worker-{number}" for number in range(workers)):
+        named = workers
+        if isinstance(named, int):
+            named = {f"worker-{number}": () for number in range(named)}
+        for name, more in named.items():
             cluster.workers[name] = start(
                 "distributed.cli.dask_worker", cluster.address, "--name", name, "--nthreads",
                 str(threads), "--no-nanny", "--memory-limit", "0", "--local-directory", str(folder),
-                "--host", "127.0.0.1",
+                "--host", "127.0.0.1", *more,
             )  # fmt: skip
         with Client(cluster.address, timeout=START_TIMEOUT) as client:
-            client.wait_for_workers(workers, timeout=START_TIMEOUT)
+            client.wait_for_workers(len(named), timeout=START_TIMEOUT)
         yield cluster
 
 
-def _environment(settings: Mapping[str, Any]) -> dict[str, str]:
-    """Return Dask settings as environment variables."""
+def environment(settings: Mapping[str, Any] | None = None) -> dict[str, str]:
+    """Return :data:`SETTINGS`, and others, as environment variables."""
     return {
         "DASK_" + key.upper().replace(".", "__").replace("-", "_"): json.dumps(value)
-        for key, value in settings.items()
+        for key, value in {**SETTINGS, **(settings or {})}.items()
     }
 
 

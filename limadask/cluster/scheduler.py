@@ -20,6 +20,7 @@ from limadask.cluster.tickets import ASSEMBLE, receive_keys, ticket_key
 from limadask.engine.coordinator import Coordinator
 from limadask.engine.messages import dumps
 from limadask.engine.port import Nodes, Ticket, WorkerError, WorkerInfo
+from limadask.engine.roles import roles_of
 from limadask.engine.run import Run
 from limadask.errors import LimadaskError
 from limadask.events import Event
@@ -89,7 +90,13 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             self._scheduler.running, key=lambda one: (one.address in busy, str(one.name))
         )
         return [
-            WorkerInfo(one.address, str(one.name), one.nthreads, *pool_nbytes(one.memory_limit))
+            WorkerInfo(
+                one.address,
+                str(one.name),
+                one.nthreads,
+                *pool_nbytes(one.memory_limit),
+                roles_of(str(one.name), one.resources),
+            )
             for one in states
         ]
 

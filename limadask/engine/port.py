@@ -21,6 +21,8 @@ class WorkerInfo:
         Blocks it processes at a time.
     pool_nbytes, most_nbytes:
         Bytes a receiver's pool there has by default, and those it may have at most; None for any.
+    roles:
+        What it is there for; none where it serves for anything.
     """
 
     address: str
@@ -28,6 +30,7 @@ class WorkerInfo:
     threads: int
     pool_nbytes: int
     most_nbytes: int | None
+    roles: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

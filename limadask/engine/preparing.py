@@ -10,6 +10,7 @@ from limadask.engine.matching import MatchingCrew
 from limadask.engine.messages import dumps
 from limadask.engine.options import Options, Timing
 from limadask.engine.port import WorkerError, WorkerInfo
+from limadask.engine.roles import cast
 from limadask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -62,13 +63,12 @@ def choose(workers: list[WorkerInfo], wanted: Options) -> Crew:
     WorkerError
         When there are too few.
     """
-    shared = wanted.shared
-    needed = max(wanted.receivers, wanted.workers) if shared else wanted.receivers + wanted.workers
-    if len(workers) < needed:
-        raise _too_few(len(workers), needed)
-    skip = 0 if shared else wanted.receivers
+    try:
+        receivers, processors = cast(workers, wanted)
+    except ConfigError as error:
+        raise WorkerError(str(error), dumps(error)) from error
     kind = MatchingCrew if wanted.dispatch == "partial" else Crew
-    return kind(workers[: wanted.receivers], workers[skip : skip + wanted.workers])
+    return kind(receivers, processors)
 
 
 async def _open(run: Run) -> list[str]:
@@ -104,15 +104,3 @@ async def _setup(run: Run, prepared: bytes) -> bytes:
     answers = [one.result() for one in asked]
     ready: bytes = answers[addresses.index(crew.processors[0].address)]
     return ready
-
-
-def _too_few(found: int, needed: int) -> WorkerError:
-    error = ConfigError(
-        f"the cluster has {found} worker(s), the topology needs {needed}: start more, or ask for "
-        "less",
-        node="topology",
-        field="workers",
-        value=found,
-        allowed=f"at least {needed} workers",
-    )
-    return WorkerError(str(error), dumps(error))

@@ -16,8 +16,18 @@ import numpy as np
 import pytest
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.task_spec import Task
-from distributed import Client, LocalCluster, Scheduler, SchedulerPlugin, Worker, get_worker
+from distributed import (
+    Client,
+    LocalCluster,
+    Scheduler,
+    SchedulerPlugin,
+    SpecCluster,
+    Status,
+    Worker,
+    get_worker,
+)
 from distributed.comm import CommClosedError, connect
+from distributed.deploy.spec import ProcessInterface
 from distributed.protocol import to_serialize
 from distributed.worker_state_machine import SecedeEvent
 
@@ -211,11 +221,18 @@ def test_events_of_a_topic_reach_its_subscribers(inside: Client, scheduler: Sche
 
 def test_workers_are_listed_and_can_be_removed(inside: Client, scheduler: Scheduler) -> None:
     async def add_and_remove() -> None:
-        async with Worker(scheduler.address, name="spare", nthreads=3, memory_limit=1 << 30) as one:
+        async with Worker(
+            scheduler.address,
+            name="spare",
+            nthreads=3,
+            memory_limit=1 << 30,
+            resources={"receiver": 1},
+        ) as one:
             await reached(lambda: any(known.name == "spare" for known in scheduler.running))
             (state,) = (known for known in scheduler.running if known.name == "spare")
             told = (state.address, state.nthreads, state.memory_limit)
             assert told == (one.address, 3, 1 << 30)
+            assert state.resources == {"receiver": 1}
             await scheduler.remove_worker(one.address, stimulus_id="test-stale")
             assert one.address not in scheduler.workers
 
@@ -255,3 +272,25 @@ def test_a_worker_that_cannot_be_reached_is_an_os_error(inside: Client) -> None:
 
     with pytest.raises(OSError, match="Timed out"):
         inside.sync(reach)
+
+
+def test_a_cluster_is_made_of_unlike_workers_and_closes_them() -> None:
+    workers = {
+        name: {"cls": Worker, "options": {"nthreads": threads, "resources": {name: 1}}}
+        for name, threads in {"receiver": 2, "processing": 1}.items()
+    }
+    listen = {"host": "127.0.0.1", "port": 0, "dashboard_address": ":0"}
+    with SpecCluster(workers, {"cls": Scheduler, "options": listen}) as cluster:
+        states = cluster.scheduler.workers.values()
+        assert {one.name: (one.nthreads, dict(one.resources)) for one in states} == {
+            "receiver": (2, {"receiver": 1}),
+            "processing": (1, {"processing": 1}),
+        }
+
+    async def closed() -> Status:
+        one = ProcessInterface()
+        await one
+        await one.close()
+        return one.status
+
+    assert asyncio.run(closed()) == Status.closed

@@ -138,7 +138,7 @@ class Bank:
         return np.empty(self._frames.shape[1:], self._frames.dtype)
 
     def fill(self, index: int, out: NDArray[Any], region: Rect | None = None) -> None:
-        """Write frame ``index``, or a region of it, into ``out``, ``(band, y, x)``, C-contiguous."""
+        """Write frame ``index``, or a region of it, into ``out``, ``(band, y, x)``."""
         frame, places = self._frames[index % len(self._frames)], self.places(index)
         if region is not None:
             y, x = (
