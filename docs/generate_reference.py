@@ -98,6 +98,7 @@ EXAMPLES = {
     "mask": "- {name: masked, task: mask, path: mask.h5::/entry/data/mask}",
     "min_intensity": "- {name: bright, task: min_intensity, after: flat, minimum: 1000,\n"
     "   roi: {y: 100, x: 200, height: 64, width: 64}}",
+    "assemble": "- {name: whole, task: assemble, after: input}",
     "min_peaks": "- {name: hits, task: min_peaks, after: flat, count: 15, threshold: 50}",
     "observe": "- {name: live, task: observe, after: flat, history: 16, every: 10}",
     "roi_profiles": "- {name: profile, task: roi_profiles, "
