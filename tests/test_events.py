@@ -17,7 +17,7 @@ FIELDS: dict[type[Event], list[str]] = {
     ld.StateChanged: ["side", "state"],
     ld.FramesDone: ["count", "last"],
     ld.FramesSaved: ["first", "last"],
-    ld.FramesAbsent: ["first", "last", "cause"],
+    ld.FramesAbsent: ["first", "last", "cause", "step"],
     ld.TaskFailed: ["node", "first", "last", "text"],
     ld.FileClosed: ["node", "path"],
 }
