@@ -71,6 +71,9 @@ class Capabilities(Model):
     """Whether it can mirror its images."""
     max_nb_frames: PositiveInt | None = None
     """Most frames it can take in one acquisition."""
+    prepares_ahead: bool = False
+    """Whether its next acquisition can be prepared while it acquires; a detector that only one may
+    hold at a time cannot."""
 
 
 @dataclass(slots=True)

@@ -76,6 +76,12 @@ class Account:
                 reason = f"{node!r} raised for frames {first} to {last}: {text}"
         return reason
 
+    def note_trouble(self, node: str, number: int, text: str) -> None:
+        """Tell of trouble that costs frames, once for each text."""
+        if all(one["text"] != text for one in self.failures):
+            self.failures.append({"node": node, "first": number, "last": number, "text": text})
+            self._publish(TaskFailed, node=node, first=number, last=number, text=text)
+
     def mark_absent(self, first: int, stop: int, cause: str) -> None:
         """Record that frames ``first ≤ i < stop`` will not come."""
         self.ledger.mark(first, stop, Status.ABSENT, cause)

@@ -50,6 +50,7 @@ class Prepared:
     nb_frames_per_block: int
     nb_slots: int
     patience: float
+    prepares_ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,9 @@ def prepare(
     bound = int(request.buffers.nbytes or default)
     if most is not None and bound > most:
         raise ConfigError(
-            "the pool and the process itself do not fit under 60 % of the worker's memory limit, "
-            "where Dask begins to spill: ask for less, or give the worker a higher limit, or 0",
+            "the pool, those of other acquisitions and the process itself do not fit under 60 % of "
+            "the worker's memory limit, where Dask begins to spill: ask for less, wait for the "
+            "others, or give the worker a higher limit, or 0",
             node="buffers",
             field="nbytes",
             value=bound,
@@ -70,7 +71,8 @@ def prepare(
     count, slots = size_blocks(raw, hardware, request.buffers, bound, nb_merged)
     internal = hardware.trigger_mode == "internal"
     patience = max(LATENCY, 2 * count * hardware.period) if internal else LATENCY
-    return Prepared(info, hardware, raw, count, slots, patience)
+    ahead = request.detector.capabilities().prepares_ahead
+    return Prepared(info, hardware, raw, count, slots, patience, ahead)
 
 
 def planned(request: Request, prepared: Prepared) -> Plan:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from limadask.detector import Receiver
 from limadask.engine import planning
 from limadask.engine.blocks import Blocks
+from limadask.engine.holding import Deferral, HeldBlocks
 from limadask.engine.messages import Prepared, Ready, Request, progress_message, receipt
 from limadask.engine.receiving import Receiving
+from limadask.engine.spool import Spool
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Status
 from limadask.ledger import Ledger
@@ -52,6 +54,7 @@ class Station:
         self._prepared: Prepared | None = None
         self._ready: Ready | None = None
         self._pool: BufferPool | None = None
+        self._spool: Spool | None = None
         self._controls = False
         self._told = 0
 
@@ -82,7 +85,12 @@ class Station:
         ]
 
     def setup(
-        self, prepared: Prepared, rank: int | None, ranks: int, credits: Mapping[str, int]
+        self,
+        prepared: Prepared,
+        rank: int | None,
+        ranks: int,
+        credits: Mapping[str, int],
+        deferral: Deferral | None = None,
     ) -> Ready:
         """Open the sinks and compile where blocks are processed; arm the receiver, if any."""
         self._prepared = prepared
@@ -96,9 +104,32 @@ class Station:
             )  # fmt: skip
         if self.receiver is not None:
             self._takes_late = planned.nb_merged == 1  # a sum does not wait for them
-            self.blocks = Blocks(credits, 0 if self._takes_late else planned.nb_merged)
+            group = 0 if self._takes_late else planned.nb_merged
+            self.blocks = self._hold(deferral, credits, group) or Blocks(credits, group)
             self.receiver.arm(prepared.hardware)
         return self._ready
+
+    def _hold(
+        self, deferral: Deferral | None, credits: Mapping[str, int], group: int
+    ) -> HeldBlocks | None:
+        """Return blocks that are held until they are asked for, if they are to be."""
+        prepared = self._prepared
+        if deferral is None or prepared is None:
+            return None
+        folder = self.request.buffers.folder or deferral.folder
+        try:
+            self._spool = Spool(folder, prepared.nb_frames_per_block * prepared.raw.frame_nbytes)
+        except OSError as error:
+            raise ConfigError(
+                f"frames cannot be held there: {error}",
+                node="buffers", field="folder", value=folder,
+                allowed="a folder that the receiver's worker can write to",
+            ) from error  # fmt: skip
+
+        def free() -> int:
+            return statistics.free if (statistics := self.pool_statistics()) else 0
+
+        return HeldBlocks(credits, group, self._spool, prepared.nb_slots, free, deferral.failed)
 
     def make_pool(self) -> None:
         """Make the receiver's pool; last of all, when preparing has given its memory back."""
@@ -147,7 +178,7 @@ class Station:
         """Stop the detector, then receiving."""
         if self._controls:
             self.request.detector.stop(abort)
-        if self.receiving is not None:
+        if self.receiving is not None and self.receiver is not None:
             self.receiving.stop(abort)
 
     def process(self, frames: Frames) -> dict[str, Any]:
@@ -186,7 +217,13 @@ class Station:
         message = progress_message(self.receiving.progress, self._told)
         self._told += len(message["absences"])
         statistics = self.pool_statistics()
-        return {**message, "free": statistics.free if statistics else 0}
+        trouble = self.blocks.trouble if isinstance(self.blocks, HeldBlocks) else ""
+        return {**message, "free": statistics.free if statistics else 0, "trouble": trouble}
+
+    @property
+    def pool_nbytes(self) -> int:
+        """Bytes of memory that the receiver's pool has at the moment."""
+        return self._pool.nbytes if self._pool is not None else 0
 
     def pool_statistics(self) -> PoolStatistics | None:
         """Return what the receiver's pool holds, if there is one."""
@@ -263,17 +300,31 @@ class Station:
             for node, sink in program.sinks()
         }
 
-    def release(self) -> None:
-        """Give everything back; what fails is logged, and the rest is given back all the same."""
+    def give_back(self) -> None:
+        """Give the detector back, and memory that no frame is in: no further ones will come."""
         actions: list[Callable[[], object]] = []
-        if self.receiving is not None:
+        if self.receiving is not None and self.receiver is not None:
             actions += [functools.partial(self.receiving.stop, abort=True), self._end_receiving]
         if self.receiver is not None:
             actions.append(self.receiver.close)
         if self._controls:
             actions.append(self.request.detector.close)
+        if self._pool is not None:
+            actions.append(self._pool.retire)
+        self.receiver, self._controls = None, False
+        self._all(actions)
+
+    def release(self) -> None:
+        """Give everything back."""
+        actions: list[Callable[[], object]] = [self.give_back]
         if self.program is not None:
             actions.append(self.program.close)
+        if self._spool is not None:
+            actions.append(self._spool.close)
+        self._all(actions)
+
+    def _all(self, actions: Sequence[Callable[[], object]]) -> None:
+        """Do all of them; what fails is logged, and the rest is done all the same."""
         for action in actions:
             try:
                 action()

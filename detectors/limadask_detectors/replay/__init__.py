@@ -80,7 +80,8 @@ class Replay(Detector):
 
     def capabilities(self) -> Capabilities:
         """Say what it can do: nothing but come at its pace."""
-        return Capabilities(default_expo_time=1 / self.rate if self.rate else 0.0)
+        expo_time = 1 / self.rate if self.rate else 0.0
+        return Capabilities(default_expo_time=expo_time, prepares_ahead=True)
 
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:
         """Fit exposure and pause to the rate."""

@@ -94,6 +94,7 @@ class Simulator(Detector):
             roi_step=4 if self.hardware_roi else 0,
             binning=(1, 2, 4) if self.hardware_binning else (1,),
             flip=self.hardware_flip,
+            prepares_ahead=True,
         )
 
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:
