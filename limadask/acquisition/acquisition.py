@@ -27,7 +27,7 @@ from limadask.parameters import (
     Topology,
 )
 from limadask.pipeline import INPUT, Node, Pipeline
-from limadask.pipeline.hold import Hold, WhenSlow
+from limadask.pipeline.hold import FUTURES, Hold, WhenSlow
 
 PRIORITIES = 1000
 """Priorities go from minus to plus this."""
@@ -210,7 +210,7 @@ class Acquisition(Following):
             raise StateError("futures are to be asked for before prepare")
         if node != INPUT:
             self._pipeline[node]
-        name = f"{node}-futures"
+        name = f"{node}{FUTURES}"
         hold = Hold(max_held=max_held, when_slow=when_slow)
         self._held[name] = Node(name, hold, (node,)), BlockFutures(self.uuid, name)
         return self._held[name][1]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import xarray as xr
 from distributed import Client
 
+from limadask.acquisition.futures import BlockFutures
 from limadask.acquisition.happening import Events
 from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link
@@ -17,6 +18,7 @@ from limadask.engine.watch import ADVICE
 from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
 from limadask.ledger import Ledger
 from limadask.parameters import ParameterSets
+from limadask.pipeline.hold import FUTURES
 
 STALL_TIMEOUT = 30.0
 """Seconds without any progress, besides three frame periods, after which a run fails."""
@@ -172,6 +174,27 @@ class Following:
         """Seconds without any progress after which the run fails."""
         hardware = self._sets.hardware if self._sets is not None else None
         return self._stall_timeout + 3 * (hardware.period if hardware else 0)
+
+    def futures(self, node: str) -> BlockFutures:
+        """Return the futures of a node's blocks, where who prepared the run has asked for them.
+
+        Each block goes to one of those who iterate.
+
+        Raises
+        ------
+        ConfigError
+            When the blocks of this node are not kept.
+        """
+        ready, link = self._know(), self._connected()
+        kept = list(ready.held) if ready else []
+        if node not in kept:
+            raise ConfigError(
+                "nobody has asked for futures of this node before it was prepared",
+                field="node", value=node, allowed=kept,
+            )  # fmt: skip
+        futures = BlockFutures(self.uuid, f"{node}{FUTURES}")
+        futures.connect(link)
+        return futures
 
     def statistics(self) -> dict[str, Any]:
         """Return counts, times and rates so far, as plain data."""

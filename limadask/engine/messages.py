@@ -66,6 +66,8 @@ class Ready:
     """Master file of every saver."""
     observed: tuple[str, ...] = ()
     """Nodes that can be looked at."""
+    held: tuple[str, ...] = ()
+    """Nodes whose blocks are kept for somebody who takes them as futures."""
 
 
 def dumps(value: Any) -> bytes:

@@ -13,7 +13,7 @@ from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.parameters import HardwareParameters, SoftwareParameters
 from limadask.pipeline import INPUT, Plan, plan
-from limadask.pipeline.hold import Hold
+from limadask.pipeline.hold import FUTURES, Hold
 from limadask.task import Sink
 from limadask.version import versions
 
@@ -122,7 +122,10 @@ def ready(
         if isinstance(node.task, Sink) and not isinstance(node.task, Hold)
     ]
     observed = tuple(name for name in watching if name not in files)
-    return Ready(request.asked, prepared.hardware, software, slim, files, observed)
+    held = tuple(
+        node.name.removesuffix(FUTURES) for node in planned.nodes if isinstance(node.task, Hold)
+    )
+    return Ready(request.asked, prepared.hardware, software, slim, files, observed, held)
 
 
 def check(request: Request, pool_nbytes: int) -> Ready:
