@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
-from distributed import Client, Lock
+import xarray as xr
+from distributed import Client
 
 import limadask as ld
+from limadask.cluster.local import process_cluster
 from limadask_detectors import Simulator
 from limadask_tasks import RoiStatistics, SaveHdf5
 
@@ -43,9 +51,13 @@ def saving(folder: Path, prefix: str) -> ld.Pipeline:
     return pipe
 
 
-def pixels(acquisition: ld.Acquisition) -> np.ndarray[Any, Any]:
-    with ld.open(acquisition.files["file"]) as tree:
-        return np.asarray(tree["raw"].to_dataset()["frames"] if "raw" in tree else tree)
+def reached(acquisition: ld.Acquisition, state: str, bound: float = 30.0) -> None:
+    """Wait until the detector side is in a state."""
+    deadline = time.monotonic() + bound
+    looking = threading.Event()
+    while acquisition.state[0] != state:
+        assert time.monotonic() < deadline, f"not {state} but {acquisition.state}"
+        looking.wait(0.02)
 
 
 def test_a_batch_runs_its_acquisitions_one_after_the_other(client: Client, make: Make) -> None:
@@ -58,7 +70,7 @@ def test_a_batch_runs_its_acquisitions_one_after_the_other(client: Client, make:
         assert [one.state for one in batch] == [("acquired", "processed")] * 3
         assert [one.data["stats"].sizes["frame"] for one in batch] == [10, 20, 30]
         told = batch.statistics()
-    for before, after in zip(told, told[1:], strict=False):
+    for before, after in pairwise(told):
         assert before["acquired"] <= after["began"]
     assert len({one.uuid for one in batch}) == 3
 
@@ -180,7 +192,7 @@ def test_a_folder_that_cannot_be_written_to_is_refused(client: Client, make: Mak
     with ld.Batch(client, processing="deferred") as batch:
         one = batch.add(make(buffers=buffers))
         batch.start()
-        with pytest.raises(ld.AcquisitionFailed, match="buffers.folder"):
+        with pytest.raises(ld.AcquisitionFailed, match=r"buffers\.folder"):
             batch.wait(timeout=60)
         with pytest.raises(ld.ConfigError, match="cannot be held"):
             one.wait()
@@ -199,7 +211,7 @@ def test_held_frames_are_no_stall(client: Client, make: Make) -> None:
     assert one.record().counts()["present"] == 30
 
 
-# ---- one detector, many acquisitions ---------------------------------------------------------------
+# ---- detectors ----------------------------------------------------------------------------------
 
 
 class Lonely(Simulator):
@@ -211,33 +223,168 @@ class Lonely(Simulator):
         return super().capabilities().replace(prepares_ahead=False)
 
     def prepare(self, share: Any, endpoints: tuple[str, ...]) -> Any:
-        if not Lock(self.lock).acquire(timeout=0):
-            raise RuntimeError("somebody else has it")
+        Path(self.lock).touch(exist_ok=False)
         return super().prepare(share, endpoints)
 
     def close(self) -> None:
-        Lock(self.lock).release()
+        Path(self.lock).unlink(missing_ok=True)
 
 
-class Waiting(ld.Reduction):
-    """Waits until it is told."""
+class Slow(ld.Task):
+    """Burns some time on every block."""
 
-    event: str
+    milliseconds: float
 
-    def plan(self, spec: ld.Spec) -> ld.Products:
-        return ld.Products({"done": ld.Variable((), np.dtype(bool))})
-
-    def __call__(self, block: Any) -> Any:
-        from distributed import Event
-
-        assert Event(self.event).wait(60)
-        return {"done": np.ones(block.sizes["frame"], bool)}
+    def __call__(self, block: xr.DataArray) -> xr.DataArray:
+        end = time.perf_counter() + self.milliseconds / 1000
+        while time.perf_counter() < end:
+            pass
+        return block.copy()
 
 
-def reached(acquisition: ld.Acquisition, state: str, bound: float = 30.0) -> None:
-    """Wait until the detector side is in a state."""
-    deadline = time.monotonic() + bound
-    looking = threading.Event()
-    while acquisition.state[0] != state:
-        assert time.monotonic() < deadline, f"not {state} but {acquisition.state}"
-        looking.wait(0.02)
+def slow(milliseconds: float = 20) -> ld.Pipeline:
+    pipe = ld.Pipeline()
+    pipe.add("slow", Slow(milliseconds=milliseconds))
+    return pipe
+
+
+def test_a_detector_is_given_back_when_it_has_ended(make: Make, tmp_path: Path) -> None:
+    camera = Lonely(shape=(64, 48), lock=str(tmp_path / "lock"))
+    one, next_ = make(camera, pipe=slow(), nb_frames=200, expo_time=0), make(camera)
+    with one, next_:
+        one.prepare()
+        one.start()
+        one.wait("acquired", timeout=60)
+        next_.prepare()  # it would find the lock
+        next_.start()
+        next_.wait(timeout=60)
+        assert one.state == ("acquired", "processing"), "there was no backlog"
+        one.abort()
+    assert next_.record().counts()["present"] == 30
+
+
+def test_a_detector_that_only_one_can_hold_is_prepared_late_in_a_batch(
+    client: Client, make: Make, tmp_path: Path
+) -> None:
+    camera = Lonely(shape=(64, 48), lock=str(tmp_path / "lock"))
+    with ld.Batch(client) as batch:
+        for _ in range(3):
+            batch.add(make(camera))
+        batch.start()
+        batch.wait(timeout=60)
+    assert [one.record().counts()["present"] for one in batch] == [30] * 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_detectors_run_at_once(make: Make, tmp_path: Path) -> None:
+    cameras = Simulator(shape=(64, 48)), Simulator(shape=(100, 30), bands=["low", "high"])
+    both = [
+        make(camera, pipe=saving(tmp_path, f"camera{number}"), nb_frames=0)
+        for number, camera in enumerate(cameras)
+    ]
+    with both[0], both[1]:
+        for one in both:
+            one.prepare()
+        for one in both:
+            one.start()
+        for one in both:
+            next(event for event in one.events(saved=True) if isinstance(event, ld.FramesSaved))
+        assert [one.state for one in both] == [("acquiring", "processing")] * 2
+        for one in both:
+            one.stop()
+        for one in both:
+            one.wait(timeout=60)
+    for one, camera in zip(both, cameras, strict=True):
+        count = one.record().counts()["present"]
+        assert count == len(one.record()) > 0
+        with h5py.File(one.files["file"]) as file:
+            saved = file["entry/data/data"][count - 1]
+        np.testing.assert_array_equal(saved, camera.frame(count - 1).values[0])
+
+
+# ---- priorities ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("priority", [0, 1])
+def test_the_newest_goes_first_unless_an_older_one_has_priority(make: Make, priority: int) -> None:
+    backlog = make(pipe=slow(), nb_frames=150, expo_time=0, priority=priority)
+    newest = make()
+    with backlog, newest:
+        for one in (backlog, newest):
+            one.prepare()
+        backlog.start()
+        backlog.wait("acquired", timeout=60)
+        newest.start()
+        newest.wait(timeout=60)
+        first = newest.statistics()["ended"]
+        backlog.wait(timeout=60)
+        last = backlog.statistics()["ended"]
+    workers = [set(one.parameters.software.processors) for one in (backlog, newest)]
+    if workers[0] == workers[1]:
+        assert (first < last) == (priority == 0)
+
+
+# ---- who dies -----------------------------------------------------------------------------------
+
+STARTER = """
+    import sys
+    import limadask as ld
+    from distributed import Client
+    from limadask_detectors import Simulator
+    from limadask_tasks import RoiStatistics
+
+    client = Client(sys.argv[1])
+    batch = ld.Batch(client, processing=sys.argv[2])
+    for _ in range(3):
+        pipe = ld.Pipeline()
+        pipe.add("stats", RoiStatistics(rois=[ld.Rect(0, 0, 8, 8)]))
+        acquisition = ld.Acquisition(
+            client, Simulator(shape=(64, 48)), pipe, nb_frames=60, expo_time=5e-3
+        )
+        acquisition.futures("input", max_held=100)
+        batch.add(acquisition)
+    batch.start()
+    print(*(one.uuid for one in batch), flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("processing", ["live", "deferred"])
+def test_a_batch_outlives_its_client(processing: str) -> None:
+    with process_cluster(1, threads=2) as cluster:
+        starter = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(STARTER), cluster.address, processing],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert starter.stdout is not None
+        uuids = starter.stdout.readline().split()
+        starter.kill()
+        starter.communicate()
+        with Client(cluster.address) as client:
+            runs = [ld.attach(client, uuid) for uuid in uuids]
+            for run in runs:
+                run.wait(timeout=60)
+            assert [run.record().counts()["present"] for run in runs] == [60] * 3
+            last = runs[-1]
+            assert last.data["stats"].sizes["frame"] == 60
+            futures = list(last.futures("input"))
+            assert sum(one.result(timeout=30).sizes["frame"] for one in futures) == 60
+            with pytest.raises(ld.ConfigError, match="futures"):
+                last.futures("stats")
+
+
+def test_held_frames_of_a_lost_receiver_are_absent(tmp_path: Path) -> None:
+    with process_cluster(2) as cluster, Client(cluster.address) as client:
+        with ld.Batch(client, processing="deferred") as batch:
+            pipe = ld.Pipeline()
+            pipe.add("stats", RoiStatistics(rois=[ROI]))
+            one = batch.add(
+                ld.Acquisition(client, CAMERA, pipe, nb_frames=30, expo_time=1e-3, buffers=ONE)
+            )
+            batch.start()
+            one.wait("acquired", timeout=60)
+            (receiver,) = one.parameters.software.receivers
+            cluster.send(receiver, signal.SIGKILL)
+            with pytest.raises(ld.AcquisitionFailed):
+                batch.wait(timeout=60)
+        assert one.record().ranges(ld.Status.ABSENT) == [(0, 29, "receiver_lost")]
