@@ -3,6 +3,7 @@
 import hdf5plugin  # noqa: F401 - whoever imports limadask can read its files, by any library
 
 from limadask.acquisition.acquisition import Acquisition
+from limadask.acquisition.batch import Batch
 from limadask.acquisition.check import check
 from limadask.acquisition.following import Following, attach
 from limadask.cluster.jobs import Slurm, SlurmJobs
@@ -62,6 +63,7 @@ __all__ = [
     "AcquisitionParameters",
     "Affine",
     "Arc",
+    "Batch",
     "Binning",
     "Buffers",
     "Capabilities",

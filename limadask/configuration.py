@@ -74,6 +74,7 @@ class Configuration:
             name: _section(model, _mapping(_given(data, name, {}), name, name), name)
             for name, model in _SECTIONS.items()
         }
+        parts["buffers"] = parts["buffers"].absolute(folder)
         return cls(
             detector=_detector(_given(data, "detector", {}), folder),
             pipeline=_pipeline(_given(data, "pipeline", []), folder),

@@ -38,7 +38,13 @@ DETECTOR: Table = {
 PROCESSING: Table = {
     "idle": {"configure": "preparing", "abort": "aborted"},
     "preparing": {"opened": "ready", "abort": "aborting", "fail": "failing"},
-    "ready": {"start": "processing", "abort": "aborting", "fail": "failing"},
+    "ready": {
+        "start": "processing",
+        "defer": "deferred",
+        "abort": "aborting",
+        "fail": "failing",
+    },
+    "deferred": {"process": "processing", "abort": "aborting", "fail": "failing"},
     "processing": {"finish": "closing", "abort": "aborting", "fail": "failing"},
     "closing": {"closed": "processed", "spoiled": "failed"},
     "aborting": {"closed": "aborted", "spoiled": "failed"},

@@ -17,7 +17,7 @@ from limadask.cluster.link import Link
 from limadask.configuration import Configuration
 from limadask.detector import Detector
 from limadask.engine.messages import Request, dumps
-from limadask.errors import StateError
+from limadask.errors import ConfigError, StateError
 from limadask.ledger import Ledger
 from limadask.parameters import (
     AcquisitionParameters,
@@ -27,7 +27,10 @@ from limadask.parameters import (
     Topology,
 )
 from limadask.pipeline import INPUT, Node, Pipeline
-from limadask.pipeline.hold import Hold, WhenSlow
+from limadask.pipeline.hold import FUTURES, Hold, WhenSlow
+
+PRIORITIES = 1000
+"""Priorities go from minus to plus this."""
 
 
 class Acquisition(Following):
@@ -56,6 +59,9 @@ class Acquisition(Following):
     fuse:
         Whether all nodes of a block are one Dask task; False shows every node on the dashboard,
         slowly.
+    priority:
+        Blocks of a higher priority go before those of a lower one, -1000 to 1000; among equals the
+        newest acquisition goes first.
     parameters:
         Fields of :class:`~limadask.AcquisitionParameters`: ``nb_frames``, ``expo_time``, …
 
@@ -77,16 +83,20 @@ class Acquisition(Following):
         metadata: Mapping[str, Any] | None = None,
         stall_timeout: float = STALL_TIMEOUT,
         fuse: bool = True,
+        priority: int = 0,
         **parameters: Any,
     ) -> None:
         super().__init__(uuid4().hex, None, stall_timeout)
         self._client, self._detector = client, detector.absolute(Path.cwd())
         self._pipeline = pipeline or Pipeline()
         self._topology, self._policy = topology or Topology(), policy or Policy()
-        self._buffers, self._metadata = buffers or Buffers(), dict(metadata or {})
+        self._buffers, self._metadata = (
+            (buffers or Buffers()).absolute(Path.cwd()),
+            dict(metadata or {}),
+        )
         self._asked = AcquisitionParameters(**parameters)
         self._sets = ParameterSets(user=self._asked)
-        self._fuse = fuse
+        self._fuse, self._priority = fuse, _priority(priority)
         self._held: dict[str, tuple[Node, BlockFutures]] = {}
 
     @classmethod
@@ -116,15 +126,61 @@ class Acquisition(Following):
             When something else goes wrong.
         """
         if self._link is None:
-            self._create()
+            self.create()
         try:
             self._command("prepare")
         finally:
             self._know()
-            for _, futures in self._held.values():
-                futures.connect(self._connected())
+
+    def create(self, deferred: bool = False) -> None:
+        """Make it known to the cluster, where nothing is done yet; ``prepare`` and batches do it.
+
+        Parameters
+        ----------
+        deferred:
+            Whether its frames are held until they are asked for.
+        """
+        detector = type(self._detector).model_validate(self._detector.model_copy(deep=True))
+        request = Request(
+            self.uuid,
+            detector,
+            Pipeline([*self._pipeline, *(node for node, _ in self._held.values())]),
+            self._asked,
+            self._policy,
+            self._buffers,
+            self._metadata,
+            keep=tuple(node.after[0] for node, _ in self._held.values()),
+            fuse=self._fuse,
+            topology=self._topology,
+        )
+        self._link = Link.of(self._client)
+        options = {
+            "receivers": self._topology.receivers,
+            "workers": self._topology.workers,
+            "shared": self._topology.roles == "shared",
+            "dispatch": self._topology.dispatch,
+            "max_absent": self._policy.bound,
+            "fuse": self._fuse,
+            "stall_timeout": self._stall_timeout,
+            "priority": self._priority,
+            "deferred": deferred,
+            "label": "+".join(["input", *(node.name for node in self._pipeline)]).replace("-", "_"),
+        }
+        self._link.ask(
+            "create",
+            uuid=self.uuid,
+            request=dumps(request),
+            options=options,
+            client=self._client.id,
+        )
+        for _, futures in self._held.values():
+            futures.connect(self._link)
 
     # ---- what is known ------------------------------------------------------------------------
+
+    def belongs_to(self, client: Client) -> bool:
+        """Tell whether it is made for a client."""
+        return self._client is client
 
     def record(self) -> Ledger:
         """Return the ledger itself: runs of frames of one fate, and their counts."""
@@ -156,7 +212,7 @@ class Acquisition(Following):
             raise StateError("futures are to be asked for before prepare")
         if node != INPUT:
             self._pipeline[node]
-        name = f"{node}-futures"
+        name = f"{node}{FUTURES}"
         hold = Hold(max_held=max_held, when_slow=when_slow)
         self._held[name] = Node(name, hold, (node,)), BlockFutures(self.uuid, name)
         return self._held[name][1]
@@ -178,37 +234,11 @@ class Acquisition(Following):
             self._command("abort")
         self._wait_over()
 
-    # ---- details ------------------------------------------------------------------------------
 
-    def _create(self) -> None:
-        detector = type(self._detector).model_validate(self._detector.model_copy(deep=True))
-        request = Request(
-            self.uuid,
-            detector,
-            Pipeline([*self._pipeline, *(node for node, _ in self._held.values())]),
-            self._asked,
-            self._policy,
-            self._buffers,
-            self._metadata,
-            keep=tuple(node.after[0] for node, _ in self._held.values()),
-            fuse=self._fuse,
-            topology=self._topology,
-        )
-        self._link = Link.of(self._client)
-        options = {
-            "receivers": self._topology.receivers,
-            "workers": self._topology.workers,
-            "shared": self._topology.roles == "shared",
-            "dispatch": self._topology.dispatch,
-            "max_absent": self._policy.bound,
-            "fuse": self._fuse,
-            "stall_timeout": self._stall_timeout,
-            "label": "+".join(["input", *(node.name for node in self._pipeline)]).replace("-", "_"),
-        }
-        self._link.ask(
-            "create",
-            uuid=self.uuid,
-            request=dumps(request),
-            options=options,
-            client=self._client.id,
-        )
+def _priority(value: int) -> int:
+    if not isinstance(value, int) or abs(value) > PRIORITIES:
+        raise ConfigError(
+            "no priority", node="acquisition", field="priority", value=value,
+            allowed=f"whole numbers from {-PRIORITIES} to {PRIORITIES}",
+        )  # fmt: skip
+    return value

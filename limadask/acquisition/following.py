@@ -9,6 +9,7 @@ from typing import Any, Literal
 import xarray as xr
 from distributed import Client
 
+from limadask.acquisition.futures import BlockFutures
 from limadask.acquisition.happening import Events
 from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link
@@ -17,15 +18,17 @@ from limadask.engine.watch import ADVICE
 from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
 from limadask.ledger import Ledger
 from limadask.parameters import ParameterSets
+from limadask.pipeline.hold import FUTURES
 
 STALL_TIMEOUT = 30.0
 """Seconds without any progress, besides three frame periods, after which a run fails."""
 GRACE = 2.0
 """Seconds more that a client waits: the run itself has the first word."""
-_ENDED = {
+ENDED = {
     "acquired": ("detector", {"acquired", "aborted", "failed"}),
     "processed": ("processing", {"processed", "aborted", "failed"}),
 }
+"""What one waits for: a side, and the states that end it."""
 
 
 class Following:
@@ -93,9 +96,9 @@ class Following:
         StalledError
             When it takes too long; it names the stage that does not move.
         """
-        if until not in _ENDED:
+        if until not in ENDED:
             raise ConfigError(
-                "nothing to wait for", field="until", value=until, allowed=list(_ENDED)
+                "nothing to wait for", field="until", value=until, allowed=list(ENDED)
             )
         if self._link is None:
             raise StateError("there is nothing to wait for: the acquisition is not prepared")
@@ -107,16 +110,16 @@ class Following:
             if told is not None:
                 told(status)
             self._raise_failure(status)
-            side, ends = _ENDED[until]
+            side, ends = ENDED[until]
             if status["state"][0 if side == "detector" else 1] in ends:
                 return
             now = time.monotonic()
             progress = [status[name] for name in ("state", "received", "processed", "tickets")]
-            if progress != last:
+            if progress != last or status["waits"]:  # it waits for others, which are watched
                 last, moved = progress, now
             if timeout is not None and now - began > timeout:
                 raise _stalled(status, f"not {until} within {timeout} s")
-            if timeout is None and now - moved > self._patience():
+            if timeout is None and now - moved > self.patience + GRACE:
                 raise _stalled(status, f"nothing has moved for {now - moved:.0f} s")
             listener.get(timeout=0.2)
 
@@ -165,6 +168,33 @@ class Following:
         ready = self._know()
         points = list(ready.observed) if ready else []
         return Observations(self._connected(), self.uuid, self._processors, points)
+
+    @property
+    def patience(self) -> float:
+        """Seconds without any progress after which the run fails."""
+        hardware = self._sets.hardware if self._sets is not None else None
+        return self._stall_timeout + 3 * (hardware.period if hardware else 0)
+
+    def futures(self, node: str) -> BlockFutures:
+        """Return the futures of a node's blocks, where who prepared the run has asked for them.
+
+        Each block goes to one of those who iterate.
+
+        Raises
+        ------
+        ConfigError
+            When the blocks of this node are not kept.
+        """
+        ready, link = self._know(), self._connected()
+        kept = list(ready.held) if ready else []
+        if node not in kept:
+            raise ConfigError(
+                "nobody has asked for futures of this node before it was prepared",
+                field="node", value=node, allowed=kept,
+            )  # fmt: skip
+        futures = BlockFutures(self.uuid, f"{node}{FUTURES}")
+        futures.connect(link)
+        return futures
 
     def statistics(self) -> dict[str, Any]:
         """Return counts, times and rates so far, as plain data."""
@@ -247,10 +277,6 @@ class Following:
             if time.monotonic() > deadline:
                 raise _stalled(status, f"the run did not end within {timeout} s")
             listener.get(timeout=0.2)
-
-    def _patience(self) -> float:
-        hardware = self._sets.hardware if self._sets is not None else None
-        return self._stall_timeout + GRACE + 3 * (hardware.period if hardware else 0)
 
 
 def attach(client: Client, uuid: str, stall_timeout: float = STALL_TIMEOUT) -> Following:

@@ -92,10 +92,11 @@ class Link:
             raise LimadaskError(f"worker {address}: {answer['error']}")
         return answer["result"]
 
-    def listen(self, uuid: str) -> Listener:
-        """Return a listener that hears the events of an acquisition from now on."""
+    def listen(self, *uuids: str) -> Listener:
+        """Return a listener that hears the events of some acquisitions from now on."""
         listener = Listener()
-        self._listeners.setdefault(uuid, weakref.WeakSet()).add(listener)
+        for uuid in uuids:
+            self._listeners.setdefault(uuid, weakref.WeakSet()).add(listener)
         return listener
 
     def _hear(self, stamped: tuple[float, dict[str, Any]]) -> None:
@@ -105,7 +106,7 @@ class Link:
 
 
 class Listener:
-    """The events of one acquisition, waiting to be read; nothing is called back."""
+    """The events of some acquisitions, waiting to be read; nothing is called back."""
 
     def __init__(self) -> None:
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()

@@ -48,6 +48,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         self._finished: dict[Key, dict[str, Any] | None] = {}
         self._ticks: dict[str, float] = {}
         self._owners: dict[str, str] = {}
+        self._batches: dict[str, set[str]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         scheduler.handlers.update(
             {
@@ -62,6 +63,8 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
                     "reserve",
                     "ready",
                     "runs",
+                    "queue",
+                    "batch",
                 )
             }
         )
@@ -197,6 +200,8 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             if run is not None and run.detector.current in ("preparing", "prepared"):
                 self.spawn(run.abort())
             del self._owners[uuid]
+        for batch in self._batches.pop(client, ()):
+            self._coordinator.find_batch(batch).close()
 
     def _lift_pins(self, worker: str, stimulus_id: str) -> None:
         tasks, moves = self._scheduler.tasks, {}
@@ -286,6 +291,29 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             return {"error": dumps(error)}
         self._owners[uuid] = client
         return {}
+
+    async def _queue(self, batch: str, uuids: list[str], client: str) -> dict[str, Any]:
+        """Let acquisitions follow those of a batch, which lives on when the client is gone."""
+        try:
+            for uuid in uuids:
+                self._coordinator.queue(batch, uuid)
+                self._owners.pop(uuid, None)
+        except LimadaskError as error:
+            return {"error": dumps(error)}
+        self._batches.setdefault(client, set()).add(batch)
+        return {}
+
+    async def _batch(self, batch: str, command: str | None = None) -> dict[str, Any]:
+        """Do what a user asks of a batch, if anything; return where its runs stand then."""
+        try:
+            found = self._coordinator.find_batch(batch)
+        except LimadaskError as error:
+            return {"error": dumps(error)}
+        if command is not None:
+            done = getattr(found, command)()
+            if done is not None:
+                await done
+        return {"runs": found.status(), "is_over": found.is_over}
 
     async def _command(self, uuid: str, command: str) -> dict[str, Any]:
         """Do what a user asks of a run; return where it stands then."""

@@ -21,6 +21,7 @@ from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import receive_label, ticket_key
 from limadask.cluster.transfer import Transfers
 from limadask.engine.blocks import Answer, Blocks, Ending
+from limadask.engine.holding import Deferral, HeldBlocks
 from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import dumps, loads
 from limadask.engine.messages import receipt as receipt_of
@@ -64,7 +65,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 f"limadask_{name}": getattr(self, f"_{name}")
                 for name in (
                     "open", "prepare", "check", "setup", "start", "start_detector", "trigger",
-                    "stop", "close", "found", "join", "release", "pull", "reserve",
+                    "stop", "give_back", "close", "found", "join", "release", "pull", "reserve",
                 )
             }
         )  # fmt: skip
@@ -75,6 +76,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 "limadask-acknowledge": self._acknowledge,
                 "limadask-drop": self._drop,
                 "limadask-pass": self._pass,
+                "limadask-process": self._process_held,
             }
         )
         self._ticking = PeriodicCallback(self._tick, TICK * 1000)
@@ -188,9 +190,18 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if station is not None and station.blocks is not None:
             station.blocks.end(drop=True)
 
+    def _process_held(self, uuid: str) -> None:
+        station = self._stations.get(uuid)
+        if station is not None and isinstance(station.blocks, HeldBlocks):
+            station.blocks.release()
+
     # ---- what the coordinator asks --------------------------------------------------------------
 
     async def _open(self, uuid: str, request: bytes, index: int, count: int) -> dict[str, Any]:
+        for station in self._stations.values():  # the new one needs memory
+            if isinstance(station.blocks, HeldBlocks):
+                station.blocks.leave_memory()
+
         def work() -> str:
             return self._station(uuid, request).open_receiver(index, count)
 
@@ -201,12 +212,13 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     ) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             prepared = self._stations[uuid].prepare_detector(
-                tuple(endpoints), (pool_nbytes[0], pool_nbytes[1])
+                tuple(endpoints), self._unused(*pool_nbytes)
             )
             return {
                 "prepared": dumps(prepared),
                 "nb_frames": prepared.raw.nb_frames,
                 "per_block": prepared.nb_frames_per_block,
+                "prepares_ahead": prepared.prepares_ahead,
                 "timing": {
                     "period": prepared.hardware.period,
                     "trigger_mode": prepared.hardware.trigger_mode,
@@ -230,12 +242,18 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         ranks: int,
         processors: dict[str, int],
         receivers: list[str],
+        deferred: bool,
     ) -> dict[str, Any]:
         self._ranks[uuid], self._labels[uuid] = acquisition_rank, label
         if rank is not None:
             await self._warm_up(receivers)
 
         station = self._station(uuid, request)
+
+        def failed(error: str) -> None:
+            self._send("limadask-receiver-ended", uuid, progress=station.progress(), error=error)
+
+        deferral = Deferral(self._worker.local_directory, failed)
 
         def work() -> bytes:
             made = loads(prepared)
@@ -245,7 +263,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 one: made.nb_slots if one == self.address else ceil(max(2, 2 * threads) / sharing)
                 for one, threads in processors.items()
             }
-            ready = station.setup(made, rank, ranks, credits)
+            ready = station.setup(made, rank, ranks, credits, deferral if deferred else None)
             self._keep_lasting(uuid, station)
             release_memory()
             return dumps(ready)
@@ -282,6 +300,9 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     async def _stop(self, uuid: str, abort: bool) -> dict[str, Any]:
         return await self._if_known(uuid, lambda station: station.stop(abort))
+
+    async def _give_back(self, uuid: str) -> dict[str, Any]:
+        return await self._if_known(uuid, Station.give_back)
 
     async def _close(self, uuid: str) -> dict[str, Any]:
         def work(station: Station) -> dict[str, Any]:
@@ -351,6 +372,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         for address in receivers:
             if address != self.address:
                 await self._worker.rpc(address).identity()
+
+    def _unused(self, default: int, most: int | None) -> tuple[int, int | None]:
+        """Return the bytes that a new pool has by default, and at most, beside those there are."""
+        used = sum(station.pool_nbytes for station in self._stations.values())
+        left = None if most is None else max(0, most - used)
+        return (default if left is None else min(default, left)), left
 
     def _keep_lasting(self, uuid: str, station: Station) -> None:
         """Remember what outlives a run, for the last runs."""

@@ -78,6 +78,9 @@ class Capabilities(Model):
     """How it can deal its frames to several receivers."""
     max_nb_frames: PositiveInt | None = None
     """Most frames it can take in one acquisition."""
+    prepares_ahead: bool = False
+    """Whether its next acquisition can be prepared while it acquires; a detector that only one may
+    hold at a time cannot."""
 
 
 @dataclass(slots=True)

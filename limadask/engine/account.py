@@ -80,6 +80,12 @@ class Account:
                 reason = f"{node!r} raised for frames {first} to {last}: {text}"
         return reason
 
+    def note_trouble(self, node: str, number: int, text: str) -> None:
+        """Tell of trouble that costs frames, once for each text."""
+        if all(one["text"] != text for one in self.failures):
+            self.failures.append({"node": node, "first": number, "last": number, "text": text})
+            self._publish(TaskFailed, node=node, first=number, last=number, text=text)
+
     def mark_absent(self, first: int, stop: int, step: int, cause: str) -> None:
         """Record that every ``step``-th of the frames ``first ≤ i < stop`` will not come."""
         if stop > first:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from limadask.frames import Frames
@@ -95,7 +95,7 @@ class Blocks:
         if self._kept.pop(ticket, None) is not None:
             self._match()
 
-    def undone(self) -> list[Frames]:
+    def undone(self) -> Iterable[Frames]:
         """Return the blocks without a receipt, in order: what is left without a scheduler."""
         kept = [self._kept[ticket][1] for ticket in sorted(self._kept)]
         return kept + list(self._ready)

@@ -56,6 +56,7 @@ class Prepared:
     nb_frames_per_block: int
     nb_slots: int
     patience: float
+    prepares_ahead: bool = False
     parts: tuple[Spec, ...] = ()
     """What each receiver delivers, where each has a part of every frame."""
 
@@ -73,6 +74,8 @@ class Ready:
     """Master file of every saver."""
     observed: tuple[str, ...] = ()
     """Nodes that can be looked at."""
+    held: tuple[str, ...] = ()
+    """Nodes whose blocks are kept for somebody who takes them as futures."""
 
 
 def dumps(value: Any) -> bytes:

@@ -57,6 +57,10 @@ class Options:
         Whether all nodes of a block are one task.
     stall_timeout:
         Seconds without any progress, besides three frame periods, after which it fails.
+    priority:
+        Its blocks go before those of a lower one; among equals the newest acquisition goes first.
+    deferred:
+        Whether its frames are held until it is told to process them.
     """
 
     receivers: int
@@ -67,6 +71,8 @@ class Options:
     dispatch: Dispatch = "single"
     fuse: bool = True
     stall_timeout: float = 30.0
+    priority: int = 0
+    deferred: bool = False
 
     def deal(self, index: int) -> Deal:
         """Return which frames fall to a receiver."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from math import ceil
 from typing import Any
 
@@ -22,7 +23,7 @@ from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.parameters import HardwareParameters, SoftwareParameters
 from limadask.pipeline import INPUT, Plan, plan
-from limadask.pipeline.hold import Hold
+from limadask.pipeline.hold import FUTURES, Hold
 from limadask.task import Assembling, Sink
 from limadask.version import versions
 
@@ -105,16 +106,21 @@ def prepare(
     bound = int(request.buffers.nbytes or default)
     if most is not None and bound > most:
         raise ConfigError(
-            "the pool and the process itself do not fit under 60 % of the worker's memory limit, "
-            "where Dask begins to spill: ask for less, or give the worker a higher limit, or 0",
+            "the pool, those of other acquisitions and the process itself do not fit under 60 % of "
+            "the worker's memory limit, where Dask begins to spill: ask for less, wait for the "
+            "others, or give the worker a higher limit, or 0",
             node="buffers",
             field="nbytes",
             value=bound,
             allowed=f"at most {most}",
         )
     deal = request.deal()
+    ahead = request.detector.capabilities().prepares_ahead
     if deal.dispatch == "partial":
-        return _partial(request, info, hardware, raw.replace(masked=gaps_of(info)), bound)
+        whole = raw.replace(masked=gaps_of(info))
+        return dataclasses.replace(
+            _partial(request, info, hardware, whole, bound), prepares_ahead=ahead
+        )
     turns = deal.step if deal.is_known else deal.count
     own = raw.replace(nb_frames=raw.nb_frames and ceil(raw.nb_frames / turns))
     count, slots = size_blocks(
@@ -122,7 +128,7 @@ def prepare(
     )
     internal = hardware.trigger_mode == "internal"
     patience = max(LATENCY, 2 * count * turns * hardware.period) if internal else LATENCY
-    return Prepared(info, hardware, raw, count, slots, patience)
+    return Prepared(info, hardware, raw, count, slots, patience, ahead)
 
 
 def _partial(
@@ -135,7 +141,7 @@ def _partial(
     largest = max(part.frame_nbytes for part in parts)
     scaled = bound * raw.frame_nbytes // largest  # blocks are sized by what is made of them
     count, slots = size_blocks(raw, hardware.period, hardware, request.buffers, scaled)
-    return Prepared(info, hardware, raw, count, slots, float("inf"), parts)
+    return Prepared(info, hardware, raw, count, slots, float("inf"), parts=parts)
 
 
 def planned(request: Request, prepared: Prepared) -> Plan:
@@ -185,7 +191,10 @@ def ready(
         if isinstance(node.task, Sink) and not isinstance(node.task, Hold)
     ]
     observed = tuple(name for name in watching if name not in files)
-    return Ready(request.asked, prepared.hardware, software, slim, files, observed)
+    held = tuple(
+        node.name.removesuffix(FUTURES) for node in planned.nodes if isinstance(node.task, Hold)
+    )
+    return Ready(request.asked, prepared.hardware, software, slim, files, observed, held)
 
 
 def check(request: Request, pool_nbytes: int) -> Ready:

@@ -48,6 +48,7 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
     else:
         run.account.ledger.nb_frames = made["nb_frames"]
         run.timing = Timing(**made["timing"])
+        run.prepares_ahead = made["prepares_ahead"]
         count = made["nb_frames"]
         run.crew.expect(count and run.options.deal(0).length(count), made["per_block"])
         for side, event in ((run.detector, "armed"), (run.processing, "opened")):
@@ -94,6 +95,7 @@ async def _setup(run: Run, prepared: bytes) -> bytes:
         "ranks": len(ranks),
         "processors": {one.address: one.threads for one in crew.processors},
         "receivers": [one.address for one in crew.receivers],
+        "deferred": run.options.deferred,
     }
     addresses = crew.addresses
     asked = [

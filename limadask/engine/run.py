@@ -9,22 +9,25 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from statemachine import State
 
-from limadask.engine import closing, preparing
+from limadask.engine import closing, detecting, preparing
 from limadask.engine.account import Account
 from limadask.engine.crew import Crew
 from limadask.engine.messages import dumps
 from limadask.engine.options import Bounds, Options, Timing
-from limadask.engine.port import Port, WorkerError
+from limadask.engine.port import Port
 from limadask.engine.watch import Watch
 from limadask.errors import StalledError
 from limadask.events import Event, FramesDone, FramesSaved, StateChanged
 from limadask.frames import Status
 from limadask.states import DetectorSide, ProcessingSide
+
+if TYPE_CHECKING:
+    from limadask.engine.batch import Batch
 
 SideName = Literal["detector", "processing"]
 
@@ -66,8 +69,10 @@ class Run:
         self.error, self.pickled_error, self.ready = "", b"", b""
         self.stopped = self.stalled = self.tells_saved = False
         self._started = self._told_end = False
+        self.prepares_ahead = self.gave_back = self._leaving = False
+        self.batch: Batch | None = None
         self.timing, self.triggers = Timing(), 0
-        self._watch = Watch(self, options.stall_timeout)
+        self.watch = Watch(self, options.stall_timeout)
         self.began = self.acquired = self.ended = 0.0
         self._changed = asyncio.Event()
         self.detector = DetectorSide(_Listener(self, "detector"))
@@ -84,7 +89,7 @@ class Run:
     async def start(self) -> None:
         """Start receiving, then the detector."""
         self.detector.happen("start")
-        self.processing.happen("start")
+        self.processing.happen("defer" if self.options.deferred else "start")
         await self.until(lambda: self._started or self.is_over, None)
 
     async def trigger(self) -> None:
@@ -92,7 +97,12 @@ class Run:
         self.detector.happen("trigger")
         self.triggers += 1
         for worker in self.crew.living_receivers:
-            await self._ask_gently(worker, "trigger")
+            await detecting.ask_gently(self, worker, "trigger")
+
+    async def process(self) -> None:
+        """Begin to process the frames that are held; nothing is done where none are."""
+        if self.processing.allows("process"):
+            self.processing.happen("process")
 
     async def stop(self) -> None:
         """Let the detector end after this frame; what has come is processed."""
@@ -144,6 +154,8 @@ class Run:
                 self.account.mark_absent(*absence)
             if progress["absences"] and (reason := self._excess()):
                 self.fail(reason)
+        if trouble := progress.get("trouble"):
+            self.account.note_trouble("input", self.crew.seen, trouble)
         self.tell_progress()
         self._end_rest()
 
@@ -166,9 +178,17 @@ class Run:
                 self.receipt(ticket, {"ending": "absent"})
         self.advance()
 
-    def look(self, now: float) -> None:
-        """Fail when nothing has moved for too long; called from time to time."""
-        if found := self._watch.look(now):
+    def look(self, now: float, others: float = 0.0) -> None:
+        """Fail when nothing has moved for too long; called from time to time.
+
+        Parameters
+        ----------
+        now:
+            Seconds of the monotonic clock.
+        others:
+            When another run was last processed by the same workers: it may have to wait for that.
+        """
+        if found := self.watch.look(now, others):
             stage, text = found
             self.stalled = True
             error = StalledError(stage, self._last_frame(), text)
@@ -186,10 +206,11 @@ class Run:
         """Do what is due: hand out tickets, or take note of an end."""
         self._write_off()
         self._end_rest()
-        if self.began and not self.crew.receives and self.detector.allows("complete"):
-            self.acquired = time.time()
-            self.detector.happen("complete")
-        if self.processing.current in ("ready", "processing"):
+        ended = self.began and not self.crew.receives
+        if ended and self.detector.allows("complete") and not self._leaving:
+            self.acquired, self._leaving = time.time(), True
+            self._port.spawn(detecting.complete(self))
+        if self._wants_tickets():
             if tickets := self.crew.refill():
                 nodes = [] if self.options.fuse else self.graph
                 self._port.submit(self.uuid, self.options.label, self.rank, tickets, nodes)
@@ -217,7 +238,7 @@ class Run:
             is_full = crew.received + account.ledger.counts()["absent"] >= count
         if is_full or crew.saw_the_end:
             self._told_end = True
-            self._port.spawn(self._stop(abort=False))
+            self._port.spawn(detecting.stop(self, abort=False))
 
     # ---- where it stands ----------------------------------------------------------------------
 
@@ -268,7 +289,12 @@ class Run:
             "latency": account.latency(),
             "free": free,
             "stage": self._stage(),
+            "waits": self.watch.waits or (self.batch is not None and self.batch.delays(self)),
         }
+
+    def _wants_tickets(self) -> bool:
+        early = "" if self.options.deferred else "ready"
+        return self.processing.current in ("processing", early)
 
     def _last_frame(self) -> int:
         return max(self.crew.seen, self.account.last() + 1) - 1
@@ -287,6 +313,8 @@ class Run:
             return "prepare"
         if self.is_aborting or self.processing.current == "closing":
             return "closing"
+        if self.processing.current == "deferred" and self.detector.ended:
+            return "deferred"
         behind = self.crew.received > self.account.done
         return "processing" if self.detector.ended or behind else "detector"
 
@@ -339,12 +367,13 @@ class Run:
         jobs: dict[tuple[str, str], Callable[[], Coroutine[Any, Any, None]]] = {
             ("detector", "preparing"): self._prepare,
             ("detector", "acquiring"): self._start,
-            ("detector", "stopping"): functools.partial(self._stop, abort=False),
-            ("detector", "aborting"): self._halt,
-            ("detector", "failing"): self._halt,
-            ("processing", "closing"): self._close,
-            ("processing", "aborting"): self._close,
-            ("processing", "failing"): self._close,
+            ("detector", "stopping"): functools.partial(detecting.stop, self, abort=False),
+            ("detector", "aborting"): functools.partial(detecting.halt, self),
+            ("detector", "failing"): functools.partial(detecting.halt, self),
+            ("processing", "processing"): self._process,
+            ("processing", "closing"): functools.partial(closing.close, self),
+            ("processing", "aborting"): functools.partial(closing.close, self),
+            ("processing", "failing"): functools.partial(closing.close, self),
         }
         if job := jobs.get((side, state)):
             self._port.spawn(job())
@@ -356,53 +385,20 @@ class Run:
         await preparing.prepare(self, self._port.workers())
 
     async def _start(self) -> None:
-        self.began = time.time()
-        try:
-            async with asyncio.timeout(self.bounds.command):
-                asked = (self.ask(one.address, "start") for one in self.crew.receivers)
-                await asyncio.gather(*asked)
-                await self.ask(self.crew.receivers[0].address, "start_detector")
-        except TimeoutError:
-            self.fail(f"the detector did not start within {self.bounds.command} s")
-        except WorkerError as error:
-            self.fail(error.text, error.pickled)
-        except OSError as error:
-            self.fail(f"the detector cannot be reached: {error}")
+        await detecting.start(self)
         self._started = True
         self.advance()
 
-    async def _stop(self, abort: bool) -> None:
-        asked = (self._ask_gently(one, "stop", abort=abort) for one in self.crew.living_receivers)
-        await asyncio.gather(*asked)
-
-    async def _halt(self) -> None:
-        """Stop the detector now and wait, not for long, for its receivers to end."""
-        await self._stop(abort=True)
-        if self.began:
-            await self.until(lambda: not self.crew.receives, self.bounds.settle)
-        self.detector.happen("halted")
-
-    async def _close(self) -> None:
-        await closing.close(self)
+    async def _process(self) -> None:
+        """Let the receivers hand on what they hold."""
+        for worker in self.crew.living_receivers if self.options.deferred else ():
+            self.send(worker, "limadask-process")
 
     async def _release(self) -> None:
         """Let all workers forget the run."""
         for worker in self.crew.addresses:
-            await self._ask_gently(worker, "release")
+            await detecting.ask_gently(self, worker, "release")
         self._changed.set()
-
-    async def _ask_gently(self, worker: str, operation: str, **message: Any) -> None:
-        """Ask a worker for something that must not stop us: trouble is noted, not raised."""
-        name, bound = self.crew.name(worker), self.bounds.command
-        try:
-            async with asyncio.timeout(bound):
-                await self.ask(worker, operation, **message)
-        except TimeoutError:
-            self.note(f"{operation} on {name} took longer than {bound} s")
-        except WorkerError as error:
-            self.note(f"{operation} on {name}: {error.text}")
-        except OSError as error:
-            self.note(f"{operation}: {name} cannot be reached: {error}")
 
 
 class _Listener:

@@ -12,9 +12,11 @@ from limadask.detector import Receiver
 from limadask.engine import planning
 from limadask.engine.assembling import Assembler
 from limadask.engine.blocks import Answer, Blocks
+from limadask.engine.holding import Deferral, HeldBlocks
 from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import Prepared, Ready, Request, progress_message, receipt
 from limadask.engine.receiving import Receiving
+from limadask.engine.spool import Spool
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, Status
 from limadask.ledger import Ledger
@@ -62,6 +64,7 @@ class Station:
         self._prepared: Prepared | None = None
         self._ready: Ready | None = None
         self._pool: BufferPool | None = None
+        self._spool: Spool | None = None
         self._controls = False
         self._told = 0
 
@@ -93,7 +96,12 @@ class Station:
         ]
 
     def setup(
-        self, prepared: Prepared, rank: int | None, ranks: int, credits: Mapping[str, int]
+        self,
+        prepared: Prepared,
+        rank: int | None,
+        ranks: int,
+        credits: Mapping[str, int],
+        deferral: Deferral | None = None,
     ) -> Ready:
         """Open the sinks and compile where blocks are processed; arm the receiver, if any."""
         self._prepared = prepared
@@ -111,12 +119,49 @@ class Station:
         if self.receiver is not None:
             # a sum does not wait for them, nor do the other receivers
             self._takes_late = planned.nb_merged == 1 and not prepared.parts
-            if prepared.parts:
-                self.blocks = MatchedBlocks(prepared.nb_frames_per_block)
-            else:
-                self.blocks = Blocks(credits, 0 if self._takes_late else planned.nb_merged)
+            group = 0 if planned.nb_merged == 1 else planned.nb_merged
+            self.blocks = (
+                self._match(deferral)
+                or self._hold(deferral, credits, group)
+                or Blocks(credits, group)
+            )
             self.receiver.arm(prepared.hardware)
         return self._ready
+
+    def _match(self, deferral: Deferral | None) -> MatchedBlocks | None:
+        """Return blocks that go with those of other receivers, if there are any."""
+        prepared = self._prepared
+        if prepared is None or not prepared.parts:
+            return None
+        if deferral is not None:
+            raise ConfigError(
+                "parts of frames cannot be held until later",
+                node="topology", field="dispatch", value="partial",
+                allowed="another dispatch, or a live batch",
+            )  # fmt: skip
+        return MatchedBlocks(prepared.nb_frames_per_block)
+
+    def _hold(
+        self, deferral: Deferral | None, credits: Mapping[str, int], group: int
+    ) -> HeldBlocks | None:
+        """Return blocks that are held until they are asked for, if they are to be."""
+        prepared = self._prepared
+        if deferral is None or prepared is None:
+            return None
+        folder = self.request.buffers.folder or deferral.folder
+        try:
+            self._spool = Spool(folder, prepared.nb_frames_per_block * prepared.raw.frame_nbytes)
+        except OSError as error:
+            raise ConfigError(
+                f"frames cannot be held there: {error}",
+                node="buffers", field="folder", value=folder,
+                allowed="a folder that the receiver's worker can write to",
+            ) from error  # fmt: skip
+
+        def free() -> int:
+            return statistics.free if (statistics := self.pool_statistics()) else 0
+
+        return HeldBlocks(credits, group, self._spool, prepared.nb_slots, free, deferral.failed)
 
     @property
     def pool_size(self) -> tuple[int, int]:
@@ -174,7 +219,7 @@ class Station:
         """Stop the detector, then receiving."""
         if self._controls:
             self.request.detector.stop(abort)
-        if self.receiving is not None:
+        if self.receiving is not None and self.receiver is not None:
             self.receiving.stop(abort)
 
     def process(self, frames: Frames) -> dict[str, Any]:
@@ -223,7 +268,8 @@ class Station:
         self._told += len(message["absences"])
         statistics = self.pool_statistics()
         pool = {"free": statistics.free, "slots": statistics.slots} if statistics else {}
-        return {**message, "free": 0, **pool}
+        trouble = self.blocks.trouble if isinstance(self.blocks, HeldBlocks) else ""
+        return {**message, "free": 0, "trouble": trouble, **pool}
 
     @property
     def part(self) -> int | None:
@@ -238,6 +284,11 @@ class Station:
         if not prepared.parts or self.receiver is None:
             return prepared.raw
         return prepared.parts[self.receiver.deal.index]
+
+    @property
+    def pool_nbytes(self) -> int:
+        """Bytes of memory that the receiver's pool has at the moment."""
+        return self._pool.nbytes if self._pool is not None else 0
 
     def pool_statistics(self) -> PoolStatistics | None:
         """Return what the receiver's pool holds, if there is one."""
@@ -314,17 +365,31 @@ class Station:
             for node, sink in program.sinks()
         }
 
-    def release(self) -> None:
-        """Give everything back; what fails is logged, and the rest is given back all the same."""
+    def give_back(self) -> None:
+        """Give the detector back, and memory that no frame is in: no further ones will come."""
         actions: list[Callable[[], object]] = []
-        if self.receiving is not None:
+        if self.receiving is not None and self.receiver is not None:
             actions += [functools.partial(self.receiving.stop, abort=True), self._end_receiving]
         if self.receiver is not None:
             actions.append(self.receiver.close)
         if self._controls:
             actions.append(self.request.detector.close)
+        if self._pool is not None:
+            actions.append(self._pool.retire)
+        self.receiver, self._controls = None, False
+        self._all(actions)
+
+    def release(self) -> None:
+        """Give everything back."""
+        actions: list[Callable[[], object]] = [self.give_back]
         if self.program is not None:
             actions.append(self.program.close)
+        if self._spool is not None:
+            actions.append(self._spool.close)
+        self._all(actions)
+
+    def _all(self, actions: Sequence[Callable[[], object]]) -> None:
+        """Do all of them; what fails is logged, and the rest is done all the same."""
         for action in actions:
             try:
                 action()

@@ -13,6 +13,7 @@ ADVICE = {
     "prepare": "check the detector's connection",
     "detector": "check the detector's state and its trigger",
     "processing": "check the tasks and the workers' load on the dashboard",
+    "deferred": "its frames are held: ask for them by the batch's process() or wait()",
     "closing": "check the disk",
 }
 """What to look at where a stage stands still."""
@@ -33,16 +34,32 @@ class Watch:
         self._run, self._timeout = run, timeout
         self._last: Any = None
         self._moved = time.monotonic()
+        self.processed = 0.0
+        """When it was last seen that frames had been processed, seconds of the monotonic clock."""
+        self.waits = False
+        """Whether its frames wait for those of other runs."""
 
-    def look(self, now: float) -> tuple[Stage, str] | None:
-        """Return the stage that has stood still for too long, and what to say of it."""
+    def look(self, now: float, others: float = 0.0) -> tuple[Stage, str] | None:
+        """Return the stage that has stood still for too long, and what to say of it.
+
+        Parameters
+        ----------
+        now:
+            Seconds of the monotonic clock.
+        others:
+            When frames of another run were last processed by the same workers.
+        """
         run = self._run
         progress = run.crew.received, run.account.done, len(run.crew.tickets), *run.states
         stage = self._due()
+        if self._last is not None and run.account.done != self._last[1]:
+            self.processed = now
         if progress != self._last or stage is None:
-            self._last, self._moved = progress, now
+            self._last, self._moved, self.waits = progress, now, False
             return None
-        waited, patience = now - self._moved, self._timeout + 3 * run.timing.period
+        since = max(self._moved, others) if stage == "processing" else self._moved
+        self.waits = since > self._moved
+        waited, patience = now - since, self._timeout + 3 * run.timing.period
         if waited <= patience:
             return None
         counts = f"{run.crew.received} frames received, {run.account.done} processed"
@@ -52,11 +69,14 @@ class Watch:
         """Return the stage that should move, if any; for some triggers nobody knows."""
         run = self._run
         detector, processing = run.states
-        if processing != "processing":
+        if processing not in ("deferred", "processing"):
             return None
-        if run.crew.received > run.account.done:
+        is_held = processing == "deferred"
+        if run.crew.received > run.account.done and not is_held:
             return "processing"
         if detector == "acquiring":
             owed = run.timing.owed(run.triggers)
             return "detector" if owed is None or run.crew.seen < owed else None
-        return "processing" if run.detector.ended else "detector"
+        if not run.detector.ended:
+            return "detector"
+        return None if is_held else "processing"

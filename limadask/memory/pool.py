@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from typing import Any
@@ -71,6 +72,8 @@ class BufferPool:
         # slots come back from destructors, at any moment: SimpleQueue.put allows just that
         self._free: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
         self._lock, self._lowest, self._lent = threading.Lock(), slots, 0
+        self._retired = False
+        self._gone: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._allocator = allocator or PageAllocator()
         for _ in range(slots):
             self._free.put(self._allocator.allocate(slot_nbytes))
@@ -95,7 +98,26 @@ class BufferPool:
         with self._lock:
             self._lent += 1
             self._lowest = min(self._lowest, self._free.qsize())
-        return lent(memory, self._free.put, memory)[:nbytes].view(dtype).reshape(shape)
+        return lent(memory, self._take_back, memory)[:nbytes].view(dtype).reshape(shape)
+
+    def retire(self) -> None:
+        """Lend nothing more: give free memory back, and the rest as soon as it comes back."""
+        self._retired = True
+        with suppress(queue.Empty):
+            while True:
+                self._free.get_nowait()
+                self._gone.put(None)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory that it has at the moment."""
+        return (self.slots - self._gone.qsize()) * self.slot_nbytes
+
+    def _take_back(self, memory: NDArray[np.uint8]) -> None:
+        if self._retired:
+            self._gone.put(None)
+        else:
+            self._free.put(memory)
 
     def statistics(self) -> PoolStatistics:
         """Return what the pool holds and has lent."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, get_args
+from pathlib import Path
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -75,3 +76,10 @@ class Buffers(Model):
     most 1 GiB. The process must stay below 60 % of the worker's limit, 300 MiB of it for itself."""
     nb_frames_per_block: PositiveInt | None = None
     """Frames handled as one unit; None chooses some 0.1 s of frames, at most 256 MiB."""
+    folder: str | None = None
+    """Where frames are held whose processing is deferred and that memory has no room for, on the
+    worker that receives; None takes its own temporary folder. Nothing is left there."""
+
+    def absolute(self, folder: Path) -> Self:
+        """Return the same, with a relative path taken from ``folder``."""
+        return self if self.folder is None else self.replace(folder=str(folder / self.folder))

@@ -14,6 +14,8 @@ from limadask.frames import Frames, Labels, Spec
 from limadask.task import Place, Sink
 
 WhenSlow = Literal["drop_oldest", "wait"]
+FUTURES = "-futures"
+"""What the name of a node that holds blocks ends with, after the name of the node they are of."""
 WAIT = 30.0
 """Seconds that processing waits for a slow user before the block is dropped after all."""
 

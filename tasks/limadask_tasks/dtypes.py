@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,10 @@ def parse_dtype(value: str | None) -> str | None:
     if value is None:
         return None
     try:
-        dtype = np.dtype(value)
-    except TypeError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # of names that NumPy will not know any more
+            dtype = np.dtype(value)
+    except (TypeError, DeprecationWarning):
         dtype = np.dtype(object)
     if dtype.kind not in "iuf" or (dtype.kind == "f" and dtype.itemsize not in (4, 8)):
         allowed = "int8 … int64, uint8 … uint64, float32, float64"

@@ -103,7 +103,7 @@ SECTIONS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
     ),
     "an exposure out of range": ({"acquisition": {"expo_time": 1e6}}, ("acquisition", "expo_time")),
     "too many workers": ({"topology": {"workers": 99}}, ("topology", "workers")),
-    "an unknown dispatch": ({"topology": {"dispatch": "dynamic"}}, ("topology", "dispatch")),
+    "an unknown dispatch": ({"topology": {"dispatch": "chance"}}, ("topology", "dispatch")),
     "a policy that is none": ({"policy": {"on_absent": "cry"}}, ("policy", "on_absent")),
     "a pool too small": ({"buffers": {"nbytes": 4000}}, ("buffers", "nbytes")),
     "a pool too large": ({"buffers": {"nbytes": "1 TiB"}}, ("buffers", "nbytes")),

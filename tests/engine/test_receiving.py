@@ -184,7 +184,7 @@ def test_a_frame_whose_block_is_gone_makes_one_of_its_own() -> None:
 
 def test_frames_that_the_detector_should_not_send_are_refused() -> None:
     work = worked([0, 1, 7, 2], 4, nb_frames=3)
-    assert work.numbers == [[0, 1], [2]]
+    assert work.numbers == [[0, 1, 2]]
     assert work.receiving.progress.refused == 1
     assert absences(work) == []
 

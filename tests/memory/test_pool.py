@@ -207,3 +207,16 @@ def test_pages_are_aligned_zeroed_and_writable(nbytes: int) -> None:
 def test_memory_that_cannot_be_had_is_a_memory_error() -> None:
     with pytest.raises(MemoryError):
         BufferPool(1, 1 << 62)
+
+
+def test_a_retired_pool_gives_its_memory_back() -> None:
+    pool = BufferPool(4, 100)
+    lent = [pool.lend((100,), "uint8") for _ in range(2)]
+    assert pool.nbytes == 400
+    pool.retire()
+    assert pool.nbytes == 200
+    assert pool.lend((100,), "uint8") is None
+    lent.pop()
+    assert pool.nbytes == 100
+    lent.clear()
+    assert pool.nbytes == 0

@@ -83,6 +83,7 @@ class Replay(Detector):
         return Capabilities(
             default_expo_time=1 / self.rate if self.rate else 0.0,
             dispatch=("single", "round_robin", "broadcast"),
+            prepares_ahead=True,
         )
 
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:

@@ -98,6 +98,7 @@ class Simulator(Detector):
             binning=(1, 2, 4) if self.hardware_binning else (1,),
             flip=self.hardware_flip,
             dispatch=("single", "round_robin", "dynamic", "broadcast", "partial"),
+            prepares_ahead=True,
         )
 
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:

@@ -1,0 +1,130 @@
+"""Blocks on disk: frames that wait for their processing and that memory has no room for."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import threading
+from dataclasses import dataclass
+from typing import IO
+
+import numpy as np
+
+from limadask.frames import Frames
+from limadask.memory import Allocator, PageAllocator
+
+
+@dataclass(frozen=True, slots=True)
+class Spooled:
+    """A block on disk.
+
+    Parameters
+    ----------
+    place:
+        Which of the spool's places it has.
+    frames:
+        Everything but its pixels.
+    shape:
+        Of the pixels: ``(frame, band, y, x)``.
+    dtype:
+        Their type.
+    """
+
+    place: int
+    frames: Frames
+    shape: tuple[int, ...]
+    dtype: np.dtype[np.generic]
+
+
+class Spool:
+    """A file of equal places, each of which holds one block as it is.
+
+    The file has no name: it is gone with the process, however that ends. Places are used again.
+
+    Parameters
+    ----------
+    folder:
+        Where it is made.
+    block_nbytes:
+        Bytes of the largest block.
+    allocator:
+        Where the memory comes from that blocks are read into.
+
+    Raises
+    ------
+    OSError
+        When no file can be made there.
+    """
+
+    def __init__(self, folder: str, block_nbytes: int, allocator: Allocator | None = None) -> None:
+        self.folder, self._block_nbytes = folder, block_nbytes
+        self._allocator = allocator or PageAllocator()
+        self._file: IO[bytes] | None = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
+        self._lock = threading.Lock()
+        self._free: list[int] = []
+        self._places = 0
+
+    def write(self, frames: Frames) -> Spooled:
+        """Put a block on disk.
+
+        Raises
+        ------
+        OSError
+            When that fails, as on a full disk; the block is not there then.
+        """
+        pixels = np.ascontiguousarray(frames.pixels)
+        with self._lock:
+            place = self._free.pop() if self._free else self._places
+            self._places = max(self._places, place + 1)
+            try:
+                self._put(pixels.reshape(-1).view(np.uint8).data, place)
+            except OSError:
+                self._free.append(place)
+                raise
+        bare = frames.carrying(np.empty((0, *pixels.shape[1:]), pixels.dtype))
+        return Spooled(place, bare, pixels.shape, pixels.dtype)
+
+    def read(self, spooled: Spooled) -> Frames:
+        """Take a block back into memory; its place is free then.
+
+        Raises
+        ------
+        OSError
+            When it cannot be read.
+        """
+        nbytes = int(np.prod(spooled.shape)) * spooled.dtype.itemsize
+        memory = self._allocator.allocate(nbytes)
+        with self._lock:
+            self._get(memory.data, spooled.place)
+            self._free.append(spooled.place)
+        return spooled.frames.carrying(memory.view(spooled.dtype).reshape(spooled.shape))
+
+    def forget(self, spooled: Spooled) -> None:
+        """Let another block have the place of one that is not needed any more."""
+        with self._lock:
+            self._free.append(spooled.place)
+
+    def close(self) -> None:
+        """Give the disk back."""
+        with self._lock:
+            if self._file is not None:
+                self._file.close()
+                self._file = None
+
+    def _put(self, data: memoryview, place: int) -> None:
+        if self._file is None:
+            raise FileNotFoundError("the spool is closed")
+        offset = place * self._block_nbytes
+        while data:
+            written = os.pwrite(self._file.fileno(), data, offset)
+            data, offset = data[written:], offset + written
+
+    def _get(self, memory: memoryview, place: int) -> None:
+        if self._file is None:
+            raise FileNotFoundError("the spool is closed")
+        offset = place * self._block_nbytes
+        while memory:
+            got = os.preadv(self._file.fileno(), [memory], offset)
+            if not got:
+                raise OSError(f"{len(memory)} bytes of a block are missing in {self.folder}")
+            memory, offset = memory[got:], offset + got
