@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from click import BadParameter
 
 from limadask_benchmarks.results import Figure
+from limadask_benchmarks.scale.rearm import rearm
 from limadask_benchmarks.scale.transfer import transfer
 
 Say = Callable[[str], object]
-PARTS: Mapping[str, Callable[[Say], list[Figure]]] = {"transfer": transfer}
+PARTS: Mapping[str, Callable[[Say], list[Figure]]] = {"transfer": transfer, "rearm": rearm}
 """The parts by name; each is told where to say what goes on."""
 
 
