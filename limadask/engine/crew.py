@@ -112,7 +112,7 @@ class Crew:
 
     def take_settled_losses(self) -> list[int]:
         """Return which receivers are lost and have no ticket out any more; each is told once."""
-        if len(self.receivers) == 1:  # the end of the run tells all
+        if len(self.receivers) == 1 or self.lost <= self._written_off:  # looked at for each block
             return []
         out = {source for window in self.tickets.values() for source in window.sources}
         settled = self.lost - out - self._written_off
