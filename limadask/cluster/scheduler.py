@@ -9,13 +9,13 @@ import time
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
-import dask
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from distributed import Client, Scheduler, SchedulerPlugin
 from distributed.comm import CommClosedError
 
 from limadask.cluster.graph import ticket_tasks
 from limadask.cluster.limits import pool_nbytes
+from limadask.cluster.pulse import LOOK, Pulses
 from limadask.cluster.tickets import ASSEMBLE, receive_keys, ticket_key
 from limadask.engine.coordinator import Coordinator
 from limadask.engine.messages import dumps
@@ -28,7 +28,6 @@ from limadask.events import Event
 logger = logging.getLogger(__name__)
 TOPIC = "limadask"
 """The one event topic of all runs."""
-TICK = 0.5
 Key = tuple[str, int]
 
 
@@ -46,7 +45,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         self._coordinator = Coordinator(self)
         self._keys: dict[Key, tuple[str, Ticket]] = {}
         self._finished: dict[Key, dict[str, Any] | None] = {}
-        self._ticks: dict[str, float] = {}
+        self._pulses = Pulses(scheduler)
         self._owners: dict[str, str] = {}
         self._batches: dict[str, set[str]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -187,7 +186,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **kwargs: Any
     ) -> None:
         """Let a lost worker's tickets run anywhere, where they end as absent."""
-        self._ticks.pop(worker, None)
+        self._pulses.forget(worker)
         self._lift_pins(worker, stimulus_id)
         self._coordinator.worker_lost(worker)
 
@@ -255,8 +254,10 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
 
     # ---- what workers tell ----------------------------------------------------------------------
 
-    def _tick(self, uuid: str, progress: dict[str, Any], worker: str) -> None:
-        self._ticks[worker] = time.monotonic()
+    def _tick(
+        self, uuid: str, progress: dict[str, Any], process: Sequence[Any], worker: str
+    ) -> None:
+        self._pulses.beat(worker, (int(process[0]), float(process[1])))
         run = self._coordinator.runs.get(uuid)
         if run is not None and progress and not run.is_over:
             run.tick(worker, progress)
@@ -269,16 +270,10 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         """Treat a frozen worker as dead: Dask itself would wait for five minutes."""
         while True:
             before = time.monotonic()
-            await asyncio.sleep(TICK)
-            late = time.monotonic() - before - TICK  # the scheduler's own delay is nobody's fault
-            limit = dask.config.get("limadask.worker-stale-after", 5.0) + late
-            now, busy = time.monotonic(), self._coordinator.busy()
+            await asyncio.sleep(LOOK)
+            now = time.monotonic()
             self._coordinator.look(now)
-            self._ticks = {worker: tick for worker, tick in self._ticks.items() if worker in busy}
-            for worker, tick in list(self._ticks.items()):
-                if now - tick > limit:
-                    logger.warning("worker %s gives no sign of life: taken for dead", worker)
-                    await self._scheduler.remove_worker(worker, stimulus_id="limadask-stale")
+            await self._pulses.look(self._coordinator.busy(), now - before - LOOK)
 
     # ---- what clients ask -----------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from distributed.comm.addressing import get_address_host
 from distributed.worker_state_machine import SecedeEvent
 from tornado.ioloop import PeriodicCallback
 
+from limadask.cluster.pulse import is_frozen, own_process
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import receive_label, ticket_key
 from limadask.cluster.transfer import Transfers
@@ -56,7 +57,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._labels: dict[str, str] = {}
         self._lasting: dict[str, dict[str, Writer]] = {}
         self._walks: dict[tuple[str, int], tuple[Walk | Ending, float]] = {}
-        self.settings = tune_process()
+        self.settings, self._process_identity = tune_process(), own_process()
         self.transfers = Transfers(worker, self._blocks)
         self._pool = PriorityPool(worker.state.nthreads, tune_thread)
         worker.extensions["limadask"] = self
@@ -69,6 +70,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 )
             }
         )  # fmt: skip
+        worker.handlers["limadask_look"] = self._look
         worker.handlers["limadask_open_shared"] = self.transfers.open_shared
         worker.handlers["limadask_send_block"] = self.transfers.send
         worker.stream_handlers.update(
@@ -337,6 +339,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         release_memory()
         return answer
 
+    async def _look(self, process: Sequence[Any]) -> dict[str, Any]:
+        """Tell whether another worker's process is frozen, None if it cannot be seen from here."""
+        return {"result": is_frozen((int(process[0]), float(process[1])))}
+
     async def _pull(self, uuid: str, node: str, what: str) -> dict[str, Any]:
         """Return what an observation point has seen; asked by clients directly."""
         writer = self._lasting.get(uuid, {}).get(node)
@@ -397,7 +403,9 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     def _tick(self) -> None:
         for uuid, station in self._stations.items():
-            self._send("limadask-tick", uuid, progress=station.progress())
+            self._send(
+                "limadask-tick", uuid, progress=station.progress(), process=self._process_identity
+            )
 
     def _receiver_ended(self, uuid: str) -> None:
         station = self._stations.get(uuid)

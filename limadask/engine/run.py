@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 SideName = Literal["detector", "processing"]
 
 
+END_GRACE = 2.0
+"""Seconds that a receiver has to end after another one has seen the detector's end."""
+
+
 class Run:
     """One acquisition.
 
@@ -238,7 +242,13 @@ class Run:
             is_full = crew.received + account.ledger.counts()["absent"] >= count
         if is_full or crew.saw_the_end:
             self._told_end = True
-            self._port.spawn(detecting.stop(self, abort=False))
+            self._port.spawn(self._stop_rest(0.0 if is_full else END_GRACE))
+
+    async def _stop_rest(self, grace: float) -> None:
+        """Stop the receivers that do not end by themselves: some may still have frames to take."""
+        await self.until(lambda: not self.crew.receives, grace)
+        if self.crew.receives:
+            await detecting.stop(self, abort=False)
 
     # ---- where it stands ----------------------------------------------------------------------
 

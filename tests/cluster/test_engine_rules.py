@@ -83,12 +83,12 @@ def test_the_other_branch_gets_its_frames_when_a_task_raises(run: Run, tmp_path:
     assert (failure["node"], failure["text"]) == ("bad", "ValueError: no good")
 
 
-def test_tickets_say_nothing_but_uuid_and_number() -> None:
+def test_tickets_say_nothing_but_uuid_number_and_receiver() -> None:
     tasks = ticket_tasks("a" * 32, "input+flat", [Ticket(7, "tcp://w:1", "tcp://w:1")])
     ((worker, made),) = tasks.items()
     (task,) = made.values()
     assert worker == "tcp://w:1"
-    assert task.args == ("a" * 32, 7)
+    assert task.args == ("a" * 32, 7, "tcp://w:1")
     assert len(pickle.dumps(task)) < 500
 
 

@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import os
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.task_spec import Task
@@ -30,6 +35,8 @@ from distributed.comm import CommClosedError, connect
 from distributed.deploy.spec import ProcessInterface
 from distributed.protocol import to_serialize
 from distributed.worker_state_machine import SecedeEvent
+
+from limadask.cluster.pulse import is_frozen
 
 BOUND = 10.0
 OWNER = "pseudo-client"
@@ -294,3 +301,18 @@ def test_a_cluster_is_made_of_unlike_workers_and_closes_them() -> None:
         return one.status
 
     assert asyncio.run(closed()) == Status.closed
+
+
+def test_a_process_that_is_stopped_is_told_from_one_that_runs_and_one_that_is_elsewhere() -> None:
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        known = child.pid, psutil.Process(child.pid).create_time()
+        assert is_frozen(known) is False
+        child.send_signal(signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)
+        assert is_frozen(known) is True
+        assert is_frozen((child.pid, known[1] - 60)) is None  # another one had this number
+    finally:
+        child.kill()
+        child.communicate()
+    assert is_frozen(known) is None

@@ -374,3 +374,26 @@ def test_a_lost_receiver_ends_the_run_where_no_frame_may_be_absent(tmp_path: Pat
             acquisition.wait(told=kill, timeout=60)
         assert time.monotonic() - began < 15  # not the 20 s that all frames would take
         assert_accounted(acquisition, 5000)
+
+
+def test_a_stopped_process_counts_as_dead_long_before_a_silent_one(tmp_path: Path) -> None:
+    topology = ld.Topology(receivers=2, workers=1, roles="separate", dispatch="round_robin")
+    with process_cluster(3) as cluster, Client(cluster.address) as client:  # stale after 5 s
+        acquisition = ld.Acquisition(
+            client, CAMERA, saving(tmp_path), nb_frames=3000, expo_time=4e-3, topology=topology,
+            buffers=ld.Buffers(nb_frames_per_block=5),
+        )  # fmt: skip
+        with acquisition:
+            acquisition.prepare()
+            lost = name_of(acquisition, "receivers", 1)
+            acquisition.start()
+            stopped = 0.0
+            for event in acquisition.events():
+                if isinstance(event, ld.FramesDone) and event.count > 50 and not stopped:
+                    cluster.send(lost, signal.SIGSTOP)
+                    stopped = time.time()
+                if isinstance(event, ld.FramesAbsent) and event.cause == "receiver_lost":
+                    assert event.time - stopped < 4
+                    break
+            acquisition.abort()
+        assert assert_accounted(acquisition, 3000)["present"] >= 50

@@ -122,11 +122,12 @@ class DealtShutter:
 
     def next(self, timeout: float) -> Coming | Lost | End | None:
         """Return the next frame that the camera deals to this receiver."""
-        if self._ended.is_set() or self._camera is None:
+        if self._camera is None:
             return End()
+        is_over = self._ended.is_set()
         try:
-            told: Coming | Lost | End | None = None
-            if self._camera.poll(timeout):
+            told: Coming | Lost | End | None = End() if is_over else None
+            if self._camera.poll(0 if is_over else timeout):  # what was dealt is taken all the same
                 told = self._camera.recv()
         except (OSError, EOFError):  # the camera is gone
             return End()
@@ -136,7 +137,7 @@ class DealtShutter:
         """Take no notice: the camera is triggered where it is controlled."""
 
     def stop(self) -> None:
-        """Take no further frame."""
+        """Take no further frame than those that are on their way."""
         self._ended.set()
 
     def give(self, count: int) -> None:

@@ -1,0 +1,108 @@
+"""Signs of life of workers: a frozen one is found within a second, a silent one after some."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections.abc import Collection
+
+import dask
+import psutil
+from distributed import Scheduler
+from distributed.comm.addressing import get_address_host
+
+logger = logging.getLogger(__name__)
+LOOK = 0.25
+"""Seconds between two looks at all workers."""
+SUSPICIOUS = 0.75
+"""Seconds without a sign of life after which somebody looks at the process."""
+WITNESS = 0.5
+"""Seconds that a worker may take to tell of another one's process."""
+Process = tuple[int, float]
+"""Number of a process, and when it began: together there is no other one."""
+_FROZEN = {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE}
+
+
+def own_process() -> Process:
+    """Return what tells this process from all others."""
+    return os.getpid(), psutil.Process().create_time()
+
+
+def is_frozen(process: Process) -> bool | None:
+    """Tell whether a process is stopped, or dead; None where it cannot be seen from here."""
+    number, began = process
+    try:
+        found = psutil.Process(number)
+        if abs(found.create_time() - began) > 1:
+            return None
+        return found.status() in _FROZEN
+    except psutil.Error:
+        return None
+
+
+class Pulses:
+    """When each worker was last heard of, and what becomes of one that is silent.
+
+    A worker whose process is stopped counts as dead at once. One that is merely silent may hold
+    Python's lock in some long computation, or be cut off for a moment: it has
+    ``limadask.worker-stale-after`` seconds, 5 by default.
+
+    Parameters
+    ----------
+    scheduler:
+        Dask's scheduler.
+    """
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+        self._last: dict[str, tuple[float, Process]] = {}
+
+    def beat(self, worker: str, process: Process) -> None:
+        """Note a sign of life."""
+        self._last[worker] = time.monotonic(), process
+
+    def forget(self, worker: str) -> None:
+        """Note that a worker is gone."""
+        self._last.pop(worker, None)
+
+    async def look(self, busy: Collection[str], late: float) -> None:
+        """Remove the workers that are frozen, or silent for too long.
+
+        Parameters
+        ----------
+        busy:
+            Those that take part in a run; the others give no signs.
+        late:
+            By how many seconds the scheduler itself is late: that is nobody's fault.
+        """
+        limit = dask.config.get("limadask.worker-stale-after", 5.0)
+        now = time.monotonic()
+        self._last = {worker: told for worker, told in self._last.items() if worker in busy}
+        for worker, (heard, process) in list(self._last.items()):
+            silence = now - heard - late
+            if silence > min(SUSPICIOUS, limit) and (
+                silence > limit or await self._is_frozen(worker, process)
+            ):
+                logger.warning("worker %s gives no sign of life: taken for dead", worker)
+                await self._scheduler.remove_worker(worker, stimulus_id="limadask-stale")
+
+    async def _is_frozen(self, worker: str, process: Process) -> bool:
+        """Ask whoever can see the process: this one, or another worker on the same computer."""
+        seen = is_frozen(process)
+        if seen is not None:
+            return seen
+        host = get_address_host(worker)
+        now = time.monotonic()
+        for other, (heard, _) in list(self._last.items()):
+            if other == worker or get_address_host(other) != host or now - heard > SUSPICIOUS:
+                continue
+            try:
+                async with asyncio.timeout(WITNESS):
+                    told = await self._scheduler.rpc(other).limadask_look(process=process)
+            except OSError:  # TimeoutError is one
+                continue
+            if told["result"] is not None:
+                return bool(told["result"])
+        return False
