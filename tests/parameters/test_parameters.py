@@ -37,7 +37,7 @@ DEFAULTS: dict[type[BaseModel], dict[str, Any]] = {
     },
     Topology: {"receivers": 1, "workers": 1, "roles": "shared", "dispatch": "single"},
     Policy: {"on_absent": "mark", "on_error": "mark", "retries": 2, "max_absent": None},
-    Buffers: {"nbytes": None, "nb_frames_per_block": None},
+    Buffers: {"nbytes": None, "nb_frames_per_block": None, "folder": None},
 }
 
 
@@ -65,7 +65,7 @@ def test_a_misspelt_field_lists_those_there_are(model: type[BaseModel]) -> None:
         (AcquisitionParameters, "trigger_mode", "never", "'internal', 'software', 'external'"),
         (AcquisitionParameters, "flip", "z", "'none', 'y', 'x' or 'both'"),
         (AcquisitionParameters, "rotation", 45, "0, 90, 180 or 270"),
-        (Topology, "receivers", 2, "1"),
+        (Topology, "receivers", 0, "> 0"),
         (Topology, "workers", 0, "> 0"),
         (Topology, "roles", "mine", "'shared' or 'separate'"),
         (Policy, "on_error", "ignore", "'abort', 'mark' or 'retry'"),
