@@ -91,7 +91,7 @@ async def conclude(uuid: str, ticket: int, *before: None) -> None:
 
 def held_block(uuid: str, node: str, number: int) -> Any:
     """Hand over a block that was held for a user."""
-    return get_worker().extensions["limadask"].held(uuid, node, number)
+    return get_worker().extensions["limadask"].lasting.take(uuid, node, number)
 
 
 async def process(block: Answer | SharedBlock, uuid: str, ticket: int) -> None:

@@ -17,6 +17,8 @@ from distributed.comm.addressing import get_address_host
 from distributed.worker_state_machine import SecedeEvent
 from tornado.ioloop import PeriodicCallback
 
+from limadask.cluster.answers import answer_of
+from limadask.cluster.lasting import Lasting
 from limadask.cluster.pulse import is_frozen, own_process
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import receive_label, ticket_key
@@ -30,14 +32,10 @@ from limadask.engine.priority import PriorityPool
 from limadask.engine.station import Station
 from limadask.frames import Frames
 from limadask.pipeline import Walk
-from limadask.pipeline.hold import Holder
-from limadask.task import Writer
 
 logger = logging.getLogger(__name__)
 TICK = 0.25
 """Seconds between the signs of life that a worker gives while it takes part in a run."""
-LASTING_RUNS = 4
-"""Runs whose observation points and held blocks can still be asked for, the last ones."""
 DRAIN = 30.0
 """Seconds that a worker whose scheduler is gone may take to process what it holds."""
 
@@ -55,7 +53,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._stations: dict[str, Station] = {}
         self._ranks: dict[str, int] = {}
         self._labels: dict[str, str] = {}
-        self._lasting: dict[str, dict[str, Writer]] = {}
+        self.lasting = Lasting()
         self._walks: dict[tuple[str, int], tuple[Walk | Ending, float]] = {}
         self.settings, self._process_identity = tune_process(), own_process()
         self.transfers = Transfers(worker, self._blocks)
@@ -66,10 +64,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 f"limadask_{name}": getattr(self, f"_{name}")
                 for name in (
                     "open", "prepare", "check", "setup", "start", "start_detector", "trigger",
-                    "stop", "give_back", "close", "found", "join", "release", "pull", "reserve",
+                    "stop", "give_back", "close", "found", "join", "release",
                 )
             }
         )  # fmt: skip
+        worker.handlers["limadask_pull"] = self.lasting.pull
+        worker.handlers["limadask_reserve"] = self.lasting.reserve
         worker.handlers["limadask_look"] = self._look
         worker.handlers["limadask_open_shared"] = self.transfers.open_shared
         worker.handlers["limadask_send_block"] = self.transfers.send
@@ -207,7 +207,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         def work() -> str:
             return self._station(uuid, request).open_receiver(index, count)
 
-        return await _answer(work)
+        return await answer_of(work)
 
     async def _prepare(
         self, uuid: str, endpoints: list[str], pool_nbytes: tuple[int, int | None]
@@ -228,10 +228,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 },
             }
 
-        return await _answer(work)
+        return await answer_of(work)
 
     async def _check(self, uuid: str, request: bytes, prepared: bytes) -> dict[str, Any]:
-        return await _answer(lambda: self._station(uuid, request).check(loads(prepared)))
+        return await answer_of(lambda: self._station(uuid, request).check(loads(prepared)))
 
     async def _setup(
         self,
@@ -266,18 +266,18 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 for one, threads in processors.items()
             }
             ready = station.setup(made, rank, ranks, credits, deferral if deferred else None)
-            self._keep_lasting(uuid, station)
+            self.lasting.keep(uuid, station.program)
             release_memory()
             return dumps(ready)
 
-        answer = await _answer(work)
+        answer = await answer_of(work)
         if "error" not in answer and all(station.pool_size):
             allocator = await self.transfers.share(uuid, *station.pool_size, processors)
-            pooled = await _answer(lambda: station.make_pool(allocator))
+            pooled = await answer_of(lambda: station.make_pool(allocator))
             answer = pooled if "error" in pooled else answer
         if self._stations.get(uuid) is not station:  # nobody waits for it any more
             self.transfers.release(uuid)
-            await _answer(station.release)
+            await answer_of(station.release)
         return answer
 
     async def _start(self, uuid: str) -> dict[str, Any]:
@@ -292,10 +292,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         def ended() -> None:
             self._loop.call_soon_threadsafe(self._receiver_ended, uuid)
 
-        return await _answer(lambda: station.start(deliver, ended))
+        return await answer_of(lambda: station.start(deliver, ended))
 
     async def _start_detector(self, uuid: str) -> dict[str, Any]:
-        return await _answer(self._stations[uuid].start_detector)
+        return await answer_of(self._stations[uuid].start_detector)
 
     async def _trigger(self, uuid: str) -> dict[str, Any]:
         return await self._if_known(uuid, lambda station: station.trigger())
@@ -334,7 +334,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self.transfers.release(uuid)
         if station is None:
             return {"result": None}
-        answer = await _answer(station.release)
+        answer = await answer_of(station.release)
         del station
         release_memory()
         return answer
@@ -343,29 +343,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         """Tell whether another worker's process is frozen, None if it cannot be seen from here."""
         return {"result": is_frozen((int(process[0]), float(process[1])))}
 
-    async def _pull(self, uuid: str, node: str, what: str) -> dict[str, Any]:
-        """Return what an observation point has seen; asked by clients directly."""
-        writer = self._lasting.get(uuid, {}).get(node)
-        if writer is None:
-            return {"result": None}
-        return await _answer(lambda: dumps(getattr(writer, what)()))
-
-    async def _reserve(self, uuid: str, node: str, number: int) -> dict[str, Any]:
-        """Keep a held block for somebody who will take it; False if it is gone."""
-        holder = self._lasting.get(uuid, {}).get(node)
-        return {"result": isinstance(holder, Holder) and holder.reserve(number)}
-
-    def held(self, uuid: str, node: str, number: int) -> Any:
-        """Hand a reserved block over, labelled."""
-        holder = self._lasting[uuid][node]
-        if not isinstance(holder, Holder):
-            raise TypeError(f"{node!r} holds no blocks")
-        return holder.take(number)
-
     async def _if_known(self, uuid: str, work: Callable[[Station], Any]) -> dict[str, Any]:
         """Answer for a station; one that is not there (yet, or any more) has nothing to say."""
         station = self._stations.get(uuid)
-        return {"result": None} if station is None else await _answer(lambda: work(station))
+        return {"result": None} if station is None else await answer_of(lambda: work(station))
 
     def _blocks(self, uuid: str) -> Blocks | MatchedBlocks | None:
         station = self._stations.get(uuid)
@@ -384,14 +365,6 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         used = sum(station.pool_nbytes for station in self._stations.values())
         left = None if most is None else max(0, most - used)
         return (default if left is None else min(default, left)), left
-
-    def _keep_lasting(self, uuid: str, station: Station) -> None:
-        """Remember what outlives a run, for the last runs."""
-        lasting = station.program.lasting() if station.program is not None else {}
-        if lasting:
-            self._lasting[uuid] = lasting
-            while len(self._lasting) > LASTING_RUNS:
-                del self._lasting[next(iter(self._lasting))]
 
     def _station(self, uuid: str, request: bytes) -> Station:
         if uuid not in self._stations:
@@ -428,22 +401,3 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             for frames in station.blocks.undone():
                 await self._pool.run((0,), functools.partial(station.process, frames))
         await asyncio.to_thread(station.release)
-
-
-async def _answer(work: Callable[[], Any]) -> dict[str, Any]:
-    """Do something in a thread; return its result, or its error as text and pickled."""
-    try:
-        return {"result": await asyncio.to_thread(work)}
-    except Exception as error:
-        logger.debug("answering with an error", exc_info=True)
-        text = f"{type(error).__name__}: {error}"
-        for note in getattr(error, "__notes__", ()):
-            text += f" ({note})"
-        return {"error": text, "pickled": _pickled(error)}
-
-
-def _pickled(error: Exception) -> bytes:
-    try:
-        return dumps(error.with_traceback(None))
-    except Exception:  # some exceptions cannot be pickled; their text is enough
-        return b""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from statemachine import State
 
-from limadask.engine import closing, detecting, preparing
+from limadask.engine import closing, detecting, preparing, receivers
 from limadask.engine.account import Account
 from limadask.engine.crew import Crew
 from limadask.engine.messages import dumps
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from limadask.engine.batch import Batch
 
 SideName = Literal["detector", "processing"]
-
-
-END_GRACE = 2.0
-"""Seconds that a receiver has to end after another one has seen the detector's end."""
 
 
 class Run:
@@ -72,7 +68,7 @@ class Run:
         self.files: dict[str, str] = {}
         self.error, self.pickled_error, self.ready = "", b"", b""
         self.stopped = self.stalled = self.tells_saved = False
-        self._started = self._told_end = False
+        self._started = self.told_end = False
         self.prepares_ahead = self.gave_back = self._leaving = False
         self.batch: Batch | None = None
         self.timing, self.triggers = Timing(), 0
@@ -141,7 +137,7 @@ class Run:
             if self.tells_saved:
                 self._tell_saved(receipt)
             if not reason and (receipt["odd"] or receipt.get("missing")):
-                reason = self._excess()
+                reason = self.excess()
             if reason:
                 self.fail(reason)
         self.advance()
@@ -156,12 +152,12 @@ class Run:
         else:
             for absence in progress["absences"]:
                 self.account.mark_absent(*absence)
-            if progress["absences"] and (reason := self._excess()):
+            if progress["absences"] and (reason := self.excess()):
                 self.fail(reason)
         if trouble := progress.get("trouble"):
             self.account.note_trouble("input", self.crew.seen, trouble)
         self.tell_progress()
-        self._end_rest()
+        receivers.end_rest(self)
 
     def receiver_ended(self, worker: str, progress: Mapping[str, Any], error: str) -> None:
         """Take that a receiver's thread has ended."""
@@ -195,7 +191,7 @@ class Run:
         if found := self.watch.look(now, others):
             stage, text = found
             self.stalled = True
-            error = StalledError(stage, self._last_frame(), text)
+            error = StalledError(stage, self.last_frame(), text)
             self.fail(str(error), dumps(error))
 
     def fail(self, text: str, pickled: bytes = b"") -> None:
@@ -208,8 +204,8 @@ class Run:
 
     def advance(self) -> None:
         """Do what is due: hand out tickets, or take note of an end."""
-        self._write_off()
-        self._end_rest()
+        receivers.write_off(self)
+        receivers.end_rest(self)
         ended = self.began and not self.crew.receives
         if ended and self.detector.allows("complete") and not self._leaving:
             self.acquired, self._leaving = time.time(), True
@@ -221,34 +217,6 @@ class Run:
             if self.detector.ended and self.crew.is_done() and self.processing.allows("finish"):
                 self.processing.happen("finish")
         self._changed.set()
-
-    def _write_off(self) -> None:
-        """Call absent what was dealt to receivers that are lost, once their tickets are back."""
-        for index in self.crew.take_settled_losses():
-            if self.options.deal(index).step > 1 and (count := self._nb_frames_known()):
-                step = self.options.receivers
-                self.account.mark_absent(index, count, step, "receiver_lost")
-                if reason := self._excess():
-                    self.fail(reason)
-
-    def _end_rest(self) -> None:
-        """Let all receivers end where one has seen the end, or nothing is left to come."""
-        crew, count = self.crew, self.account.ledger.nb_frames
-        if self.options.dispatch != "dynamic" or self._told_end or not crew.receives:
-            return
-        account = self.account
-        is_full = count is not None and crew.received + account.told_absent >= count
-        if is_full and count is not None:  # what two receivers told alike counts once
-            is_full = crew.received + account.ledger.counts()["absent"] >= count
-        if is_full or crew.saw_the_end:
-            self._told_end = True
-            self._port.spawn(self._stop_rest(0.0 if is_full else END_GRACE))
-
-    async def _stop_rest(self, grace: float) -> None:
-        """Stop the receivers that do not end by themselves: some may still have frames to take."""
-        await self.until(lambda: not self.crew.receives, grace)
-        if self.crew.receives:
-            await detecting.stop(self, abort=False)
 
     # ---- where it stands ----------------------------------------------------------------------
 
@@ -286,7 +254,7 @@ class Run:
             "error": self.error,
             "received": crew.received,
             "processed": account.done,
-            "last_frame": self._last_frame(),
+            "last_frame": self.last_frame(),
             "nb_frames": account.ledger.nb_frames,
             "frames": account.ledger.counts(),
             "tickets": len(crew.tickets),
@@ -306,7 +274,8 @@ class Run:
         early = "" if self.options.deferred else "ready"
         return self.processing.current in ("processing", early)
 
-    def _last_frame(self) -> int:
+    def last_frame(self) -> int:
+        """Return the highest frame number that anybody has seen, -1 if none."""
         return max(self.crew.seen, self.account.last() + 1) - 1
 
     def _tell_saved(self, receipt: Mapping[str, Any]) -> None:
@@ -328,12 +297,8 @@ class Run:
         behind = self.crew.received > self.account.done
         return "processing" if self.detector.ended or behind else "detector"
 
-    def _nb_frames_known(self) -> int:
-        """Return the frames there are, as far as anybody knows by now."""
-        known = self.account.ledger.nb_frames
-        return self._last_frame() + 1 if known is None else known
-
-    def _excess(self) -> str:
+    def excess(self) -> str:
+        """Return in words that more frames are absent than may be, empty if not."""
         return self.account.ledger.excess(self.options.max_absent)
 
     # ---- what it uses -------------------------------------------------------------------------
@@ -353,6 +318,10 @@ class Run:
     def tell_progress(self) -> None:
         """Tell all clients how far it is."""
         self.publish(FramesDone, count=self.account.done, last=self.account.last())
+
+    def spawn(self, job: Coroutine[Any, Any, None]) -> None:
+        """Run something beside the rest."""
+        self._port.spawn(job)
 
     def note(self, text: str) -> None:
         """Remember trouble that must not stop what is being done."""

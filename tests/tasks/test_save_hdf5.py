@@ -32,7 +32,7 @@ def saved(task: SaveHdf5, blocks: list[Frames], ranks: int = 1, spec: Spec = SPE
     for number, one in enumerate(blocks):
         writer = writers[number % ranks]
         writer.write([writer.encode(one)])
-        ledger.mark_frames(one.numbers, one.status, lambda _: "", "r")
+        ledger.mark_frames(one.numbers, one.status, lambda _: "")
     count = len(ledger)
     ledger.finish("detector", count)
     parts = [writer.close() for writer in writers]

@@ -1,0 +1,45 @@
+"""The receivers of a run, where there are several: those that are lost, and those that may end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from limadask.engine import detecting
+
+if TYPE_CHECKING:
+    from limadask.engine.run import Run
+
+END_GRACE = 2.0
+"""Seconds that a receiver has to end after another one has seen the detector's end."""
+
+
+def write_off(run: Run) -> None:
+    """Call absent what was dealt to receivers that are lost, once their tickets are back."""
+    for index in run.crew.take_settled_losses():
+        known = run.account.ledger.nb_frames
+        count = run.last_frame() + 1 if known is None else known
+        if run.options.deal(index).step > 1 and count:
+            run.account.mark_absent(index, count, run.options.receivers, "receiver_lost")
+            if reason := run.excess():
+                run.fail(reason)
+
+
+def end_rest(run: Run) -> None:
+    """Let all receivers end where one has seen the end, or nothing is left to come."""
+    crew, account = run.crew, run.account
+    if run.options.dispatch != "dynamic" or run.told_end or not crew.receives:
+        return
+    count = account.ledger.nb_frames
+    is_full = count is not None and crew.received + account.told_absent >= count
+    if is_full and count is not None:  # what two receivers told alike counts once
+        is_full = crew.received + account.ledger.counts()["absent"] >= count
+    if is_full or crew.saw_the_end:
+        run.told_end = True
+        run.spawn(_stop_rest(run, 0.0 if is_full else END_GRACE))
+
+
+async def _stop_rest(run: Run, grace: float) -> None:
+    """Stop the receivers that do not end by themselves: some may still have frames to take."""
+    await run.until(lambda: not run.crew.receives, grace)
+    if run.crew.receives:
+        await detecting.stop(run, abort=False)
