@@ -133,6 +133,12 @@ class Transfers:
 
     # ---- the processing worker's side -----------------------------------------------------------
 
+    async def warm_up(self, receivers: Iterable[str]) -> None:
+        """Connect to those whose blocks will come here: the first one would wait for it."""
+        for address in receivers:
+            if address != self._worker.address:
+                await self._worker.rpc(address).identity()
+
     async def open_shared(self, uuid: str, segment: bytes) -> dict[str, Any]:
         """Tell whether a receiver's pool can be opened, and fits under the memory limit here.
 

@@ -248,8 +248,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     ) -> dict[str, Any]:
         self._ranks[uuid], self._labels[uuid] = acquisition_rank, label
         if rank is not None:
-            await self._warm_up(receivers)
-
+            await self.transfers.warm_up(receivers)
         station = self._station(uuid, request)
 
         def failed(error: str) -> None:
@@ -353,12 +352,6 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         return station.blocks if station is not None else None
 
     # ---- details ------------------------------------------------------------------------------
-
-    async def _warm_up(self, receivers: list[str]) -> None:
-        """Connect to those whose blocks will come here: the first transfer would wait for it."""
-        for address in receivers:
-            if address != self.address:
-                await self._worker.rpc(address).identity()
 
     def _unused(self, default: int, most: int | None) -> tuple[int, int | None]:
         """Return the bytes that a new pool has by default, and at most, beside those there are."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from math import ceil
 from typing import Any
 
@@ -117,10 +116,7 @@ def prepare(
     deal = request.deal()
     ahead = request.detector.capabilities().prepares_ahead
     if deal.dispatch == "partial":
-        whole = raw.replace(masked=gaps_of(info))
-        return dataclasses.replace(
-            _partial(request, info, hardware, whole, bound), prepares_ahead=ahead
-        )
+        return _partial(request, info, hardware, raw.replace(masked=gaps_of(info)), bound, ahead)
     turns = deal.step if deal.is_known else deal.count
     own = raw.replace(nb_frames=raw.nb_frames and ceil(raw.nb_frames / turns))
     count, slots = size_blocks(
@@ -132,7 +128,12 @@ def prepare(
 
 
 def _partial(
-    request: Request, info: DetectorInfo, hardware: HardwareParameters, raw: Spec, bound: int
+    request: Request,
+    info: DetectorInfo,
+    hardware: HardwareParameters,
+    raw: Spec,
+    bound: int,
+    ahead: bool,
 ) -> Prepared:
     """Return what follows where each receiver has a part of every frame."""
     regions = [part_of(info, request.deal(one)) for one in range(request.topology.receivers)]
@@ -141,7 +142,7 @@ def _partial(
     largest = max(part.frame_nbytes for part in parts)
     scaled = bound * raw.frame_nbytes // largest  # blocks are sized by what is made of them
     count, slots = size_blocks(raw, hardware.period, hardware, request.buffers, scaled)
-    return Prepared(info, hardware, raw, count, slots, float("inf"), parts=parts)
+    return Prepared(info, hardware, raw, count, slots, float("inf"), ahead, parts)
 
 
 def planned(request: Request, prepared: Prepared) -> Plan:

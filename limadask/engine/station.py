@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from limadask.detector import Receiver
+from limadask.detector import Deal, Receiver
 from limadask.engine import planning
 from limadask.engine.assembling import Assembler
 from limadask.engine.blocks import Answer, Blocks
@@ -66,14 +66,16 @@ class Station:
         self._pool: BufferPool | None = None
         self._spool: Spool | None = None
         self._controls = False
+        self._deal = Deal()  # outlives the receiver, which is given back before its blocks are done
         self._told = 0
 
     # ---- prepare ----------------------------------------------------------------------------
 
     def open_receiver(self, index: int, count: int) -> str:
         """Let the receiver listen; return its address."""
+        self._deal = self.request.deal(index)
         self.receiver = self.request.detector.receiver(index, count)
-        self.receiver.deal, self.receiver.host = self.request.deal(index), self.host
+        self.receiver.deal, self.receiver.host = self._deal, self.host
         return self.receiver.open()
 
     def prepare_detector(
@@ -169,9 +171,8 @@ class Station:
         prepared = self._prepared
         if self.receiver is None or prepared is None:
             return 0, 0
-        return prepared.nb_slots, prepared.nb_frames_per_block * self._received(
-            prepared
-        ).frame_nbytes
+        frame_nbytes = self._received(prepared).frame_nbytes
+        return prepared.nb_slots, prepared.nb_frames_per_block * frame_nbytes
 
     def make_pool(self, allocator: Allocator | None = None) -> None:
         """Make the receiver's pool; last of all, when preparing has given its memory back."""
@@ -262,9 +263,9 @@ class Station:
 
     def progress(self) -> dict[str, Any]:
         """Return how far receiving has come, with absences not told before."""
-        if self.receiving is None or self.receiver is None:
+        if self.receiving is None:
             return {}
-        message = progress_message(self.receiving.progress, self._told, self.receiver.deal)
+        message = progress_message(self.receiving.progress, self._told, self._deal)
         self._told += len(message["absences"])
         statistics = self.pool_statistics()
         pool = {"free": statistics.free, "slots": statistics.slots} if statistics else {}
@@ -274,16 +275,12 @@ class Station:
     @property
     def part(self) -> int | None:
         """Which part of each frame is received here, None for all of it."""
-        if self.receiver is None or not isinstance(self.blocks, MatchedBlocks):
-            return None
-        deal = self.receiver.deal
-        return deal.index if deal.count > 1 else None
+        is_part = isinstance(self.blocks, MatchedBlocks) and self._deal.count > 1
+        return self._deal.index if is_part else None
 
     def _received(self, prepared: Prepared) -> Spec:
         """Return what the receiver here delivers."""
-        if not prepared.parts or self.receiver is None:
-            return prepared.raw
-        return prepared.parts[self.receiver.deal.index]
+        return prepared.parts[self._deal.index] if prepared.parts else prepared.raw
 
     @property
     def pool_nbytes(self) -> int:

@@ -10,6 +10,7 @@ import struct
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,6 @@ class Soundness:
 
     def close(self) -> None:
         """Close the files of a virtual dataset."""
-        for part in self._parts:
-            part.soundness.close()
         self._parts, self._chunks = [], None
         self._files.close()
 
@@ -83,14 +82,19 @@ class Soundness:
             offset = 0
             if source.ndim == dataset.ndim and source_space.get_select_type() != h5py.h5s.SEL_ALL:
                 offset = int(source_space.get_select_bounds()[0][0])
-            yield _Part(int(first), int(last), offset, Soundness(source))
+            soundness = Soundness(source)
+            self._files.callback(soundness.close)
+            yield _Part(int(first), int(last), offset, soundness)
 
 
+@dataclass(frozen=True, slots=True)
 class _Part:
     """Frames of a virtual dataset, and where they come from."""
 
-    def __init__(self, first: int, last: int, offset: int, soundness: Soundness) -> None:
-        self.first, self.last, self.offset, self.soundness = first, last, offset, soundness
+    first: int
+    last: int
+    offset: int
+    soundness: Soundness
 
 
 class _Chunks:
