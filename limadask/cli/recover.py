@@ -24,19 +24,28 @@ def recover(folder: Path, force: bool, as_json: bool) -> None:
     Every frame that was flushed is there; all others are absent, with their cause.
     """
     try:
-        made = rescue(folder, force)
+        done = rescue(folder, force)
     except ConfigError as error:
         refuse(error, as_json)
     except OSError as error:
         click.echo(f"error: {error}", err=True)
         if as_json:
-            click.echo(json.dumps({"recovered": [], "error": str(error)}))
+            click.echo(
+                json.dumps({"recovered": [], "empty": [], "damaged": {}, "error": str(error)})
+            )
         sys.exit(FAILED)
-    for one in made:
+    for path in done.empty:
+        click.echo(f"{path} is empty: its writer died while it began it", err=True)
+    for path, why in done.damaged.items():
+        click.echo(f"error: {path} is left out: {why}", err=True)
+    for one in done.made:
         counts = ", ".join(f"{count} {fate}" for fate, count in one.frames.items() if count)
         click.echo(f"{one.path}::/{one.entry}: {counts}", err=as_json)
-    if not made:
+    if not (done.made or done.damaged):
         click.echo("nothing to recover: every run has its master", err=as_json)
     if as_json:
-        found = [dataclasses.asdict(one) for one in made]
-        click.echo(json.dumps({"recovered": found, "error": None}))
+        found = [dataclasses.asdict(one) for one in done.made]
+        left_out = {"empty": done.empty, "damaged": done.damaged}
+        click.echo(json.dumps({"recovered": found, **left_out, "error": None}))
+    if done.damaged:
+        sys.exit(FAILED)

@@ -87,14 +87,21 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     async def teardown(self, worker: Worker) -> None:
         """Process what is held, without Dask, and close the files; then end the threads."""
         self._ticking.stop()
-        for station in list(self._stations.values()):
-            try:
-                async with asyncio.timeout(DRAIN):
+        stations = list(self._stations.values())
+        try:
+            async with asyncio.timeout(DRAIN):
+                for station in stations:
                     await self._drain(station)
-            except Exception:
-                logger.exception("draining acquisition %s", station.request.uuid)
-        self._stations.clear()
+        except Exception:
+            logger.exception("draining acquisitions")
+        # files that were closed while a thread still writes would be begun anew, and a thread
+        # that is inside HDF5 when the process ends holds the lock that its end waits for
         self._pool.close()
+        if not await asyncio.to_thread(self._pool.join, DRAIN):
+            logger.error("blocks are still being processed %s s after their scheduler went", DRAIN)
+        for station in stations:
+            await asyncio.to_thread(station.release)
+        self._stations.clear()
 
     # ---- tickets ------------------------------------------------------------------------------
 
@@ -393,4 +400,3 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if station.blocks is not None and station.program is not None:
             for frames in station.blocks.undone():
                 await self._pool.run((0,), functools.partial(station.process, frames))
-        await asyncio.to_thread(station.release)

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -48,6 +49,13 @@ class PriorityPool:
         """End the threads after the jobs that wait."""
         for _ in self._threads:
             self._jobs.put(((float("inf"),), next(self._count), None, None))
+
+    def join(self, timeout: float) -> bool:
+        """Wait for the threads to end, ``timeout`` seconds at most; tell whether they have."""
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self, prepare: Callable[[], object] | None) -> None:
         if prepare is not None:

@@ -13,7 +13,7 @@ from limadask.storage.find import (
 from limadask.storage.master import write_master
 from limadask.storage.parts import Contents, files_of_run, read_contents, unreadable
 from limadask.storage.recovery import recover
-from limadask.storage.rescue import Rescued, rescue
+from limadask.storage.rescue import Rescue, Rescued, rescue
 from limadask.storage.series import FileSeries, next_number, series_files
 from limadask.storage.soundness import Soundness
 
@@ -22,6 +22,7 @@ __all__ = [
     "Compression",
     "Contents",
     "FileSeries",
+    "Rescue",
     "Rescued",
     "Soundness",
     "absolute_path",

@@ -50,8 +50,29 @@ class Rescued:
     frames: dict[str, int]
 
 
-def rescue(folder: Path, force: bool = False) -> list[Rescued]:
+@dataclass(frozen=True)
+class Rescue:
+    """What was done in a folder.
+
+    Parameters
+    ----------
+    made:
+        The master files.
+    empty:
+        Data files without a byte: their writers died while they began them.
+    damaged:
+        Data files that cannot be read, and why.
+    """
+
+    made: tuple[Rescued, ...]
+    empty: tuple[str, ...]
+    damaged: dict[str, str]
+
+
+def rescue(folder: Path, force: bool = False) -> Rescue:
     """Make a master over the data files of every run in ``folder`` that has none.
+
+    A file that cannot be read is left out: it must not keep the others from their master.
 
     Parameters
     ----------
@@ -65,21 +86,23 @@ def rescue(folder: Path, force: bool = False) -> list[Rescued]:
     ConfigError
         When there is no such folder, or a file is still being written.
     OSError
-        When a file cannot be read.
+        When a master cannot be read or written.
     """
     if not folder.is_dir():
         raise ConfigError("is no folder", node="recover", field="folder", value=str(folder))
-    made = []
+    made, empty, damaged = list[Rescued](), list[str](), dict[str, str]()
     for prefix, ranks in all_series(folder).items():
-        files = [path for some in ranks.values() for path in some]
+        begun = [path for some in ranks.values() for path in some]
+        files = [path for path in begun if path.stat().st_size]
+        empty += [str(path) for path in begun if path not in files]
         master = folder / f"{prefix}_master.h5"
         known = set(_known(master))
         if not force:
             _check_quiet([path for path in files if is_marked(path)])
-        for uuid, mine in _by_run(files).items():
+        for uuid, mine in _by_run(files, damaged).items():
             if uuid not in known:
                 made.append(_rescue(master, uuid, mine))
-    return made
+    return Rescue(tuple(made), tuple(empty), damaged)
 
 
 def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
@@ -132,14 +155,17 @@ def _origin(path: Path) -> tuple[Spec, str, dict[str, Any], bool]:
         return spec, str(origin["node"]), origin, data.ndim == 4
 
 
-def _by_run(files: list[Path]) -> dict[str, list[Path]]:
+def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[str, list[Path]]:
     found: dict[str, list[Path]] = defaultdict(list)
     for path in files:
-        recover(path)
-        with h5py.File(path, "r") as file:
-            uuid = file["entry"].attrs.get("acquisition")
-            if uuid and "origin" in file["entry"]:
-                found[str(uuid)].append(path)
+        try:
+            recover(path)
+            with h5py.File(path, "r") as file:
+                uuid = file["entry"].attrs.get("acquisition")
+                if uuid and "origin" in file["entry"]:
+                    found[str(uuid)].append(path)
+        except (OSError, KeyError, RuntimeError) as error:
+            damaged[str(path)] = f"{type(error).__name__}: {error}"
     return found
 
 

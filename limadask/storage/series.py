@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import re
 import threading
@@ -61,7 +62,7 @@ class FileSeries:
         self._place = place or Place("")
         self._compression, self._limit, self._next = compression, nb_frames_per_file, first_number
         self._has_band_axis = always_4d or len(spec.bands) > 1
-        self._lock = threading.Lock()
+        self._lock, self._is_closed = threading.Lock(), False
         self._file: DataFile | None = None
         self.paths: list[str] = []
         self.begin()
@@ -75,9 +76,12 @@ class FileSeries:
         Raises
         ------
         SaveError
-            When some cannot be written; the others of these, and all before, are safe.
+            When some cannot be written; the others of these, and all before, are safe. None is
+            after :meth:`close`: its master would not know of a further file.
         """
         with self._lock:
+            if self._is_closed:
+                raise _late(parts, self._folder / self._prefix)
             touched = [] if self._file is None else [self._file]
             try:
                 for part in parts:
@@ -119,7 +123,7 @@ class FileSeries:
         A file that cannot be closed is let go of: all it holds was flushed before.
         """
         with self._lock:
-            file, self._file = self._file, None
+            file, self._file, self._is_closed = self._file, None, True
             if file is not None:
                 try:
                     file.close()
@@ -145,6 +149,12 @@ class FileSeries:
 
     def _path(self) -> Path:
         return self._folder / f"{self._prefix}_{self._rank}_{self._next:05d}.h5"
+
+
+def _late(parts: Sequence[Chunks], path: Path) -> SaveError:
+    late = SaveError(errno.EBADF, "The files of this acquisition are closed", str(path))
+    late.numbers = tuple(number for part in parts for number in part.numbers.tolist())
+    return late
 
 
 def series_files(folder: Path, prefix: str) -> dict[int, list[Path]]:

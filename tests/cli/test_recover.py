@@ -43,8 +43,23 @@ def test_what_is_no_folder_is_refused(limadask: Limadask, tmp_path: Path) -> Non
     assert json.loads(done.stdout.splitlines()[-1])["error"]["field"] == "folder"
 
 
-def test_a_file_that_is_none_is_named(limadask: Limadask, tmp_path: Path) -> None:
-    (tmp_path / "run_0_00000.h5").write_bytes(b"nothing")
+def test_a_damaged_file_is_named_and_the_others_get_their_master(
+    limadask: Limadask, tmp_path: Path
+) -> None:
+    left_behind(tmp_path)
+    (tmp_path / "run_1_00000.h5").write_bytes(b"nothing")
     done = limadask("recover", tmp_path, "--json")
     assert done.returncode == 1
-    assert "run_0_00000.h5" in json.loads(done.stdout.splitlines()[-1])["error"]
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert [one["frames"]["present"] for one in told["recovered"]] == [3]
+    assert "no HDF5 file" in told["damaged"][str(tmp_path / "run_1_00000.h5")]
+
+
+def test_a_file_that_was_just_begun_disturbs_nobody(limadask: Limadask, tmp_path: Path) -> None:
+    left_behind(tmp_path)
+    (tmp_path / "run_0_00001.h5").touch()
+    done = limadask("recover", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout.splitlines()[-1])
+    assert [one["frames"]["present"] for one in told["recovered"]] == [3]
+    assert told["empty"] == [str(tmp_path / "run_0_00001.h5")]

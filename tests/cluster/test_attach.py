@@ -135,10 +135,10 @@ def test_what_was_saved_is_recovered_when_the_scheduler_died(
     finally:
         starter.kill()
         starter.communicate()
-    (made,) = rescue(tmp_path, force=True)
+    (made,) = rescue(tmp_path, force=True).made
     assert made.uuid == uuid
     assert (made.frames["present"] + made.frames["absent"]) == 10_000
-    assert rescue(tmp_path) == []  # nothing is left to do
+    assert rescue(tmp_path).made == ()  # nothing is left to do
     with h5py.File(made.path) as file:
         entry = file["entry"]
         assert entry["sample/name"][()] == b"LaB6"
@@ -165,7 +165,7 @@ def test_files_that_somebody_writes_are_left_alone(client: Client, tmp_path: Pat
         next(one for one in acquisition.events(saved=True) if isinstance(one, ld.FramesSaved))
         acquisition.stop()
         acquisition.wait(timeout=60)
-    assert rescue(tmp_path) == []
+    assert rescue(tmp_path).made == ()
 
 
 def test_a_dead_detector_ends_the_run_with_its_name(client: Client, tmp_path: Path) -> None:

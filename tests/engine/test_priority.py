@@ -88,11 +88,10 @@ def test_closing_lets_the_waiting_jobs_run_and_ends_the_threads() -> None:
         busy = Busy()
         future = busy.pool.run((5,), lambda: "done")
         busy.pool.close()
+        assert not busy.pool.join(0.01)  # a block is still being processed
         await busy.free()
         assert await asyncio.wait_for(future, 10) == "done"
-        for thread in busy.pool._threads:
-            thread.join(10)
-            assert not thread.is_alive()
+        assert busy.pool.join(10)
 
     asyncio.run(play())
 

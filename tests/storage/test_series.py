@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from strategies import block
 
+from limadask.errors import SaveError
 from limadask.frames import Frames, Spec
 from limadask.geometry import Grid
 from limadask.storage import Chunks, FileSeries, encoder, next_number, series_files
@@ -154,14 +155,15 @@ def test_another_process_sees_frames_as_soon_as_they_are_appended(tmp_path: Path
     files.close()
 
 
-def test_closing_twice_is_closing_once_and_appending_goes_on_in_a_new_file(tmp_path: Path) -> None:
+def test_closing_twice_is_closing_once_and_what_comes_late_is_refused(tmp_path: Path) -> None:
     files = series(tmp_path)
     files.append([chunks(block(1, SPEC, 2))])
     files.close()
     files.close()
-    files.append([chunks(block(1, SPEC, 1, first=2))])
-    files.close()
-    assert [content(path)[0] for path in files.paths] == [[0, 1], [2]]
+    with pytest.raises(SaveError, match="closed") as late:  # no master would know of its file
+        files.append([chunks(block(1, SPEC, 1, first=2))])
+    assert late.value.numbers == (2,)
+    assert [content(path)[0] for path in files.paths] == [[0, 1]]
 
 
 def test_a_file_that_exists_is_never_overwritten(tmp_path: Path) -> None:

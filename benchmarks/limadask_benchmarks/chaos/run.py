@@ -131,7 +131,7 @@ def run(kill: Kill, folder: Path, expected: Path, sabotage: str = "") -> Verdict
         asked = {"address": address, "folder": str(folder), "sabotage": sabotage}
         try:
             over = _Run(kill, starter, logger, cluster, asked).to_its_end(log)
-        except TimeoutError:
+        except (TimeoutError, subprocess.TimeoutExpired, psutil.TimeoutExpired):
             verdict.hangs, over = 1, None
     verdict.acknowledged = len(log)
     if over is not None:
