@@ -75,7 +75,7 @@ class Batch(Sequence[Acquisition]):
             When it is an acquisition of another client.
         """
         if self._closed:
-            raise StateError("the batch has been waited for, or aborted: make a new one")
+            raise StateError("the batch has been waited for, stopped or aborted: make a new one")
         if acquisition in self or acquisition.state != ("idle", "idle"):
             raise StateError(
                 f"acquisition {acquisition.uuid} is {'/'.join(acquisition.state)}, or in the batch "
@@ -116,6 +116,16 @@ class Batch(Sequence[Acquisition]):
         if self.processing != "deferred":
             raise StateError("the batch processes live: process() is for processing='deferred'")
         self._ask("process")
+
+    def stop(self) -> None:
+        """End after the frame being exposed; acquisitions that have not begun never will.
+
+        What has come is processed and saved, also what is held. Acquisitions that wait for their
+        turn end ``aborted``, with the outcome ``stopped`` and no error. Once is enough; more does
+        nothing.
+        """
+        self._closed = True
+        self._ask("stop")
 
     def abort(self) -> None:
         """End all its acquisitions at once, also those that have not begun."""
