@@ -11,11 +11,10 @@ from uuid import uuid4
 
 from distributed import Client
 
+from limadask.acquisition import waiting
 from limadask.acquisition.acquisition import Acquisition
-from limadask.acquisition.following import ENDED, GRACE
 from limadask.cluster.link import Link
-from limadask.engine.watch import ADVICE
-from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
+from limadask.errors import AcquisitionFailed, ConfigError, StateError
 
 Processing = Literal["live", "deferred"]
 OVER_TIMEOUT = 60.0
@@ -75,7 +74,7 @@ class Batch(Sequence[Acquisition]):
             When it is an acquisition of another client.
         """
         if self._closed:
-            raise StateError("the batch has been waited for, or aborted: make a new one")
+            raise StateError("the batch has been waited for, stopped or aborted: make a new one")
         if acquisition in self or acquisition.state != ("idle", "idle"):
             raise StateError(
                 f"acquisition {acquisition.uuid} is {'/'.join(acquisition.state)}, or in the batch "
@@ -117,6 +116,16 @@ class Batch(Sequence[Acquisition]):
             raise StateError("the batch processes live: process() is for processing='deferred'")
         self._ask("process")
 
+    def stop(self) -> None:
+        """End after the frame being exposed; acquisitions that have not begun never will.
+
+        What has come is processed and saved, also what is held. Acquisitions that wait for their
+        turn end ``aborted``, with the outcome ``stopped`` and no error. Once is enough; more does
+        nothing.
+        """
+        self._closed = True
+        self._ask("stop")
+
     def abort(self) -> None:
         """End all its acquisitions at once, also those that have not begun."""
         self._closed = True
@@ -149,37 +158,23 @@ class Batch(Sequence[Acquisition]):
         StalledError
             When it takes too long.
         """
-        if until not in ENDED:
-            raise ConfigError(
-                "nothing to wait for", node="batch", field="until", value=until, allowed=list(ENDED)
-            )
+        waiting.check(until)
         link = self._connected()
-        listener = link.listen(*(one.uuid for one in self))
         if until == "processed" and not self._closed:
             self._closed = True
             self._ask("close")
-        side, ends = ENDED[until]
-        place = ("detector", "processing").index(side)
-        began = moved = time.monotonic()
-        last: Any = None
-        while True:
-            runs = self._ask()["runs"]
+
+        def look() -> list[dict[str, Any]]:
+            runs = self.statistics()
             if told is not None:
                 told(runs)
-            late = [run for run in runs if run["state"][place] not in ends]
-            if not late:
-                break
-            progress = [(run["state"], run["received"], run["processed"]) for run in runs]
-            now = time.monotonic()
-            if progress != last:
-                last, moved = progress, now
-            patience = max(one.patience for one in self) + GRACE
-            if timeout is not None and now - began > timeout:
-                raise _stalled(late, f"not {until} within {timeout} s")
-            if timeout is None and now - moved > patience:
-                raise _stalled(late, f"nothing has moved for {now - moved:.0f} s")
-            listener.get(timeout=0.2)
-        self._raise_failures(runs)
+            return runs
+
+        def patience() -> float:
+            return max(one.patience for one in self)
+
+        uuids = [one.uuid for one in self]
+        self._raise_failures(waiting.wait(link, uuids, until, timeout, look, patience))
 
     # ---- what is known ------------------------------------------------------------------------
 
@@ -230,7 +225,7 @@ class Batch(Sequence[Acquisition]):
         listener = self._link.listen(*(one.uuid for one in self))
         while not self.is_over:
             if time.monotonic() > deadline:
-                raise _stalled(self.statistics(), f"did not end within {OVER_TIMEOUT} s")
+                raise waiting.stalled(self.statistics(), f"did not end within {OVER_TIMEOUT} s")
             listener.get(timeout=0.2)
 
     # ---- details ------------------------------------------------------------------------------
@@ -260,10 +255,3 @@ class Batch(Sequence[Acquisition]):
             raise AcquisitionFailed(
                 f"{len(failed)} of {len(runs)} acquisitions failed: {'; '.join(failed)}"
             )
-
-
-def _stalled(runs: Sequence[dict[str, Any]], what: str) -> StalledError:
-    run = next((one for one in runs if not one["waits"]), runs[0])
-    stage = run["stage"]
-    text = f"{what}; {len(runs)} acquisitions go on, among them {run['uuid']}; {ADVICE[stage]}"
-    return StalledError(stage, run["last_frame"], text)

@@ -9,12 +9,12 @@ from typing import Any, Literal
 import xarray as xr
 from distributed import Client
 
+from limadask.acquisition import waiting
 from limadask.acquisition.futures import BlockFutures
 from limadask.acquisition.happening import Events
 from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link
 from limadask.engine.messages import Ready, loads
-from limadask.engine.watch import ADVICE
 from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
 from limadask.ledger import Ledger
 from limadask.parameters import ParameterSets
@@ -22,13 +22,6 @@ from limadask.pipeline.hold import FUTURES
 
 STALL_TIMEOUT = 30.0
 """Seconds without any progress, besides three frame periods, after which a run fails."""
-GRACE = 2.0
-"""Seconds more that a client waits: the run itself has the first word."""
-ENDED = {
-    "acquired": ("detector", {"acquired", "aborted", "failed"}),
-    "processed": ("processing", {"processed", "aborted", "failed"}),
-}
-"""What one waits for: a side, and the states that end it."""
 
 
 class Following:
@@ -96,32 +89,18 @@ class Following:
         StalledError
             When it takes too long; it names the stage that does not move.
         """
-        if until not in ENDED:
-            raise ConfigError(
-                "nothing to wait for", field="until", value=until, allowed=list(ENDED)
-            )
+        waiting.check(until)
         if self._link is None:
             raise StateError("there is nothing to wait for: the acquisition is not prepared")
-        listener = self._link.listen(self.uuid)
-        began = moved = time.monotonic()
-        last: Any = None
-        while True:
+
+        def look() -> list[dict[str, Any]]:
             status = self._status()
             if told is not None:
                 told(status)
             self._raise_failure(status)
-            side, ends = ENDED[until]
-            if status["state"][0 if side == "detector" else 1] in ends:
-                return
-            now = time.monotonic()
-            progress = [status[name] for name in ("state", "received", "processed", "tickets")]
-            if progress != last or status["waits"]:  # it waits for others, which are watched
-                last, moved = progress, now
-            if timeout is not None and now - began > timeout:
-                raise _stalled(status, f"not {until} within {timeout} s")
-            if timeout is None and now - moved > self.patience + GRACE:
-                raise _stalled(status, f"nothing has moved for {now - moved:.0f} s")
-            listener.get(timeout=0.2)
+            return [status]
+
+        waiting.wait(self._link, [self.uuid], until, timeout, look, lambda: self.patience)
 
     # ---- what is known ------------------------------------------------------------------------
 
@@ -275,7 +254,7 @@ class Following:
         listener = self._connected().listen(self.uuid)
         while not (status := self._status())["is_over"]:
             if time.monotonic() > deadline:
-                raise _stalled(status, f"the run did not end within {timeout} s")
+                raise waiting.stalled([status], f"the run did not end within {timeout} s")
             listener.get(timeout=0.2)
 
 
@@ -299,9 +278,3 @@ def attach(client: Client, uuid: str, stall_timeout: float = STALL_TIMEOUT) -> F
     following = Following(uuid, Link.of(client), stall_timeout)
     following.statistics()  # it is an error here, not later, if there is none
     return following
-
-
-def _stalled(status: dict[str, Any], what: str) -> StalledError:
-    counts = f"{status['received']} frames received, {status['processed']} processed"
-    stage = status["stage"]
-    return StalledError(stage, status["last_frame"], f"{what} ({counts}); {ADVICE[stage]}")

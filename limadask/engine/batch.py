@@ -62,6 +62,17 @@ class Batch:
         if not self._acquiring:
             self.process()
 
+    async def stop(self) -> None:
+        """End the exposures: what has come is processed, runs that have not begun never will."""
+        self.is_closed = True
+        for run in reversed(self.runs):  # or the next would begin meanwhile
+            if run.detector.current in ("idle", "preparing", "prepared"):
+                await self._gently(run, "abort")
+        for run in self.runs:
+            if run.detector.current == "acquiring":
+                await self._gently(run, "stop")
+        self.close()
+
     async def abort(self) -> None:
         """End all runs now, also those that have not begun."""
         for run in reversed(self.runs):  # or the next would begin meanwhile

@@ -106,6 +106,8 @@ class Run:
 
     async def stop(self) -> None:
         """Let the detector end after this frame; what has come is processed."""
+        if self.detector.current == "acquiring":  # a detector that starts cannot be stopped yet
+            await self.until(lambda: self._started or self.detector.current != "acquiring", None)
         self.detector.happen("stop")
         self.stopped = True
 

@@ -119,6 +119,32 @@ def test_leaving_a_batch_early_ends_what_is_left_of_it(client: Client, make: Mak
     assert [one.state[0] for one in batch] == ["aborted"] * 3
 
 
+@pytest.mark.parametrize("processing", ["live", "deferred"])
+def test_stopping_keeps_what_has_come_and_begins_nothing_more(
+    client: Client, make: Make, processing: Any
+) -> None:
+    with ld.Batch(client, processing=processing) as batch:
+        acquired, running, *queued = [batch.add(make(nb_frames=n)) for n in (30, 0, 0, 0)]
+        batch.start()
+        acquired.wait("acquired", timeout=60)
+        reached(running, "acquiring")
+        for _ in range(2):
+            batch.stop()
+        with pytest.raises(ld.StateError, match="stopped"):
+            batch.add(make())
+        batch.wait(timeout=60)
+        batch.stop()  # it has ended already
+        told = batch.statistics()
+    assert [one.state for one in (acquired, running)] == [("acquired", "processed")] * 2
+    assert [one.state for one in queued] == [("aborted", "aborted")] * 2
+    assert [one["outcome"] for one in told] == ["done", "stopped", "stopped", "stopped"]
+    assert all(one["began"] for one in told[:2])
+    assert [(one["began"], one["error"]) for one in told[2:]] == [(0, "")] * 2
+    assert acquired.record().counts()["present"] == 30
+    record = running.record()
+    assert record.counts()["present"] == len(record)
+
+
 def test_mistakes_are_told(client: Client, make: Make) -> None:
     with pytest.raises(ld.ConfigError, match="processing"):
         ld.Batch(client, processing="later")  # type: ignore[arg-type]
