@@ -1,0 +1,76 @@
+"""Workers whose scheduler is gone while they process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import psutil
+
+from limadask.cluster.local import process_cluster
+from limadask.storage import rescue, series_files
+
+STARTER = """
+    import sys
+    import limadask as ld
+    from distributed import Client
+    from limadask_detectors import Simulator
+    from limadask_tasks import SaveHdf5
+
+    folder = sys.argv[2]
+
+    @ld.task
+    def held(frames):
+        import fcntl, os
+        if not os.path.exists(folder + "/armed"):  # preparing tries it
+            return frames
+        with open(folder + "/begun", "wb", buffering=0) as begun, open(folder + "/lock") as lock:
+            begun.write(b"!")
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        return frames
+
+    client = Client(sys.argv[1])
+    pipe = ld.Pipeline()
+    pipe.add("held", held())
+    pipe.add("file", SaveHdf5(folder=folder, prefix="run"))
+    acquisition = ld.Acquisition(
+        client, Simulator(shape=(64, 48)), pipe, nb_frames=4, expo_time=1e-3,
+        buffers=ld.Buffers(nb_frames_per_block=4), topology=ld.Topology(roles="separate"),
+    )
+    acquisition.prepare()
+    open(folder + "/armed", "w").close()
+    acquisition.start()
+    sys.stdin.read()
+"""
+BOUND = 25.0
+
+
+def test_a_block_being_processed_is_saved_before_the_files_are_closed(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "begun")
+    begun = os.open(tmp_path / "begun", os.O_RDONLY | os.O_NONBLOCK)
+    with process_cluster(2) as cluster, open(tmp_path / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        starter = subprocess.Popen(
+            [sys.executable, "-c", textwrap.dedent(STARTER), cluster.address, str(tmp_path)],
+            stdin=subprocess.PIPE,
+        )  # fmt: skip
+        try:
+            assert select.select([begun], [], [], BOUND)[0]
+            cluster.scheduler.kill()
+            workers = [psutil.Process(one.pid) for one in cluster.workers.values()]
+            _, alive = psutil.wait_procs(workers, timeout=5)
+            assert len(alive) == 1  # it waits for its block
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            assert not psutil.wait_procs(alive, timeout=BOUND)[1]
+        finally:
+            starter.kill()
+            starter.communicate()
+            os.close(begun)
+    assert [path.name for path in series_files(tmp_path, "run")[0]] == ["run_0_00000.h5"]
+    (made,) = rescue(tmp_path).made
+    assert made.frames == {"present": 4, "partial": 0, "absent": 0, "vetoed": 0}
