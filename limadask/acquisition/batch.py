@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
@@ -17,7 +16,6 @@ from limadask.cluster.link import Link
 from limadask.errors import AcquisitionFailed, ConfigError, StateError
 
 Processing = Literal["live", "deferred"]
-OVER_TIMEOUT = 60.0
 """Seconds that runs may take to end when they are aborted."""
 
 
@@ -221,12 +219,7 @@ class Batch(Sequence[Acquisition]):
         if self._link is None or self.is_over:
             return
         self.abort()
-        deadline = time.monotonic() + OVER_TIMEOUT
-        listener = self._link.listen(*(one.uuid for one in self))
-        while not self.is_over:
-            if time.monotonic() > deadline:
-                raise waiting.stalled(self.statistics(), f"did not end within {OVER_TIMEOUT} s")
-            listener.get(timeout=0.2)
+        waiting.until_over(self._link, [one.uuid for one in self], self.statistics)
 
     # ---- details ------------------------------------------------------------------------------
 

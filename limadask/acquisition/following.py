@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -248,14 +247,8 @@ class Following:
             raise error
         raise AcquisitionFailed(status["error"]) from error
 
-    def _wait_over(self, timeout: float = 60.0) -> None:
-        """Wait until files are closed and workers have forgotten the run."""
-        deadline = time.monotonic() + timeout
-        listener = self._connected().listen(self.uuid)
-        while not (status := self._status())["is_over"]:
-            if time.monotonic() > deadline:
-                raise waiting.stalled([status], f"the run did not end within {timeout} s")
-            listener.get(timeout=0.2)
+    def _wait_over(self) -> None:
+        waiting.until_over(self._connected(), [self.uuid], lambda: [self._status()])
 
 
 def attach(client: Client, uuid: str, stall_timeout: float = STALL_TIMEOUT) -> Following:

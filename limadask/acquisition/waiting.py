@@ -17,6 +17,8 @@ ENDED = {
     "processed": (1, {"processed", "aborted", "failed"}),
 }
 """What one waits for: the place of a side in the state, and the states that end it."""
+OVER_TIMEOUT = 60.0
+"""Seconds until the files of what has ended must be closed, and the workers have forgotten it."""
 MOVING = ("state", "received", "processed", "tickets")
 Statuses = Sequence[dict[str, Any]]
 
@@ -80,6 +82,22 @@ def wait(
             raise stalled(late, f"not {until} within {timeout} s")
         if timeout is None and now - moved > patience() + GRACE:
             raise stalled(late, f"nothing has moved for {now - moved:.0f} s")
+        listener.get(timeout=0.2)
+
+
+def until_over(link: Link, uuids: Iterable[str], look: Callable[[], Statuses]) -> None:
+    """Wait until files are closed and workers have forgotten the runs.
+
+    Raises
+    ------
+    StalledError
+        When that takes too long; it names the stage that does not move.
+    """
+    listener = link.listen(*uuids)
+    deadline = time.monotonic() + OVER_TIMEOUT
+    while late := [run for run in look() if not run["is_over"]]:
+        if time.monotonic() > deadline:
+            raise stalled(late, f"did not end within {OVER_TIMEOUT} s")
         listener.get(timeout=0.2)
 
 

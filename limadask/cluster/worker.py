@@ -23,15 +23,14 @@ from limadask.cluster.pulse import is_frozen, own_process
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import receive_label, ticket_key
 from limadask.cluster.transfer import Transfers
+from limadask.cluster.walks import Walks
 from limadask.engine.blocks import Answer, Blocks, Ending
 from limadask.engine.holding import Deferral, HeldBlocks
 from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import dumps, loads
-from limadask.engine.messages import receipt as receipt_of
 from limadask.engine.priority import PriorityPool
 from limadask.engine.station import Station
 from limadask.frames import Frames
-from limadask.pipeline import Walk
 
 logger = logging.getLogger(__name__)
 TICK = 0.25
@@ -54,10 +53,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._ranks: dict[str, int] = {}
         self._labels: dict[str, str] = {}
         self.lasting = Lasting()
-        self._walks: dict[tuple[str, int], tuple[Walk | Ending, float]] = {}
         self.settings, self._process_identity = tune_process(), own_process()
         self.transfers = Transfers(worker, self._blocks)
         self._pool = PriorityPool(worker.state.nthreads, tune_thread)
+        self._walks = Walks(self._pool)
         worker.extensions["limadask"] = self
         worker.handlers.update(
             {
@@ -143,26 +142,18 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     def begin(self, uuid: str, ticket: int, answer: Answer) -> None:
         """Begin to take a block through the pipeline node by node."""
         station = self._stations.get(uuid)
-        if station is not None and not isinstance(answer, Ending):
-            self._walks[uuid, ticket] = station.walk(answer), answer.born
-        elif isinstance(answer, Ending):
-            self._walks[uuid, ticket] = answer, 0.0
+        if isinstance(answer, Ending):
+            self._walks.end(uuid, ticket, answer)
+        elif station is not None:
+            self._walks.begin(uuid, ticket, station.walk(answer), answer.born, -self._ranks[uuid])
 
     async def pass_node(self, uuid: str, ticket: int, label: str) -> None:
         """Take a block through one node, as far as it is here."""
-        walk, _ = self._walks.get((uuid, ticket), (Ending.ABSENT, 0.0))
-        if not isinstance(walk, Ending):
-            await self._pool.run((-self._ranks[uuid], ticket), functools.partial(walk.step, label))
+        await self._walks.step(uuid, ticket, label)
 
     async def conclude(self, uuid: str, ticket: int) -> None:
         """Let the sinks write a block that went node by node, and leave its receipt."""
-        walk, born = self._walks.pop((uuid, ticket), (Ending.ABSENT, 0.0))
-        told: dict[str, Any] = {"ending": walk.value} if isinstance(walk, Ending) else {}
-        if not isinstance(walk, Ending):
-            rank = -self._ranks[uuid], ticket
-            outcome = await self._pool.run(rank, walk.finish)
-            told = receipt_of(outcome, time.time() - born)
-        self._leave_receipt(uuid, ticket, told)
+        self._leave_receipt(uuid, ticket, await self._walks.finish(uuid, ticket))
 
     def _leave_receipt(self, uuid: str, ticket: int, receipt: dict[str, Any]) -> None:
         """Let a receipt go with the message that its task is finished: one message a block."""

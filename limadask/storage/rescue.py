@@ -94,7 +94,7 @@ def rescue(folder: Path, force: bool = False) -> Rescue:
     for prefix, ranks in all_series(folder).items():
         begun = [path for some in ranks.values() for path in some]
         files = [path for path in begun if path.stat().st_size]
-        empty += [str(path) for path in begun if path not in files]
+        empty += [str(path) for path in begun if not path.stat().st_size]
         master = folder / f"{prefix}_master.h5"
         known = set(_known(master))
         if not force:

@@ -1,0 +1,56 @@
+"""Blocks on their way through a pipeline node by node, each node a task of its own."""
+
+from __future__ import annotations
+
+import functools
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from limadask.engine.blocks import Ending
+from limadask.engine.messages import receipt
+from limadask.engine.priority import PriorityPool
+from limadask.pipeline import Walk
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    walk: Walk
+    born: float
+    rank: tuple[int, int]
+
+
+class Walks:
+    """The blocks of a worker that have begun and not concluded.
+
+    Parameters
+    ----------
+    pool:
+        The threads that process.
+    """
+
+    def __init__(self, pool: PriorityPool) -> None:
+        self._pool = pool
+        self._ways: dict[tuple[str, int], _Way | Ending] = {}
+
+    def begin(self, uuid: str, ticket: int, walk: Walk, born: float, priority: int) -> None:
+        """Remember a block that was received at ``born``, seconds since the epoch."""
+        self._ways[uuid, ticket] = _Way(walk, born, (priority, ticket))
+
+    def end(self, uuid: str, ticket: int, ending: Ending) -> None:
+        """Remember that there is no block."""
+        self._ways[uuid, ticket] = ending
+
+    async def step(self, uuid: str, ticket: int, label: str) -> None:
+        """Take a block through one node, as far as it is here."""
+        way = self._ways.get((uuid, ticket), Ending.ABSENT)
+        if not isinstance(way, Ending):
+            await self._pool.run(way.rank, functools.partial(way.walk.step, label))
+
+    async def finish(self, uuid: str, ticket: int) -> dict[str, Any]:
+        """Let the sinks write a block; return its receipt."""
+        way = self._ways.pop((uuid, ticket), Ending.ABSENT)
+        if isinstance(way, Ending):
+            return {"ending": way.value}
+        outcome = await self._pool.run(way.rank, way.walk.finish)
+        return receipt(outcome, time.time() - way.born)
