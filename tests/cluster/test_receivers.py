@@ -134,6 +134,24 @@ def test_a_run_without_a_number_of_frames_ends_when_it_is_stopped(
         assert ranges[0][0] > 50
 
 
+def test_clients_are_told_of_progress_equally_often_by_any_number_of_receivers(
+    client: Client, tmp_path: Path
+) -> None:
+    topology = ld.Topology(receivers=2, workers=2, dispatch="round_robin")
+    acquisition = ld.Acquisition(
+        client, CAMERA, pipeline(tmp_path), nb_frames=150, expo_time=1e-2, topology=topology
+    )
+    with acquisition:
+        acquisition.prepare()
+        events = acquisition.events()
+        acquisition.start()
+        done = [one for one in events if isinstance(one, ld.FramesDone)]
+    assert done[-1].count == 150
+    live = [one.time for one in done[:-1]]  # the last one is of the end, whenever that is
+    assert len(live) >= 3
+    assert np.diff(live).min() > 0.19
+
+
 @pytest.mark.parametrize("dispatch", ["round_robin", "broadcast"])
 def test_replay_deals_its_images(run: Run, tmp_path: Path, dispatch: Any) -> None:
     first = run(pipeline(tmp_path / "one"), CAMERA, nb_frames=31, expo_time=0)
