@@ -92,8 +92,8 @@ def process_cluster(
     Parameters
     ----------
     workers, threads:
-        How many workers, named ``worker-0``, …, or their names, each with more arguments of ``dask
-        worker``; and threads of each.
+        How many workers, named ``worker-0``, … (0: others start them), or their names, each with
+        more arguments of ``dask worker``; and threads of each.
     settings:
         Dask settings of all processes, over :data:`SETTINGS`.
     """
@@ -123,8 +123,9 @@ def process_cluster(
                 str(threads), "--no-nanny", "--memory-limit", "0", "--local-directory", str(folder),
                 "--host", "127.0.0.1", *more,
             )  # fmt: skip
-        with Client(cluster.address, timeout=START_TIMEOUT) as client:
-            client.wait_for_workers(len(named), timeout=START_TIMEOUT)
+        if named:
+            with Client(cluster.address, timeout=START_TIMEOUT) as client:
+                client.wait_for_workers(len(named), timeout=START_TIMEOUT)
         yield cluster
 
 

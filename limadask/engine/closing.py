@@ -45,12 +45,15 @@ async def close(run: Run) -> None:
 async def _close_sinks(run: Run) -> None:
     """Close every worker's sinks; of the lost ones the files tell what they had saved."""
     run.parts = defaultdict(list)
-    for worker in run.crew.living_processors:
-        try:
-            answer = await run.ask(worker.address, "close")
-        except OSError:  # it died just now: its files tell what it had saved
+    workers = run.crew.living_processors
+    asked = (run.ask(worker.address, "close") for worker in workers)
+    answers = await asyncio.gather(*asked, return_exceptions=True)  # one by one many take long
+    for worker, answer in zip(workers, answers, strict=True):
+        if isinstance(answer, OSError):  # it died just now: its files tell what it had saved
             run.crew.lose(worker.address)
             continue
+        if isinstance(answer, BaseException):
+            raise answer
         for receipt in answer["receipts"]:
             if reason := run.account.take_results({**receipt, "worker": worker.address}):
                 run.note(reason)

@@ -60,12 +60,15 @@ async def give_back(run: Run) -> None:
     if run.gave_back:
         return
     run.gave_back = True
-    for worker in run.crew.living_receivers:
-        try:
-            async with asyncio.timeout(run.bounds.command):
-                await run.ask(worker, "give_back")
-        except (TimeoutError, WorkerError, OSError):  # what has come is not spoiled by it
-            logger.warning("%s keeps its detector", run.crew.name(worker), exc_info=True)
+    await asyncio.gather(*(_give_back(run, one) for one in run.crew.living_receivers))
+
+
+async def _give_back(run: Run, worker: str) -> None:
+    try:
+        async with asyncio.timeout(run.bounds.command):
+            await run.ask(worker, "give_back")
+    except (TimeoutError, WorkerError, OSError):  # what has come is not spoiled by it
+        logger.warning("%s keeps its detector", run.crew.name(worker), exc_info=True)
 
 
 async def ask_gently(run: Run, worker: str, operation: str, **message: Any) -> None:

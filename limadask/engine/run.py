@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from limadask.engine.batch import Batch
 
 SideName = Literal["detector", "processing"]
+PROGRESS = 0.2
+"""Seconds at least between two events about progress: receivers give signs of life more often
+the more of them there are, and each event goes to every client."""
 
 
 class Run:
@@ -73,6 +76,7 @@ class Run:
         self.batch: Batch | None = None
         self.timing, self.triggers = Timing(), 0
         self.watch = Watch(self, options.stall_timeout)
+        self._told_progress = float("-inf")
         self.began = self.acquired = self.ended = 0.0
         self._changed = asyncio.Event()
         self.detector = DetectorSide(_Listener(self, "detector"))
@@ -158,7 +162,9 @@ class Run:
                 self.fail(reason)
         if trouble := progress.get("trouble"):
             self.account.note_trouble("input", self.crew.seen, trouble)
-        self.tell_progress()
+        if (now := time.monotonic()) - self._told_progress >= PROGRESS:
+            self._told_progress = now
+            self.tell_progress()
         receivers.end_rest(self)
 
     def receiver_ended(self, worker: str, progress: Mapping[str, Any], error: str) -> None:
@@ -377,8 +383,8 @@ class Run:
 
     async def _release(self) -> None:
         """Let all workers forget the run."""
-        for worker in self.crew.addresses:
-            await detecting.ask_gently(self, worker, "release")
+        asked = (detecting.ask_gently(self, one, "release") for one in self.crew.addresses)
+        await asyncio.gather(*asked)
         self._changed.set()
 
 

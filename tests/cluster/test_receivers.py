@@ -13,6 +13,7 @@ import pytest
 from distributed import Client
 
 import limadask as ld
+from limadask.engine.run import PROGRESS
 from limadask_detectors import Replay, Simulator
 from limadask_tasks import Accumulate, RoiStatistics, SaveHdf5
 
@@ -132,6 +133,23 @@ def test_a_run_without_a_number_of_frames_ends_when_it_is_stopped(
         ranges = acquisition.record().ranges(ld.Status.ABSENT)
         assert {cause for *_, cause in ranges} == {"stopped"}
         assert ranges[0][0] > 50
+
+
+def test_clients_are_told_of_progress_equally_often_by_any_number_of_receivers(
+    client: Client, tmp_path: Path
+) -> None:
+    topology = ld.Topology(receivers=2, workers=2, dispatch="round_robin")
+    acquisition = ld.Acquisition(
+        client, CAMERA, pipeline(tmp_path), nb_frames=150, expo_time=1e-2, topology=topology
+    )
+    with acquisition:
+        acquisition.prepare()
+        events = acquisition.events()
+        acquisition.start()
+        done = [one for one in events if isinstance(one, ld.FramesDone)]
+    assert done[-1].count == 150
+    live = [one.time for one in done[:-1]]  # the last one is of the end, whenever that is
+    assert live[-1] - live[0] > (len(live) - 1) * PROGRESS - 0.1  # of one receiver: every 0.25 s
 
 
 @pytest.mark.parametrize("dispatch", ["round_robin", "broadcast"])

@@ -8,10 +8,15 @@ from click import BadParameter
 
 from limadask_benchmarks.results import Figure
 from limadask_benchmarks.scale.rearm import rearm
+from limadask_benchmarks.scale.receivers import receivers
 from limadask_benchmarks.scale.transfer import transfer
 
 Say = Callable[[str], object]
-PARTS: Mapping[str, Callable[[Say], list[Figure]]] = {"transfer": transfer, "rearm": rearm}
+PARTS: Mapping[str, Callable[[Say], list[Figure]]] = {
+    "transfer": transfer,
+    "rearm": rearm,
+    "receivers": receivers,
+}
 """The parts by name; each is told where to say what goes on."""
 
 
