@@ -108,7 +108,7 @@ def _cluster(count: int) -> Iterator[tuple[Client, psutil.Process]]:
         for number in range(hosts):
             own = count // hosts + (number < count % hosts)
             process = subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "limadask_benchmarks.scale.many_workers", cluster.address,
+                [sys.executable, "-m", "limadask.cluster.many_workers", cluster.address,
                  str(own)],
                 env={**os.environ, **environment(None)}, cwd=folder, stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
