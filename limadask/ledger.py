@@ -182,6 +182,20 @@ class Ledger:
         """Return all runs, in order; frames in none of them are pending."""
         yield from self._runs.values()
 
+    def between(self, first: int, stop: int) -> Iterator[FrameRun]:
+        """Yield what is known of frames ``first ≤ i < stop``, pending ones too, in order."""
+        at = first
+        keys = self._runs.irange(self._left_of(first), stop, inclusive=(True, False))
+        for run in [self._runs[key] for key in keys]:
+            if run.stop <= at:
+                continue
+            if run.first > at:
+                yield FrameRun(at, run.first, Status.PENDING)
+            at = min(run.stop, stop)
+            yield replace(run, first=max(run.first, first), stop=at)
+        if at < stop:
+            yield FrameRun(at, stop, Status.PENDING)
+
     def last(self, *status: Status) -> int:
         """Return the highest frame of these fates, -1 where there is none."""
         for run in reversed(self._runs.values()):

@@ -159,6 +159,7 @@ class Acquisition(Following):
             "workers": self._topology.workers,
             "shared": self._topology.roles == "shared",
             "dispatch": self._topology.dispatch,
+            "apart": request.is_apart,
             "max_absent": self._policy.bound,
             "fuse": self._fuse,
             "stall_timeout": self._stall_timeout,

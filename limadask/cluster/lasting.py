@@ -6,7 +6,6 @@ from typing import Any
 
 from limadask.cluster.answers import answer_of
 from limadask.engine.messages import dumps
-from limadask.pipeline import Program
 from limadask.pipeline.hold import Holder
 from limadask.task import Writer
 
@@ -20,9 +19,8 @@ class Lasting:
     def __init__(self) -> None:
         self._sinks: dict[str, dict[str, Writer]] = {}
 
-    def keep(self, uuid: str, program: Program | None) -> None:
-        """Remember those of a run."""
-        lasting = program.lasting() if program is not None else {}
+    def keep(self, uuid: str, lasting: dict[str, Writer]) -> None:
+        """Remember those of a run, by node."""
         if lasting:
             self._sinks[uuid] = lasting
             while len(self._sinks) > LASTING_RUNS:

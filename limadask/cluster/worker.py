@@ -123,20 +123,23 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         receipt: dict[str, Any]
         if isinstance(answer, Ending):
             receipt = {"ending": answer.value}
-        elif station is None or station.program is None:
+        elif station is None or station.processing is None:
             receipt = {"ending": Ending.ABSENT.value}
         else:
             rank = -self._ranks[uuid], ticket
-            receipt = await self._pool.run(rank, functools.partial(station.process, answer))
+            receipt = await self._pool.run(
+                rank, functools.partial(station.processing.process, answer)
+            )
         self._leave_receipt(uuid, ticket, receipt)
 
     async def assemble(self, uuid: str, ticket: int, parts: Sequence[Answer]) -> Answer:
         """Put together the parts of a block."""
         station = self._stations.get(uuid)
-        if station is None:
+        if station is None or station.processing is None:
             return Ending.ABSENT
         rank = -self._ranks[uuid], ticket
-        answer: Answer = await self._pool.run(rank, functools.partial(station.assemble, parts))
+        assemble = functools.partial(station.processing.assemble, parts)
+        answer: Answer = await self._pool.run(rank, assemble)
         return answer
 
     def begin(self, uuid: str, ticket: int, answer: Answer) -> None:
@@ -144,8 +147,9 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         station = self._stations.get(uuid)
         if isinstance(answer, Ending):
             self._walks.end(uuid, ticket, answer)
-        elif station is not None:
-            self._walks.begin(uuid, ticket, station.walk(answer), answer.born, -self._ranks[uuid])
+        elif station is not None and station.processing is not None:
+            walk = station.processing.walk(answer)
+            self._walks.begin(uuid, ticket, walk, answer.born, -self._ranks[uuid])
 
     async def pass_node(self, uuid: str, ticket: int, label: str) -> None:
         """Take a block through one node, as far as it is here."""
@@ -243,6 +247,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         processors: dict[str, int],
         receivers: list[str],
         deferred: bool,
+        stays: bool,
     ) -> dict[str, Any]:
         self._ranks[uuid], self._labels[uuid] = acquisition_rank, label
         if rank is not None:
@@ -262,8 +267,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 one: made.nb_slots if one == self.address else ceil(max(2, 2 * threads) / sharing)
                 for one, threads in processors.items()
             }
-            ready = station.setup(made, rank, ranks, credits, deferral if deferred else None)
-            self.lasting.keep(uuid, station.program)
+            held = deferral if deferred else None
+            ready = station.setup(made, rank, ranks, credits, stays, held)
+            if station.processing is not None:
+                self.lasting.keep(uuid, station.processing.lasting())
             release_memory()
             return dumps(ready)
 
@@ -305,21 +312,30 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     async def _close(self, uuid: str) -> dict[str, Any]:
         def work(station: Station) -> dict[str, Any]:
-            receipts, parts, trouble = station.close_program()
-            dumped = {node: dumps(part) for node, part in parts.items()}
-            return {"receipts": receipts, "parts": dumped, "trouble": trouble}
+            closed = station.close()
+            if closed is None:
+                return {"receipts": [], "parts": {}, "trouble": []}
+            dumped = {node: dumps(parts) for node, parts in closed.parts.items()}
+            return {"receipts": closed.receipts, "parts": dumped, "trouble": closed.trouble}
 
         return await self._if_known(uuid, work)
 
     async def _found(self, uuid: str, ranks: list[int]) -> dict[str, Any]:
-        return await self._if_known(uuid, lambda station: station.found(ranks))
+        return await self._if_known(
+            uuid, lambda station: station.processing.found(ranks) if station.processing else []
+        )
 
     async def _join(
         self, uuid: str, parts: dict[str, list[bytes]], record: dict[str, Any]
     ) -> dict[str, Any]:
         def work(station: Station) -> dict[str, Any]:
-            made = {node: [loads(part) for part in some] for node, some in parts.items()}
-            files, trouble = station.join(made, station.record(record))
+            made = {
+                node: [one for dumped in some for one in loads(dumped)]
+                for node, some in parts.items()
+            }
+            if station.processing is None:
+                raise RuntimeError(f"nothing of acquisition {uuid} is processed here")
+            files, trouble = station.processing.join(made, station.record(record))
             return {"files": files, "trouble": trouble}
 
         return await self._if_known(uuid, work)
@@ -385,9 +401,9 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._worker.batched_send({"op": operation, "uuid": uuid, **message})
 
     async def _drain(self, station: Station) -> None:
-        if station.receiving is None and station.program is None:
+        if station.receiving is None and station.processing is None:
             return
         await asyncio.to_thread(station.stop, abort=True)
-        if station.blocks is not None and station.program is not None:
+        if station.blocks is not None and station.processing is not None:
             for frames in station.blocks.undone():
-                await self._pool.run((0,), functools.partial(station.process, frames))
+                await self._pool.run((0,), functools.partial(station.processing.process, frames))

@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from limadask.engine.joint import JointLedger, PartLedger
 from limadask.events import FramesAbsent, TaskFailed
 from limadask.frames import Status
 from limadask.ledger import Ledger
@@ -27,11 +29,13 @@ class Account:
     ----------
     publish:
         Called with an event's kind and fields.
+    nb_parts:
+        Parts that each frame comes in, where these are processed apart.
     """
 
-    def __init__(self, publish: Publish) -> None:
+    def __init__(self, publish: Publish, nb_parts: int = 1) -> None:
         self._publish = publish
-        self.ledger = Ledger()
+        self.ledger = Ledger() if nb_parts == 1 else JointLedger(nb_parts)
         self.products: dict[str, list[bytes]] = defaultdict(list)
         self.notes: dict[str, list[tuple[str, Any]]] = defaultdict(list)
         self.failures: list[dict[str, Any]] = []
@@ -39,9 +43,15 @@ class Account:
         self.done = self.told_absent = 0
         self.presumed: list[tuple[int, int, int, str]] = []
         """Frames that some receiver has no part of: first, last + 1, step and cause."""
+        self.saved: list[tuple[int, int]] = []
+        """Frames that the last block has made safe: first and last."""
         self._waited: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
-    def take(self, receipt: Mapping[str, Any], receiver: str) -> str:
+    def of_part(self, part: int) -> Ledger:
+        """Return the ledger of one part of the frames; of all, where they do not come in parts."""
+        return self.ledger.parts[part] if isinstance(self.ledger, JointLedger) else self.ledger
+
+    def take(self, receipt: Mapping[str, Any], receiver: str, part: int = 0) -> str:
         """Take what came of a block; return why the run must end for it, if it must.
 
         Parameters
@@ -50,17 +60,19 @@ class Account:
             What :func:`limadask.engine.messages.receipt` made.
         receiver:
             Name of the worker that received the block.
+        part:
+            Which part of the frames it is.
         """
         numbers = np.frombuffer(receipt["numbers"], np.int64)
         odd = {number: (fate, cause) for number, fate, cause in receipt["odd"]}
         status = np.full(len(numbers), Status.PRESENT, np.uint8)
         for place, number in enumerate(numbers.tolist() if odd else ()):
             status[place] = odd.get(number, (Status.PRESENT,))[0]
-        self.ledger.mark_frames(numbers, status, lambda number: odd[number][1])
+        self.of_part(part).mark_frames(numbers, status, lambda number: odd[number][1])
         self.ledger.stamp(numbers, np.frombuffer(receipt["timestamps"], np.int64), receiver)
         for number, cause in receipt.get("missing", ()):
-            self.mark_absent(number, number + 1, 1, cause)
-        self.done += len(numbers)
+            self.mark_absent(number, number + 1, 1, cause, part)
+        self._count(numbers, odd)
         self.seconds.update(receipt["seconds"])
         self._waited.append(receipt["waited"])
         return self.take_results(receipt)
@@ -86,12 +98,46 @@ class Account:
             self.failures.append({"node": node, "first": number, "last": number, "text": text})
             self._publish(TaskFailed, node=node, first=number, last=number, text=text)
 
-    def mark_absent(self, first: int, stop: int, step: int, cause: str) -> None:
+    def mark_absent(self, first: int, stop: int, step: int, cause: str, part: int = 0) -> None:
         """Record that every ``step``-th of the frames ``first ≤ i < stop`` will not come."""
-        if stop > first:
-            self.ledger.mark_every(first, stop, step, cause)
-            self.told_absent += len(range(first, stop, step))
-            self._publish(FramesAbsent, first=first, last=stop - 1, cause=cause, step=step)
+        if stop <= first:
+            return
+        self.of_part(part).mark_every(first, stop, step, cause)
+        if isinstance(self.ledger, JointLedger):  # others may have their part of them
+            self._tell_news()
+            return
+        self.told_absent += len(range(first, stop, step))
+        self._publish(FramesAbsent, first=first, last=stop - 1, cause=cause, step=step)
+
+    def lose_part(self, part: int, seen: int) -> None:
+        """Record that no more of one part will come, though others did up to frame ``seen``."""
+        if isinstance(ledger := self.of_part(part), PartLedger):
+            ledger.lose("receiver_lost", seen)
+            self._tell_news()
+
+    def _count(self, numbers: NDArray[np.int64], odd: Mapping[int, Any]) -> None:
+        """Count the frames of a block; note which are safe now."""
+        self.saved = []
+        if isinstance(self.ledger, JointLedger):
+            self._tell_news()
+            return
+        self.done += len(numbers)
+        lost = [number for number, (fate, _) in odd.items() if fate == Status.ABSENT]
+        there = numbers[~np.isin(numbers, lost)]
+        for some in np.split(there, np.flatnonzero(np.diff(there) != 1) + 1):
+            if len(some):
+                self.saved.append((int(some[0]), int(some[-1])))
+
+    def _tell_news(self) -> None:
+        """Count and tell of frames whose fate is known by now, all parts of them."""
+        if not isinstance(self.ledger, JointLedger):
+            return
+        for run in self.ledger.take_news():
+            if run.status == Status.ABSENT:
+                self._publish(FramesAbsent, first=run.first, last=run.stop - 1, cause=run.cause)
+            else:
+                self.saved.append((run.first, run.stop - 1))
+        self.done = self.ledger.nb_there
 
     def finish(self, seen: int, received: str, missing: str) -> None:
         """Give every frame that is still pending its cause.
@@ -111,6 +157,9 @@ class Account:
         self.ledger.finish(received)
         self.ledger.nb_frames = nb_frames
         self.ledger.finish(missing)
+        if isinstance(self.ledger, JointLedger):
+            self._tell_news()
+            return
         for first, last, cause in self.ledger.ranges(Status.ABSENT):
             if (first, last) not in before:
                 self._publish(FramesAbsent, first=first, last=last, cause=cause)

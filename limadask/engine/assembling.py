@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.engine.blocks import Answer, Ending
-from limadask.frames import Frames, Spec, Status
+from limadask.frames import Frames, Mosaic, Spec, Status
 from limadask.memory import BufferPool
 
 
@@ -34,7 +34,7 @@ class Assembler:
         self, whole: Spec, parts: Sequence[Spec], nb_frames_per_block: int, slots: int
     ) -> None:
         self._whole, self._size = whole, nb_frames_per_block
-        self._places = [_place(whole, part) for part in parts]
+        self._places = Mosaic.of(whole, parts).places
         self._pool = BufferPool(slots, nb_frames_per_block * whole.frame_nbytes)
 
     def assemble(self, answers: Sequence[Answer]) -> Answer:
@@ -71,14 +71,6 @@ class Assembler:
 
 
 Place = tuple[slice, slice]
-
-
-def _place(whole: Spec, part: Spec) -> Place:
-    """Return where a part lies in the full frame."""
-    corner = whole.grid(0, 0), part.grid(0, 0)
-    y, x = (round(one - zero) for zero, one in zip(*corner, strict=True))
-    height, width = part.grid.shape
-    return slice(y, y + height), slice(x, x + width)
 
 
 def _paste(

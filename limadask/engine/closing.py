@@ -64,9 +64,9 @@ async def _close_sinks(run: Run) -> None:
     living = run.crew.living_processors
     if run.crew.lost_ranks and living:  # the files win over the ledger
         found = await run.ask(living[0].address, "found", ranks=run.crew.lost_ranks)
-        for numbers in found.values():
+        for part, numbers in found:
             for number in numbers:
-                run.account.ledger.mark(number, number + 1, Status.PRESENT)
+                run.account.of_part(part).mark(number, number + 1, Status.PRESENT)
 
 
 def _finish_ledger(run: Run) -> None:

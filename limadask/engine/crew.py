@@ -39,12 +39,14 @@ class Crew:
         self.saw_the_end = False
         """Whether some receiver has ended by itself."""
         self._numbers = itertools.count()
-        stays = len(receivers) > 1 and receivers == processors
-        size = WINDOW if stays else max(LEAST_WINDOW, WINDOW // max(1, len(processors)))
+        self._names: dict[Window, str] = {}
+        self.stays = len(receivers) > 1 and receivers == processors
+        """Whether each processes what it receives, and nothing else."""
+        size = WINDOW if self.stays else max(LEAST_WINDOW, WINDOW // max(1, len(processors)))
         self._windows = {
             (receiver.address, processor.address): Window(receiver.address, processor.address, size)
             for receiver in receivers
-            for processor in ([receiver] if stays else processors)
+            for processor in ([receiver] if self.stays else processors)
         }
 
     def __contains__(self, worker: str) -> bool:
@@ -90,6 +92,16 @@ class Crew:
     def seen(self) -> int:
         """The highest frame number that any receiver has seen, plus one."""
         return max((int(one.get("next", 0)) for one in self.progress.values()), default=0)
+
+    def index(self, receiver: str) -> int:
+        """Return which receiver a worker is."""
+        return next(i for i, one in enumerate(self.receivers) if one.address == receiver)
+
+    def names_of(self, window: Window) -> str:
+        """Return the names of the workers that receive what a window's tickets stand for."""
+        if window not in self._names:
+            self._names[window] = ", ".join(self.name(one) for one in window.sources)
+        return self._names[window]
 
     def name(self, address: str) -> str:
         """Return the name of a worker."""

@@ -41,6 +41,11 @@ class Request:
     fuse: bool = True
     topology: Topology = field(default_factory=Topology)
 
+    @property
+    def is_apart(self) -> bool:
+        """Whether parts of frames are processed apart from each other, and never put together."""
+        return self.topology.dispatch == "partial" and not self.pipeline.assembles
+
     def deal(self, index: int = 0) -> Deal:
         """Return which frames fall to a receiver."""
         return Deal(self.topology.dispatch, index, self.topology.receivers)
@@ -59,6 +64,13 @@ class Prepared:
     prepares_ahead: bool = False
     parts: tuple[Spec, ...] = ()
     """What each receiver delivers, where each has a part of every frame."""
+    is_apart: bool = False
+    """Whether these parts are processed apart from each other."""
+
+    @property
+    def is_matched(self) -> bool:
+        """Whether the parts of a frame come together on one worker."""
+        return bool(self.parts) and not self.is_apart
 
 
 @dataclass(frozen=True, slots=True)

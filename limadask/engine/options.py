@@ -59,6 +59,8 @@ class Options:
         Seconds without any progress, besides three frame periods, after which it fails.
     priority:
         Its blocks go before those of a lower one; among equals the newest acquisition goes first.
+    apart:
+        Whether parts of frames are processed apart from each other.
     deferred:
         Whether its frames are held until it is told to process them.
     """
@@ -72,7 +74,13 @@ class Options:
     fuse: bool = True
     stall_timeout: float = 30.0
     priority: int = 0
+    apart: bool = False
     deferred: bool = False
+
+    @property
+    def matched(self) -> bool:
+        """Whether the parts of a frame come together on one worker."""
+        return self.dispatch == "partial" and not self.apart
 
     def deal(self, index: int) -> Deal:
         """Return which frames fall to a receiver."""

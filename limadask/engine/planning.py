@@ -6,6 +6,7 @@ from math import ceil
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from limadask.detector import (
     DetectorInfo,
@@ -20,10 +21,11 @@ from limadask.engine.messages import Prepared, Ready, Request
 from limadask.engine.sizing import LATENCY, size_blocks
 from limadask.errors import ConfigError
 from limadask.frames import Spec
+from limadask.geometry import Rect
 from limadask.parameters import HardwareParameters, SoftwareParameters
-from limadask.pipeline import INPUT, Plan, plan
+from limadask.pipeline import INPUT, Partition, Plan, partition, plan
 from limadask.pipeline.hold import FUTURES, Hold
-from limadask.task import Assembling, Sink
+from limadask.task import Sink
 from limadask.version import versions
 
 
@@ -45,23 +47,7 @@ def share_of(request: Request) -> tuple[DetectorInfo, Share]:
             value=dispatch,
             allowed=can.dispatch if can.dispatch != ("single",) else "single, with one receiver",
         )
-    if dispatch == "partial":
-        _check_assembled(request)
     return info, shared
-
-
-def _check_assembled(request: Request) -> None:
-    """Refuse to process parts of frames: only full frames are, put together by ``assemble``."""
-    if not any(
-        isinstance(one.task, Assembling) and one.after == (INPUT,) for one in request.pipeline
-    ):
-        raise ConfigError(
-            "receivers that each have a part of every frame need the task assemble after input",
-            node="topology",
-            field="dispatch",
-            value="partial",
-            allowed="a pipeline with a node {task: assemble, after: input}",
-        )
 
 
 def prepare(
@@ -122,9 +108,7 @@ def prepare(
     count, slots = size_blocks(
         own, hardware.period * turns, hardware, request.buffers, bound, nb_merged
     )
-    internal = hardware.trigger_mode == "internal"
-    patience = max(LATENCY, 2 * count * turns * hardware.period) if internal else LATENCY
-    return Prepared(info, hardware, raw, count, slots, patience, ahead)
+    return Prepared(info, hardware, raw, count, slots, _patience(hardware, count * turns), ahead)
 
 
 def _partial(
@@ -139,15 +123,42 @@ def _partial(
     regions = [part_of(info, request.deal(one)) for one in range(request.topology.receivers)]
     grids = [raw.grid.crop(one.y, one.x, one.height, one.width) for one in regions]
     parts = tuple(raw.replace(grid=grid, masked=None) for grid in grids)
-    largest = max(part.frame_nbytes for part in parts)
-    scaled = bound * raw.frame_nbytes // largest  # blocks are sized by what is made of them
+    largest = max(parts, key=lambda part: part.frame_nbytes)
+    if request.is_apart:
+        masks = [_cut(raw, region) for region in regions]
+        parts = tuple(raw.replace(grid=one, masked=m) for one, m in zip(grids, masks, strict=True))
+        count, slots = size_blocks(largest, hardware.period, hardware, request.buffers, bound)
+        patience = _patience(hardware, count)
+        return Prepared(info, hardware, raw, count, slots, patience, ahead, parts, is_apart=True)
+    scaled = bound * raw.frame_nbytes // largest.frame_nbytes  # sized by what is made of them
     count, slots = size_blocks(raw, hardware.period, hardware, request.buffers, scaled)
     return Prepared(info, hardware, raw, count, slots, float("inf"), ahead, parts)
+
+
+def _cut(raw: Spec, region: Rect) -> NDArray[np.bool_] | None:
+    """Return which pixels of a part no module has, None where there are none."""
+    if raw.masked is None:
+        return None
+    rows = slice(region.y, region.y + region.height)
+    masked = raw.masked[rows, region.x : region.x + region.width]
+    return masked if masked.any() else None
+
+
+def _patience(hardware: HardwareParameters, count: int) -> float:
+    """Return how long a frame waits for the others of its block, ``count`` frames further on."""
+    internal = hardware.trigger_mode == "internal"
+    return max(LATENCY, 2 * count * hardware.period) if internal else LATENCY
 
 
 def planned(request: Request, prepared: Prepared) -> Plan:
     """Plan the pipeline for what the detector took."""
     return _plan(request, prepared.info, prepared.raw)
+
+
+def partitioned(request: Request, prepared: Prepared) -> Partition:
+    """Plan the pipeline for each part of the frames."""
+    steps = software_steps(request.asked, prepared.info, prepared.raw.grid)
+    return partition(request.pipeline, prepared.raw, prepared.parts, steps, request.keep)
 
 
 def check_nodes(planned: Plan) -> None:
@@ -210,6 +221,8 @@ def check(request: Request, pool_nbytes: int) -> Ready:
     prepared = prepare(request, info, shared.hardware, (pool_nbytes, None))
     plan_ = planned(request, prepared)
     check_nodes(plan_)
+    if prepared.is_apart:
+        partitioned(request, prepared)
     return ready(request, prepared, plan_)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+from limadask.engine.apart import ApartCrew
 from limadask.engine.crew import Crew
 from limadask.engine.matching import MatchingCrew
 from limadask.engine.messages import dumps
@@ -68,7 +69,7 @@ def choose(workers: list[WorkerInfo], wanted: Options) -> Crew:
         receivers, processors = cast(workers, wanted)
     except ConfigError as error:
         raise WorkerError(str(error), dumps(error)) from error
-    kind = MatchingCrew if wanted.dispatch == "partial" else Crew
+    kind = MatchingCrew if wanted.matched else ApartCrew if wanted.apart else Crew
     return kind(receivers, processors)
 
 
@@ -96,6 +97,7 @@ async def _setup(run: Run, prepared: bytes) -> bytes:
         "processors": {one.address: one.threads for one in crew.processors},
         "receivers": [one.address for one in crew.receivers],
         "deferred": run.options.deferred,
+        "stays": crew.stays,
     }
     addresses = crew.addresses
     asked = [

@@ -18,10 +18,26 @@ def write_off(run: Run) -> None:
     for index in run.crew.take_settled_losses():
         known = run.account.ledger.nb_frames
         count = run.last_frame() + 1 if known is None else known
-        if run.options.deal(index).step > 1 and count:
+        if run.options.apart:
+            run.account.lose_part(index, count)
+        elif run.options.deal(index).step > 1 and count:
             run.account.mark_absent(index, count, run.options.receivers, "receiver_lost")
             if reason := run.excess():
                 run.fail(reason)
+
+
+def intolerable(run: Run, worker: str) -> str:
+    """Return why a run must end now that a worker is lost, empty where it need not.
+
+    Where no frame may be absent, none may lack the part of a receiver that is lost either.
+    """
+    is_receiver = any(one.address == worker for one in run.crew.receivers)
+    if run.options.dispatch != "partial" or run.options.max_absent != 0 or not is_receiver:
+        return ""
+    return (
+        f"the receiver on {run.crew.name(worker)} is lost, and with it a part of every frame from "
+        "here on; the policy on_absent: abort allows none"
+    )
 
 
 def end_rest(run: Run) -> None:

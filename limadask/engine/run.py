@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
 from statemachine import State
 
 from limadask.engine import closing, detecting, preparing, receivers
@@ -23,7 +22,6 @@ from limadask.engine.port import Port
 from limadask.engine.watch import Watch
 from limadask.errors import StalledError
 from limadask.events import Event, FramesDone, FramesSaved, StateChanged
-from limadask.frames import Status
 from limadask.states import DetectorSide, ProcessingSide
 
 if TYPE_CHECKING:
@@ -65,7 +63,10 @@ class Run:
     ) -> None:
         self.uuid, self.rank, self.request, self.options = uuid, rank, request, options
         self.bounds, self._port = bounds or Bounds(), port
-        self.crew, self.account = Crew([], []), Account(self.publish)
+        self.crew, self.account = (
+            Crew([], []),
+            Account(self.publish, options.receivers if options.apart else 1),
+        )
         self.graph: list[tuple[str, list[str]]] = []
         self.parts: dict[str, list[bytes]] = {}
         self.files: dict[str, str] = {}
@@ -136,12 +137,12 @@ class Run:
         if window is None:
             return
         if has_block:
-            names = ", ".join(self.crew.name(one) for one in window.sources)
-            reason = self.account.take(receipt, names)
+            part = self.crew.index(window.receiver) if self.options.apart else 0
+            reason = self.account.take(receipt, self.crew.names_of(window), part)
             for source in window.sources:
                 self.send(source, "limadask-acknowledge", ticket=ticket)
-            if self.tells_saved:
-                self._tell_saved(receipt)
+            for first, last in self.account.saved if self.tells_saved else ():
+                self.publish(FramesSaved, first=first, last=last)
             if not reason and (receipt["odd"] or receipt.get("missing")):
                 reason = self.excess()
             if reason:
@@ -151,13 +152,14 @@ class Run:
     def tick(self, worker: str, progress: Mapping[str, Any]) -> None:
         """Take how far a receiver has come."""
         self.crew.progress[worker] = progress
-        if self.options.dispatch == "partial":  # others may have their part of the frame
+        if self.options.matched:  # others may have their part of the frame
             self.account.presumed += progress["absences"]
             for late, block in self.crew.lagging().items():
                 self.send(late, "limadask-pass", ticket=block)
         else:
-            for absence in progress["absences"]:
-                self.account.mark_absent(*absence)
+            part = self.crew.index(worker) if self.options.apart else 0
+            for first, stop, step, cause in progress["absences"]:
+                self.account.mark_absent(first, stop, step, cause, part)
             if progress["absences"] and (reason := self.excess()):
                 self.fail(reason)
         if trouble := progress.get("trouble"):
@@ -180,6 +182,8 @@ class Run:
         if worker not in self.crew:
             return
         self.crew.lose(worker)
+        if reason := receivers.intolerable(self, worker):
+            self.fail(reason)
         if not self.crew.living_processors:
             self.fail("no worker that processes is left")
             for ticket in list(self.crew.tickets):
@@ -285,15 +289,6 @@ class Run:
     def last_frame(self) -> int:
         """Return the highest frame number that anybody has seen, -1 if none."""
         return max(self.crew.seen, self.account.last() + 1) - 1
-
-    def _tell_saved(self, receipt: Mapping[str, Any]) -> None:
-        """Tell which frames of a block are safe."""
-        numbers = np.frombuffer(receipt["numbers"], np.int64)
-        lost = [number for number, fate, _ in receipt["odd"] if fate == Status.ABSENT]
-        numbers = numbers[~np.isin(numbers, lost)]
-        for part in np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1):
-            if len(part):
-                self.publish(FramesSaved, first=int(part[0]), last=int(part[-1]))
 
     def _stage(self) -> str:
         if self.detector.current == "preparing":

@@ -4,30 +4,26 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from limadask.detector import Deal, Receiver
 from limadask.engine import planning
-from limadask.engine.assembling import Assembler
-from limadask.engine.blocks import Answer, Blocks
+from limadask.engine.blocks import Blocks
 from limadask.engine.holding import Deferral, HeldBlocks
 from limadask.engine.matched import MatchedBlocks
-from limadask.engine.messages import Prepared, Ready, Request, progress_message, receipt
+from limadask.engine.messages import Prepared, Ready, Request, progress_message
+from limadask.engine.processing import Closed, Processing
 from limadask.engine.receiving import Receiving
 from limadask.engine.spool import Spool
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Spec, Status
+from limadask.frames import Frames, Spec
 from limadask.ledger import Ledger
 from limadask.memory import Allocator, BufferPool, PoolStatistics
 from limadask.parameters import SoftwareParameters
-from limadask.pipeline import Program, Walk
-from limadask.task import RunRecord
+from limadask.task import Place, RunRecord
 
 logger = logging.getLogger(__name__)
-ASSEMBLED = 3
-"""Blocks of full frames whose memory is used again and again."""
 RELEASE_TIMEOUT = 5.0
 """Seconds that a receiver may take to return from ``take`` after its end."""
 
@@ -35,8 +31,8 @@ RELEASE_TIMEOUT = 5.0
 class Station:
     """One acquisition on one worker.
 
-    The methods block; the worker calls them from threads, one at a time, except
-    :meth:`process`, which runs in several.
+    The methods block; the worker calls them from threads, one at a time. What is done with blocks
+    is in :attr:`processing`, on workers that process.
 
     Parameters
     ----------
@@ -58,9 +54,8 @@ class Station:
         self._takes_late = True
         self.receiver: Receiver | None = None
         self.receiving: Receiving | None = None
-        self.program: Program | None = None
+        self.processing: Processing | None = None
         self.blocks: Blocks | MatchedBlocks | None = None
-        self._assembler: Assembler | None = None
         self._prepared: Prepared | None = None
         self._ready: Ready | None = None
         self._pool: BufferPool | None = None
@@ -91,6 +86,8 @@ class Station:
         """Look at files and folders before any is opened; return nodes and their parents."""
         planned = planning.planned(self.request, prepared)
         planning.check_nodes(planned)
+        if prepared.is_apart:
+            planning.partitioned(self.request, prepared)
         nodes = planned.before + planned.nodes
         labels = {node.name: node.label for node in nodes}
         return [
@@ -103,6 +100,7 @@ class Station:
         rank: int | None,
         ranks: int,
         credits: Mapping[str, int],
+        stays: bool,
         deferral: Deferral | None = None,
     ) -> Ready:
         """Open the sinks and compile where blocks are processed; arm the receiver, if any."""
@@ -111,16 +109,13 @@ class Station:
         request = self.request
         self._ready = planning.ready(request, prepared, planned, self._settings)
         if rank is not None:
-            self.program = Program(
-                planned, request.policy, request.uuid, rank, ranks, self.worker,
-                about=self._about(prepared, self._ready.software),
-            )  # fmt: skip
-        if rank is not None and prepared.parts:
-            size = prepared.nb_frames_per_block
-            self._assembler = Assembler(prepared.raw, prepared.parts, size, ASSEMBLED)
+            about = self._about(prepared, self._ready.software)
+            own = self._deal.index if stays and prepared.is_apart else None
+            place = Place("", request.uuid, rank, ranks, self.worker, about)
+            self.processing = Processing(request, prepared, planned, place, own)
         if self.receiver is not None:
             # a sum does not wait for them, nor do the other receivers
-            self._takes_late = planned.nb_merged == 1 and not prepared.parts
+            self._takes_late = planned.nb_merged == 1 and not prepared.is_matched
             group = 0 if planned.nb_merged == 1 else planned.nb_merged
             self.blocks = (
                 self._match(deferral)
@@ -133,7 +128,7 @@ class Station:
     def _match(self, deferral: Deferral | None) -> MatchedBlocks | None:
         """Return blocks that go with those of other receivers, if there are any."""
         prepared = self._prepared
-        if prepared is None or not prepared.parts:
+        if prepared is None or not prepared.is_matched:
             return None
         if deferral is not None:
             raise ConfigError(
@@ -151,8 +146,9 @@ class Station:
         if deferral is None or prepared is None:
             return None
         folder = self.request.buffers.folder or deferral.folder
+        frame_nbytes = self._received(prepared).frame_nbytes
         try:
-            self._spool = Spool(folder, prepared.nb_frames_per_block * prepared.raw.frame_nbytes)
+            self._spool = Spool(folder, prepared.nb_frames_per_block * frame_nbytes)
         except OSError as error:
             raise ConfigError(
                 f"frames cannot be held there: {error}",
@@ -191,6 +187,11 @@ class Station:
     def start(self, deliver: Callable[[Frames], object], ended: Callable[[], object]) -> None:
         """Start to receive, then the detector."""
         prepared = self._prepared
+
+        def deliver_part(frames: Frames) -> None:
+            frames.part = self._deal.index
+            deliver(frames)
+
         if self.receiver is not None and self._pool is not None and prepared is not None:
             self.receiving = Receiving(
                 self.receiver,
@@ -198,7 +199,7 @@ class Station:
                 self._received(prepared),
                 prepared.nb_frames_per_block,
                 prepared.patience,
-                deliver,
+                deliver_part if prepared.is_apart else deliver,
                 ended,
                 takes_late=self._takes_late,
             )
@@ -222,44 +223,6 @@ class Station:
             self.request.detector.stop(abort)
         if self.receiving is not None and self.receiver is not None:
             self.receiving.stop(abort)
-
-    def process(self, frames: Frames) -> dict[str, Any]:
-        """Take a block through the pipeline; return its receipt. Never raises."""
-        program = self.program
-        assert program is not None  # noqa: S101 - only processing workers get blocks
-        try:
-            outcome = program.run(frames)
-            waited = time.time() - frames.born if frames.born else 0.0
-            there = set(frames.numbers.tolist()) if frames.causes else set()
-            missing = [(one, why) for one, why in frames.causes.items() if one not in there]
-            return {**receipt(outcome, waited), "missing": missing}
-        except Exception as error:  # nothing may reach Dask: a traceback would hold the slot
-            numbers = frames.numbers.tolist()
-            text = f"{type(error).__name__}: {error}"
-            odd = [(number, int(Status.ABSENT), "task_error:limadask") for number in numbers]
-            return {
-                "ending": "data",
-                "numbers": frames.numbers.tobytes(),
-                "timestamps": frames.timestamps.tobytes(),
-                "odd": odd,
-                "products": {},
-                "notes": {},
-                "failures": [("limadask", numbers[0], numbers[-1], text, True)],
-                "seconds": {},
-                "waited": 0.0,
-            }
-
-    def assemble(self, parts: Sequence[Answer]) -> Answer:
-        """Put the parts of several receivers together."""
-        if self._assembler is None:
-            raise RuntimeError(f"{self.worker} assembles nothing of {self.request.uuid}")
-        return self._assembler.assemble(parts)
-
-    def walk(self, frames: Frames) -> Walk:
-        """Begin to take a block through the pipeline node by node."""
-        if self.program is None:
-            raise RuntimeError(f"{self.worker} processes nothing of {self.request.uuid}")
-        return self.program.walk(frames)
 
     def progress(self) -> dict[str, Any]:
         """Return how far receiving has come, with absences not told before."""
@@ -293,30 +256,10 @@ class Station:
 
     # ---- end --------------------------------------------------------------------------------
 
-    def close_program(self) -> tuple[list[dict[str, Any]], dict[str, dict[str, Any]], list[str]]:
-        """Drain sums and close the sinks; return receipts, the sinks' parts, and trouble."""
+    def close(self) -> Closed | None:
+        """Drain sums and close the sinks."""
         self._pool = None  # its memory goes with the last block
-        if self.program is None:
-            return [], {}, []
-        receipts = [receipt(outcome, 0.0) for outcome in self.program.drain()]
-        return receipts, self.program.close(), self.program.trouble
-
-    def join(
-        self, parts: dict[str, list[dict[str, Any]]], run: RunRecord
-    ) -> tuple[dict[str, str], list[str]]:
-        """Let the sinks make one whole of all workers' parts; return files by node, and trouble."""
-        files, trouble = dict[str, str](), list[str]()
-        program = self.program
-        for node, sink in program.sinks() if program is not None else ():
-            assert program is not None  # noqa: S101 - it has sinks
-            try:
-                sink.join(node.inputs[0], program.place(node.name), parts.get(node.name, []), run)
-                if path := sink.path():
-                    files[node.name] = path
-            except Exception as error:  # any sink's code; the others' files must be joined
-                logger.exception("joining %r of acquisition %s", node.name, run.uuid)
-                trouble.append(f"{node.name!r}: {type(error).__name__}: {error}")
-        return files, trouble
+        return self.processing.close() if self.processing is not None else None
 
     def record(self, fields: dict[str, Any]) -> RunRecord:
         """Complete what the coordinator knows of the run's end by what the worker knows."""
@@ -347,21 +290,6 @@ class Station:
             "metadata": request.metadata,
         }
 
-    def found(self, ranks: list[int]) -> dict[str, list[int]]:
-        """Return frame numbers that workers of these ranks had saved before they died, by sink."""
-        if self.program is None:
-            return {}
-        program = self.program
-        return {
-            node.name: [
-                one
-                for rank in ranks
-                for number in sink.recover(node.inputs[0], program.place(node.name), rank)
-                for one in node.inputs[0].merged(number)
-            ]
-            for node, sink in program.sinks()
-        }
-
     def give_back(self) -> None:
         """Give the detector back, and memory that no frame is in: no further ones will come."""
         actions: list[Callable[[], object]] = []
@@ -379,8 +307,8 @@ class Station:
     def release(self) -> None:
         """Give everything back."""
         actions: list[Callable[[], object]] = [self.give_back]
-        if self.program is not None:
-            actions.append(self.program.close)
+        if self.processing is not None:
+            actions.append(self.processing.release)
         if self._spool is not None:
             actions.append(self._spool.close)
         self._all(actions)

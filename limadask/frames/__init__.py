@@ -1,6 +1,7 @@
 """Frames and blocks: what they hold, what is known of them beforehand, what became of them."""
 
 from limadask.frames.frames import NEVER, Frames, Labels, concatenated, spec_of, unlabelled
+from limadask.frames.mosaic import Mosaic, region_of
 from limadask.frames.spec import DIMS, Spec, fill_value
 from limadask.frames.status import CAUSES, Status
 
@@ -10,10 +11,12 @@ __all__ = [
     "NEVER",
     "Frames",
     "Labels",
+    "Mosaic",
     "Spec",
     "Status",
     "concatenated",
     "fill_value",
+    "region_of",
     "spec_of",
     "unlabelled",
 ]

@@ -46,6 +46,8 @@ class Frames:
     invalid:
         Pixels that are missing from single frames, by number: shape ``(y, x)`` or
         ``(band, y, x)``. They hold the spec's fill value.
+    part:
+        Which part of the frames these are, where several are processed apart from each other.
     """
 
     pixels: NDArray[Any]
@@ -56,6 +58,7 @@ class Frames:
     born: float = 0.0
     causes: Mapping[int, str] = field(default_factory=dict)
     invalid: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
+    part: int = 0
 
     @classmethod
     def of(cls, pixels: NDArray[Any], first: int = 0) -> Frames:
@@ -84,6 +87,7 @@ class Frames:
             self.born,
             self.causes,
             self._lacking_of(numbers),
+            self.part,
         )
 
     def _lacking_of(self, numbers: NDArray[np.int64]) -> Mapping[int, NDArray[np.bool_]]:

@@ -2,6 +2,7 @@
 
 from limadask.pipeline.inline import Processed, process
 from limadask.pipeline.outcome import Failure, Outcome
+from limadask.pipeline.parts import Partition, partition
 from limadask.pipeline.pipeline import INPUT, Node, Pipeline
 from limadask.pipeline.plan import Plan, PlannedNode, plan
 from limadask.pipeline.program import Program, Walk
@@ -11,12 +12,14 @@ __all__ = [
     "Failure",
     "Node",
     "Outcome",
+    "Partition",
     "Pipeline",
     "Plan",
     "PlannedNode",
     "Processed",
     "Program",
     "Walk",
+    "partition",
     "plan",
     "process",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 
 from limadask.errors import ConfigError
 from limadask.parameters import OnError
-from limadask.task import Task
+from limadask.task import Assembling, Task
 
 INPUT = "input"
 """The node that every pipeline has: what the detector delivers."""
@@ -128,6 +128,11 @@ class Pipeline:
                 "names no node to come after", node=node.name, field="after", value=[]
             )
         self._nodes[node.name] = node
+
+    @property
+    def assembles(self) -> bool:
+        """Whether some task puts parts of frames together."""
+        return any(isinstance(node.task, Assembling) for node in self)
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self._nodes.values())

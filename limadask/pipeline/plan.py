@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 
@@ -205,7 +205,7 @@ def plan(
         nodes.append(_planned(node, tuple(inputs)))
         outcomes[node.name] = nodes[-1].output
     _check_paths(pipeline)
-    return Plan(raw, tuple(before), given, tuple(_merged(nodes, keep)))
+    return Plan(raw, tuple(before), given, tuple(merged(nodes, keep)))
 
 
 def _planned_before(raw: Spec, steps: list[Step]) -> tuple[list[PlannedNode], Spec]:
@@ -267,7 +267,7 @@ def _check_paths(pipeline: Pipeline) -> None:
                 )
 
 
-def _merged(nodes: list[PlannedNode], keep: Collection[str]) -> list[PlannedNode]:
+def merged(nodes: Sequence[PlannedNode], keep: Collection[str]) -> list[PlannedNode]:
     """Let neighbours that can share one pass over memory share it."""
     result: list[PlannedNode] = []
     children: Mapping[str, int] = {

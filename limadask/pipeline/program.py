@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
-from limadask.frames import Frames
+from limadask.frames import Frames, Mosaic
 from limadask.parameters import Policy
 from limadask.pipeline.accumulation import AccumulateStep
 from limadask.pipeline.outcome import Outcome
@@ -70,6 +70,9 @@ class Program:
         Whether every result gets memory of its own, rather than what its thread used before.
     about:
         What is known of the run, for the sinks.
+    part, mosaics:
+        Which part of the frames it gets, and how what each sink gets of all parts makes full
+        frames.
 
     Raises
     ------
@@ -87,9 +90,12 @@ class Program:
         worker: str = "",
         fresh: bool = False,
         about: Mapping[str, Any] | None = None,
+        part: int = 0,
+        mosaics: Mapping[str, Mosaic] | None = None,
     ) -> None:
         self.plan, self.policy = plan, policy
-        self._place = Place("", uuid, rank, ranks, worker, about or {})
+        self._place = Place("", uuid, rank, ranks, worker, about or {}, part)
+        self._mosaics = mosaics or {}
         self._fresh = fresh
         self.steps: list[Step] = []
         self.writers: dict[str, Writer] = {}
@@ -155,7 +161,7 @@ class Program:
 
     def place(self, node: str) -> Place:
         """Return where a sink is opened."""
-        return replace(self._place, node=node)
+        return replace(self._place, node=node, mosaic=self._mosaics.get(node))
 
     def _compiled(self, node: PlannedNode) -> Step:
         task = node.task

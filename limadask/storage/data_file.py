@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.frames import NEVER, Spec
+from limadask.frames import NEVER, Mosaic, Spec
 from limadask.storage.abandoning import abandon, frame_numbers
 from limadask.storage.codec import Compression, dataset_options
 from limadask.storage.recovery import recover
@@ -209,7 +209,12 @@ def _describe(file: h5py.File, spec: Spec, place: Place) -> None:
     """Make the file readable by itself: default plot and origin."""
     attributes: dict[str, dict[str, Any]] = {
         "/": {"NX_class": "NXroot", "default": "entry", "creator": f"limadask {__version__}"},
-        "entry": {"NX_class": "NXentry", "default": "data", "acquisition": place.uuid},
+        "entry": {
+            "NX_class": "NXentry",
+            "default": "data",
+            "acquisition": place.uuid,
+            "part": place.part,
+        },
         "entry/instrument": {"NX_class": "NXinstrument"},
         DETECTOR: {"NX_class": "NXdetector", "nb_merged": spec.nb_merged},
         VALIDITY: {"NX_class": "NXcollection"},
@@ -226,10 +231,25 @@ def _describe(file: h5py.File, spec: Spec, place: Place) -> None:
         "nb_merged": spec.nb_merged,
         **place.about,
     }
+    if place.mosaic is not None:
+        origin["mosaic"] = _origin_of(place.mosaic)
+        if place.mosaic.whole.masked is not None:
+            masked = place.mosaic.whole.masked
+            file.create_dataset("entry/whole_masked", data=masked, compression="gzip")
     file["entry/origin"] = json.dumps(origin, default=str)
     if spec.masked is not None:
         file.create_dataset("entry/masked", data=spec.masked, compression="gzip")
     file[f"{DETECTOR}/timestamp"].attrs["units"] = "nanoseconds since 1970-01-01"
+
+
+def _origin_of(mosaic: Mosaic) -> dict[str, Any]:
+    """Return how parts make the whole, as plain data."""
+    whole = mosaic.whole
+    return {
+        "shape": whole.grid.shape,
+        "matrix": whole.grid.affine.matrix,
+        "regions": [(one.y, one.x, one.height, one.width) for one in mosaic.regions],
+    }
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.frames import NEVER, Spec, Status
+from limadask.frames import NEVER, Mosaic, Spec, Status
 from limadask.storage.data_file import DATA, VALIDITY
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.parts import Contents, read_contents
@@ -36,6 +38,7 @@ def write_master(
     *,
     always_4d: bool = False,
     append: bool = False,
+    mosaic: Mosaic | None = None,
 ) -> str:
     """Write the master file over the data files of one saver; return the name of its entry.
 
@@ -57,13 +60,16 @@ def write_master(
         Whether one band keeps its axis.
     append:
         Whether to add an entry to a master that exists, rather than to replace it.
+    mosaic:
+        How the parts in the files make full frames; None where they hold such.
 
     Raises
     ------
     OSError
         When it cannot be written.
     """
-    contents = read_contents([Path(file) for file in files])
+    mosaic = mosaic or Mosaic.of(spec, [spec])
+    contents = read_contents([Path(file) for file in files], len(mosaic.regions))
     mode = "r+" if append and path.exists() else "w"
     with h5py.File(path, mode, driver="core", backing_store=False, block_size=1 << 20) as file:
         entries = [name for name in file if name.startswith("entry")]
@@ -76,7 +82,7 @@ def write_master(
             file_time=iso(run.ended),
             NeXus_release="v2024.02",
         )
-        _Entry(file, name, node, spec, contents, run, always_4d).write()
+        _Entry(file, name, node, mosaic, contents, run, always_4d).write()
         file.flush()
         image = file.id.get_file_image()
     _replace(path, image)
@@ -106,12 +112,13 @@ class _Entry:
         file: h5py.File,
         name: str,
         node: str,
-        spec: Spec,
+        mosaic: Mosaic,
         contents: Contents,
         run: RunRecord,
         always_4d: bool,
     ) -> None:
-        self._node, self._spec, self._contents, self._run = node, spec, contents, run
+        spec = self._spec = mosaic.whole
+        self._node, self._mosaic, self._contents, self._run = node, mosaic, contents, run
         self._entry = group(file, name, "NXentry", default="data")
         self._count = -(-run.nb_frames // spec.nb_merged)
         if len(contents.numbers):  # what is in the files is shown, whatever the ledger knows
@@ -176,18 +183,33 @@ class _Entry:
 
     def _write_validity(self, detector: h5py.Group) -> None:
         """Write which pixels single frames lack: only for frames that do."""
-        numbers = [number for _, some in self._contents.lacking for number in some.tolist()]
-        shape = self._spec.frame_shape
-        layout = h5py.VirtualLayout((len(numbers), *shape), "u1")
-        start = 0
-        for path, some in self._contents.lacking:
-            source = h5py.VirtualSource(path.name, f"{VALIDITY}/invalid", (len(some), *shape))
-            layout[start : start + len(some)] = source
-            start += len(some)
-        if numbers:
-            validity = group(detector, "validity", "NXcollection")
-            field(validity, "frame_number", np.array(numbers))
-            validity.create_virtual_dataset("invalid", layout)
+        contents, bands = self._contents, len(self._spec.bands)
+        told = [one.numbers for one in contents.lacking]
+        told += [one.numbers for one in contents.missing]
+        numbers = np.unique(np.concatenate(told)) if told else np.empty(0, int)
+        if not len(numbers):
+            return
+        validity = group(detector, "validity", "NXcollection")
+        field(validity, "frame_number", numbers)
+        shape = len(numbers), *self._spec.frame_shape
+        layout = h5py.VirtualLayout(shape, "u1")
+        for lacking in contents.lacking:
+            y, x = self._mosaic.places[lacking.part]
+            stored = len(lacking.numbers), bands, y.stop - y.start, x.stop - x.start
+            source = h5py.VirtualSource(lacking.path.name, f"{VALIDITY}/invalid", stored)
+            for row, slot, count in _runs(np.searchsorted(numbers, lacking.numbers)):
+                layout[row : row + count, :, y, x] = source[slot : slot + count]
+        if any(len(one.numbers) for one in contents.missing):
+            # never written: it takes no room, and reads as 1
+            ones = validity.create_dataset(
+                "missing_part", shape, "u1", chunks=(1, *shape[1:]), fillvalue=1
+            )
+            for missing in contents.missing:
+                y, x = self._mosaic.places[missing.part]
+                for row, _, count in _runs(np.searchsorted(numbers, missing.numbers)):
+                    part = h5py.VirtualSource(ones)[row : row + count, :, y, x]
+                    layout[row : row + count, :, y, x] = part
+        validity.create_virtual_dataset("invalid", layout)
 
     def _write_geometry(self, detector: h5py.Group) -> None:
         """Write where the pixels are: NeXus axes for the module, and the exact matrix."""
@@ -285,12 +307,14 @@ class _Entry:
         shape = spec.frame_shape if ndim == 4 else spec.grid.shape
         layout = h5py.VirtualLayout((self._count, *shape), spec.dtype)
         for piece in self._contents.pieces:
-            stored = spec.frame_shape if self._has_bands else spec.grid.shape
-            source = h5py.VirtualSource(piece.path.name, DATA, (piece.length, *stored))
+            y, x = self._mosaic.places[piece.part]
+            stored = (y.stop - y.start, x.stop - x.start)
+            bands = (len(spec.bands),) if self._has_bands else ()
+            source = h5py.VirtualSource(piece.path.name, DATA, (piece.length, *bands, *stored))
             part = source[piece.slot : piece.slot + piece.count]
             if ndim == 3 and self._has_bands:
                 part = source[piece.slot : piece.slot + piece.count, band]
-            layout[piece.first : piece.first + piece.count] = part
+            layout[piece.first : piece.first + piece.count, ..., y, x] = part
         dataset = parent.create_virtual_dataset(name, layout, fillvalue=spec.fill)
         dataset.attrs["interpretation"] = "image"
 
@@ -314,6 +338,13 @@ class _Entry:
         encoded = [cause.encode() for cause in causes.tolist()]
         kind = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
         return status, np.array(encoded, kind)
+
+
+def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    """Yield runs of rows that follow each other: first row, its place among all, and how many."""
+    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
+    for start, stop in pairwise([*starts.tolist(), len(rows)]):
+        yield int(rows[start]), start, stop - start
 
 
 def _described(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from limadask.frames import Status
 from limadask.storage.data_file import DATA, DETECTOR, VALIDITY
 from limadask.storage.recovery import recover
 
@@ -31,6 +32,8 @@ class Piece:
         Place of the first in the file.
     length:
         Frames that the file has room for.
+    part:
+        Which part of the frames it holds.
     """
 
     path: Path
@@ -38,6 +41,42 @@ class Piece:
     count: int
     slot: int
     length: int
+    part: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """Frames of one file that lack pixels, in the order in which it tells of them.
+
+    Parameters
+    ----------
+    path:
+        The file.
+    part:
+        Which part of the frames it holds.
+    numbers:
+        The frames.
+    """
+
+    path: Path
+    part: int
+    numbers: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Frames of which one part is in no file, though others are.
+
+    Parameters
+    ----------
+    part:
+        Which part.
+    numbers:
+        The frames, increasing.
+    """
+
+    part: int
+    numbers: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,48 +86,77 @@ class Contents:
     Parameters
     ----------
     pieces:
-        Where they are, by frame number.
-    lacking:
-        Files with frames that lack pixels, and the numbers of these.
+        Where they are, by part and frame number.
     numbers, timestamps, status:
-        Frame numbers, increasing, and what is known of each frame.
+        Frame numbers, increasing, and what is known of each frame: one that some part is missing
+        of is partial.
+    lacking:
+        Files with frames that lack pixels.
+    missing:
+        Runs of frames that a part is missing of.
     """
 
     pieces: tuple[Piece, ...]
     numbers: NDArray[np.int64]
     timestamps: NDArray[np.int64]
     status: NDArray[np.uint8]
-    lacking: tuple[tuple[Path, NDArray[np.int64]], ...] = ()
+    lacking: tuple[Lacking, ...] = ()
+    missing: tuple[Missing, ...] = ()
 
 
-def read_contents(files: Sequence[Path]) -> Contents:
+def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
     """Read which frames the files hold; of a frame saved twice the first counts.
 
     Files whose writer died are made readable first. Those that cannot be read count as empty.
+
+    Parameters
+    ----------
+    files:
+        The data files.
+    nb_parts:
+        Parts that each frame comes in; a file holds one of them.
     """
     tables, lengths, lacking = [], [0] * len(files), []
     for index, path in enumerate(files):
         try:
             recover(path)
             with h5py.File(path, "r") as file:
-                length = len(file[DATA])
+                length, part = len(file[DATA]), int(file["entry"].attrs.get("part", 0))
                 columns = [file[f"{DETECTOR}/{name}"][:length] for name in _COLUMNS]
                 lacks = file[f"{VALIDITY}/frame_number"][: len(file[f"{VALIDITY}/invalid"])]
         except (OSError, KeyError, RuntimeError) as error:
             logger.warning("%s cannot be read: %s", path, error)
             continue
         if len(lacks):
-            lacking.append((Path(path), lacks))
+            lacking.append(Lacking(Path(path), part, lacks))
         rows = min(map(len, columns))
         table = np.empty(rows, _ROW)
         for name, column in zip(_COLUMNS, columns, strict=True):
             table[name] = column[:rows]
-        table["file"], table["slot"] = index, np.arange(rows)
+        table["file"], table["slot"], table["part"] = index, np.arange(rows), part
         tables.append(table[table["frame_number"] >= 0])
         lengths[index] = length
     whole = np.concatenate(tables) if tables else np.empty(0, _ROW)
-    _, first = np.unique(whole["frame_number"], return_index=True)
+    _, first = np.unique(whole[["part", "frame_number"]], return_index=True)
     whole = whole[first]
+    pieces = tuple(_pieces(whole, files, lengths))
+    numbers, first, count = np.unique(whole["frame_number"], return_index=True, return_counts=True)
+    status = whole["status"][first]
+    partial = numbers[count < nb_parts]
+    odd = whole["frame_number"][whole["status"] != Status.PRESENT] if nb_parts > 1 else partial
+    status[np.isin(numbers, np.concatenate([partial, odd]))] = Status.PARTIAL
+    missing = [
+        Missing(part, np.setdiff1d(partial, whole["frame_number"][whole["part"] == part]))
+        for part in (range(nb_parts) if len(partial) else ())
+    ]
+    stamps = whole["timestamp"][first]
+    return Contents(pieces, numbers, stamps, status, tuple(lacking), tuple(missing))
+
+
+def _pieces(
+    whole: NDArray[np.void], files: Sequence[Path], lengths: Sequence[int]
+) -> Iterator[Piece]:
+    """Yield the runs of frames that follow each other in one file."""
     breaks = np.flatnonzero(
         (np.diff(whole["frame_number"]) != 1)
         | (np.diff(whole["slot"]) != 1)
@@ -96,26 +164,11 @@ def read_contents(files: Sequence[Path]) -> Contents:
     )
     starts = np.concatenate([[0], breaks + 1]) if len(whole) else np.empty(0, int)
     stops = np.concatenate([breaks + 1, [len(whole)]]) if len(whole) else starts
-    pieces = []
     for start, stop in zip(starts.tolist(), stops.tolist(), strict=True):
-        row = whole[start]
-        file = int(row["file"])
-        pieces.append(
-            Piece(
-                Path(files[file]),
-                int(row["frame_number"]),
-                stop - start,
-                int(row["slot"]),
-                lengths[file],
-            )
+        number, slot, file, part = (
+            int(whole[start][name]) for name in ("frame_number", "slot", "file", "part")
         )
-    return Contents(
-        tuple(pieces),
-        whole["frame_number"].copy(),
-        whole["timestamp"].copy(),
-        whole["status"].copy(),
-        tuple(lacking),
-    )
+        yield Piece(Path(files[file]), number, stop - start, slot, lengths[file], part)
 
 
 def unreadable(files: Sequence[Path]) -> list[str]:
@@ -151,5 +204,12 @@ def files_of_run(files: Sequence[Path], uuid: str) -> list[Path]:
 
 _COLUMNS = ("frame_number", "timestamp", "status")
 _ROW = np.dtype(
-    [("frame_number", "i8"), ("timestamp", "i8"), ("status", "u1"), ("file", "i8"), ("slot", "i8")]
+    [
+        ("part", "i8"),
+        ("frame_number", "i8"),
+        ("timestamp", "i8"),
+        ("status", "u1"),
+        ("file", "i8"),
+        ("slot", "i8"),
+    ]
 )

@@ -16,8 +16,8 @@ import numpy as np
 import psutil
 
 from limadask.errors import ConfigError
-from limadask.frames import Spec, Status
-from limadask.geometry import Affine, Grid
+from limadask.frames import Mosaic, Spec, Status
+from limadask.geometry import Affine, Grid, Rect
 from limadask.ledger import Ledger
 from limadask.storage.data_file import DATA
 from limadask.storage.master import write_master
@@ -106,8 +106,9 @@ def rescue(folder: Path, force: bool = False) -> Rescue:
 
 
 def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
-    spec, node, origin, has_bands = _origin(files[0])
-    contents = read_contents(files)
+    mosaic, node, origin, has_bands = _origin(files[0])
+    spec = mosaic.whole
+    contents = read_contents(files, len(mosaic.regions))
     ledger = Ledger()
     for number, status in zip(contents.numbers.tolist(), contents.status.tolist(), strict=True):
         first = number * spec.nb_merged
@@ -132,18 +133,21 @@ def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
     paths = [str(path) for path in files]
     entry = write_master(
         master, node, spec, paths, run, always_4d=has_bands and len(spec.bands) == 1,
-        append=master.exists(),
+        append=master.exists(), mosaic=mosaic,
     )  # fmt: skip
     return Rescued(str(master), entry, uuid, ledger.counts())
 
 
-def _origin(path: Path) -> tuple[Spec, str, dict[str, Any], bool]:
-    """Return what a data file tells of its frames and its run."""
+def _origin(path: Path) -> tuple[Mosaic, str, dict[str, Any], bool]:
+    """Return what a data file tells of its run's frames, and of its run."""
     with h5py.File(path, "r") as file:
         data, entry = file[DATA], file["entry"]
         origin: dict[str, Any] = json.loads(entry["origin"].asstr()[()])
-        masked = np.asarray(entry["masked"][()], bool) if "masked" in entry else None
-        grid = Grid(data.shape[-2:], Affine.of(np.array(origin["matrix"])))
+        told = origin.get("mosaic")
+        place = told or {"shape": data.shape[-2:], "matrix": origin["matrix"]}
+        name = "whole_masked" if told else "masked"
+        masked = np.asarray(entry[name][()], bool) if name in entry else None
+        grid = Grid(tuple(place["shape"]), Affine.of(np.array(place["matrix"])))
         spec = Spec(
             grid,
             data.dtype,
@@ -152,7 +156,12 @@ def _origin(path: Path) -> tuple[Spec, str, dict[str, Any], bool]:
             origin["nb_merged"],
             masked,
         )
-        return spec, str(origin["node"]), origin, data.ndim == 4
+        regions = tuple(Rect(*one) for one in told["regions"]) if told else (_whole(grid),)
+        return Mosaic(spec, regions), str(origin["node"]), origin, data.ndim == 4
+
+
+def _whole(grid: Grid) -> Rect:
+    return Rect(0, 0, *grid.shape)
 
 
 def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[str, list[Path]]:

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Labels, Spec, Status, spec_of, unlabelled
+from limadask.geometry import Rect
 from limadask.model import Model
 from limadask.task.products import Products, dataset, tabled
 
@@ -71,6 +72,25 @@ class Task(Model):
 
     def absolute(self, folder: Path) -> Self:
         """Return the same task, with its relative paths taken from ``folder``."""
+        return self
+
+    def for_part(self, whole: Spec, region: Rect) -> Task:
+        """Return what does to a part of the image what this one does to all of it.
+
+        A task that treats all pixels alike is itself that.
+
+        Parameters
+        ----------
+        whole:
+            The full frames that it would get.
+        region:
+            The part, in pixels of these.
+
+        Raises
+        ------
+        ConfigError
+            When there is nothing to be done for this part.
+        """
         return self
 
     def merged(self, following: Task) -> Task | None:

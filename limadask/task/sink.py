@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
-from limadask.frames import Frames, Spec
+from limadask.frames import Frames, Mosaic, Spec
 from limadask.ledger import Ledger
 from limadask.task.contract import Task
 
@@ -28,6 +28,9 @@ class Place:
     about:
         What is known of the run already, as :class:`RunRecord` has it: ``parameters``,
         ``detector`` and ``metadata``; plain data.
+    part, mosaic:
+        Which part of the frames it gets, and how all parts make the whole; None where it gets full
+        frames.
     """
 
     node: str
@@ -36,6 +39,8 @@ class Place:
     ranks: int = 1
     worker: str = ""
     about: Mapping[str, Any] = field(default_factory=dict)
+    part: int = 0
+    mosaic: Mosaic | None = None
 
 
 class Writer(Protocol):
@@ -104,6 +109,9 @@ class RunRecord:
 
 class Sink(Task):
     """A task that ends a branch: a saver or an observer."""
+
+    joins_parts: ClassVar[bool] = False
+    """Whether it can take parts of frames, each opened apart, and make one whole of them."""
 
     @property
     def skips_vetoed(self) -> bool:

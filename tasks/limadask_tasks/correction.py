@@ -12,6 +12,7 @@ from pydantic.json_schema import SkipJsonSchema
 
 from limadask.errors import ConfigError
 from limadask.frames import Spec
+from limadask.geometry import Rect
 from limadask.storage import absolute_path, read_image
 from limadask.task import Kernel, PixelTask, Task
 from limadask_tasks import kernels
@@ -82,6 +83,12 @@ class ImageTask(PixelTask):
                 allowed=f"({rows}, {columns}) or ({bands}, {rows}, {columns})",
             )
         return stack
+
+    def for_part(self, whole: Spec, region: Rect) -> Self:
+        """Return the same correction by the part's own pixels of the image."""
+        rows = slice(region.y, region.y + region.height)
+        cut = self.image(whole)[:, rows, region.x : region.x + region.width]
+        return self.replace(path=None, array=cut)
 
     def merged(self, following: Task) -> Task | None:
         """Share one pass with a correction that follows."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,7 @@ from pydantic import field_validator
 
 from limadask.errors import ConfigError
 from limadask.frames import Spec
+from limadask.geometry import Rect
 from limadask.task import Kernel
 from limadask_tasks import kernels
 from limadask_tasks.correction import ImageTask
@@ -49,11 +50,20 @@ class Flatfield(ImageTask):
             used = np.broadcast_to(~spec.masked, flat.shape)
         self._check(flat, used)
         with np.errstate(all="ignore"):  # what vanishes or overflows in its type is refused, too
-            if self.normalize and used.any():
-                flat /= flat[used].mean()
-            flat = flat.astype(self.dtype)
+            flat = self._normalized(flat, used).astype(self.dtype)
         self._check(flat, used)
         return np.ascontiguousarray(flat.reshape(len(flat), -1))
+
+    def for_part(self, whole: Spec, region: Rect) -> Self:
+        """Return the same correction by the part's own pixels, normalized as the full image is."""
+        used = True if whole.masked is None else ~whole.masked
+        flat = self.image(whole).astype(np.float64)
+        flat = self._normalized(flat, np.broadcast_to(used, flat.shape))
+        even = self.replace(path=None, array=flat, normalize=False)
+        return super(Flatfield, even).for_part(whole, region)
+
+    def _normalized(self, flat: NDArray[Any], used: NDArray[np.bool_]) -> NDArray[Any]:
+        return flat / flat[used].mean() if self.normalize and used.any() else flat
 
     def _check(self, flat: NDArray[Any], used: NDArray[np.bool_]) -> None:
         bad = used & (~np.isfinite(flat) | (flat == 0))

@@ -10,7 +10,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from limadask.errors import ConfigError
 from limadask.frames import Spec
-from limadask.geometry import Axis, Grid
+from limadask.geometry import Axis, Grid, Rect
 from limadask.task import ViewTask
 
 
@@ -61,6 +61,20 @@ class Crop(GeometryTask):
                     allowed=f"within {rows} rows and {columns} columns",
                 )
         return super().plan(spec)
+
+    def for_part(self, whole: Spec, region: Rect) -> Crop:
+        """Return what cuts out as much of the rectangle as lies in the part."""
+        y, x = max(self.y, region.y), max(self.x, region.x)
+        height = min(self.y + self.height, region.y + region.height) - y
+        width = min(self.x + self.width, region.x + region.width) - x
+        if height < 1 or width < 1:
+            raise ConfigError(
+                "the rectangle takes no pixel of a part that some receiver has of every frame",
+                field="y" if height < 1 else "x",
+                value=self.y if height < 1 else self.x,
+                allowed="a rectangle that meets every receiver's modules, or the task assemble",
+            )
+        return Crop(y=y - region.y, x=x - region.x, height=height, width=width)
 
     def view(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Return the rectangle."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from pydantic import PositiveInt, field_validator
@@ -33,6 +33,8 @@ class SaveHdf5(Sink):
     Each worker that processes writes files of its own. One band is saved as ``(frame, y, x)``,
     several as ``(frame, band, y, x)``; absent frames read as the fill value.
     """
+
+    joins_parts: ClassVar[bool] = True
 
     folder: str
     """Folder, made if it is not there."""
@@ -153,6 +155,7 @@ class SaveHdf5(Sink):
                 run,
                 always_4d=self.nb_dimensions == "dim_4d",
                 append=self.file_exists_policy == "append",
+                mosaic=place.mosaic,
             )
         except OSError as error:
             text = f"{place.node!r} has no master file, `limadask recover` makes it: "
