@@ -40,7 +40,15 @@ class Mosaic:
         for one, other in combinations(regions, 2):
             if _overlap(one, other):
                 raise ValueError(f"the parts {_text(one)} and {_text(other)} overlap")
-        return cls(whole, regions)
+        mosaic = cls(whole, regions)
+        bare = np.ones(whole.grid.shape, bool) if whole.masked is None else ~whole.masked
+        for y, x in mosaic.places:
+            bare[..., y, x] = False
+        if bare.any():
+            raise ValueError(
+                f"{int(bare.sum())} pixels of the full image are in no part, and not masked"
+            )
+        return mosaic
 
     @property
     def places(self) -> tuple[tuple[slice, slice], ...]:

@@ -167,9 +167,6 @@ def test_what_cannot_be_is_refused(client: Client, tmp_path: Path) -> None:
     with pytest.raises(ld.ConfigError, match="has 1 module") as info:
         ld.Acquisition(client, Simulator(), pipeline(tmp_path), topology=partial(2, 2)).prepare()
     assert (info.value.node, info.value.field) == ("topology", "receivers")
-    with pytest.raises(ld.ConfigError, match="need the task assemble after input") as info:
-        ld.Acquisition(client, CAMERA, ld.Pipeline(), topology=partial(2, 2)).prepare()
-    assert (info.value.node, info.value.field) == ("topology", "dispatch")
 
 
 def test_roi_and_binning_are_done_on_full_frames(run: Run, tmp_path: Path) -> None:
