@@ -14,6 +14,7 @@ from distributed import Client
 
 import limadask as ld
 from limadask.cluster.local import process_cluster
+from limadask.storage import rescue
 from limadask_detectors import Simulator
 from limadask_tasks import Assemble, Bin, Crop, Flatfield, Mask, Observe, RoiStatistics, SaveHdf5
 
@@ -193,6 +194,41 @@ def test_a_lost_worker(tmp_path: Path, who: str, sign: signal.Signals) -> None:
             assert {why for *_, why in ranges} == {"receiver_lost"}
             gone = {one for first, last, _ in ranges for one in range(first, last + 1)}
             check(acquisition, dict.fromkeys(gone, (ROWS[1],)), 400)
+
+
+def test_what_was_safe_is_recovered_when_all_workers_die(tmp_path: Path) -> None:
+    with process_cluster(3) as cluster, Client(cluster.address) as client:
+        acquisition = ld.Acquisition(
+            client, CAMERA, saver(tmp_path), nb_frames=100_000, expo_time=2e-3,
+            topology=partial(3, 3), buffers=SMALL,
+        )  # fmt: skip
+        safe: set[int] = set()
+        with acquisition:
+            acquisition.prepare()
+            names = [str(one) for one in acquisition.parameters.software.receivers]
+            events = acquisition.events(saved=True)
+            acquisition.start()
+            for event in events:
+                if isinstance(event, ld.FramesSaved):
+                    safe.update(range(event.first, event.last + 1))
+                if len(safe) > 100:
+                    break
+            for name in names:
+                cluster.send(name, signal.SIGKILL)
+            with pytest.raises(ld.AcquisitionFailed):
+                acquisition.wait(timeout=60)
+    (made,) = rescue(tmp_path, force=True).made
+    with h5py.File(made.path) as file:
+        data = file["entry/data/data"]
+        status = file["entry/data/frame_status"][()]
+        assert data.shape[1:] == (68, 48)
+        assert np.array_equal(file["entry/instrument/detector/pixel_mask"][()] != 0, CAMERA.gaps())
+        assert set(np.flatnonzero(status == ld.Status.PRESENT).tolist()) >= safe
+        for number in sorted(safe)[::7]:
+            assert np.array_equal(data[number], CAMERA.frame(number).values[0])
+        for number in np.flatnonzero(status == ld.Status.PARTIAL).tolist():
+            right = data[number] == CAMERA.frame(number).values[0]
+            assert {bool(right[rows].all()) for rows in ROWS} == {True, False}
 
 
 @pytest.mark.parametrize("assembled", [False, True])

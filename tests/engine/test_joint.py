@@ -1,0 +1,90 @@
+"""The ledger of frames that come in parts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from limadask.engine.joint import JointLedger
+from limadask.frames import Status
+
+COUNT = 20
+FATES = (Status.PRESENT, Status.PARTIAL, Status.ABSENT)
+ranges = st.tuples(st.integers(0, COUNT - 1), st.integers(1, 8)).map(
+    lambda one: (one[0], min(COUNT, one[0] + one[1]))
+)
+marks = st.tuples(st.integers(0, 2), ranges, st.sampled_from(FATES))
+
+
+def expected(fates: list[Status]) -> Status:
+    """Return the fate of a frame by those of its parts, in other words than the ledger's."""
+    if any(one == Status.PENDING for one in fates):
+        return Status.PENDING
+    if all(one == Status.PRESENT for one in fates):
+        return Status.PRESENT
+    return Status.ABSENT if all(one == Status.ABSENT for one in fates) else Status.PARTIAL
+
+
+def status_of(ledger: JointLedger) -> list[Status]:
+    return [run.status for run in ledger.between(0, COUNT) for _ in range(run.first, run.stop)]
+
+
+@given(st.lists(marks, max_size=25), st.none() | st.integers(0, 2))
+def test_a_frame_is_what_its_parts_are(todo: list[Any], lost: int | None) -> None:
+    ledger = JointLedger(3)
+    ledger.nb_frames = COUNT
+    model = {(part, number): Status.PENDING for part in range(3) for number in range(COUNT)}
+    order = [Status.PENDING, Status.ABSENT, Status.PARTIAL, Status.PRESENT]  # as found, never less
+    told: dict[int, Status] = {}
+    for part, (first, stop), fate in todo:
+        ledger.parts[part].mark(first, stop, fate, f"{part}")
+        for number in range(first, stop):
+            model[part, number] = max(model[part, number], fate, key=order.index)
+        wanted = [expected([model[part, one] for part in range(3)]) for one in range(COUNT)]
+        assert status_of(ledger) == wanted
+        for run in ledger.take_news():
+            for number in range(run.first, run.stop):
+                assert number not in told  # each frame is told once
+                told[number] = run.status
+        assert sorted(told) == [one for one in range(COUNT) if wanted[one] != Status.PENDING]
+    assert ledger.nb_there == sum(one != Status.ABSENT for one in told.values())
+    if lost is not None:
+        ledger.parts[lost].lose("receiver_lost", COUNT)
+        for number in range(COUNT):
+            if model[lost, number] == Status.PENDING:
+                model[lost, number] = Status.ABSENT
+        wanted = [expected([model[part, one] for part in range(3)]) for one in range(COUNT)]
+        assert status_of(ledger) == wanted
+    ledger.finish("detector")
+    final = [
+        expected([model[part, one] or Status.ABSENT for part in range(3)]) for one in range(COUNT)
+    ]
+    assert status_of(ledger) == final
+    assert sum(ledger.counts().values()) == COUNT
+
+
+def test_the_cause_is_that_of_the_first_part_that_is_not_there() -> None:
+    ledger = JointLedger(3)
+    ledger.nb_frames = 4
+    ledger.parts[0].mark(0, 4, Status.PRESENT)
+    ledger.parts[2].mark(0, 2, Status.ABSENT, "packets_lost")
+    ledger.parts[1].lose("receiver_lost", 4)
+    assert ledger.ranges(Status.PARTIAL) == [(0, 1, "receiver_lost")]
+    ledger.finish("detector")
+    assert ledger.ranges(Status.PARTIAL) == [(0, 3, "receiver_lost")]
+
+
+def test_each_frame_is_stamped_once_by_its_first_part() -> None:
+    ledger = JointLedger(2)
+    numbers = np.arange(6)
+    ledger.stamp(numbers[2:4], numbers[2:4] + 100, "a, b")
+    ledger.stamp(numbers, numbers + 200, "a, b")
+    ledger.stamp(numbers, numbers + 300, "a, b")
+    for part in ledger.parts:
+        part.mark(0, 6, Status.PRESENT)
+    stamps = ledger.to_dataset()["timestamp"].values.astype("datetime64[ns]").view(np.int64)
+    assert stamps.tolist() == [200, 201, 102, 103, 204, 205]
+    assert sum(len(times) for _, times, _ in ledger._stamps) == 6
