@@ -54,7 +54,8 @@ class Policy(Model):
     """What happens when frames are missing or a task fails."""
 
     on_absent: Literal["abort", "mark"] = "mark"
-    """At the first absent frame: end the run, or note it and go on."""
+    """At the first absent frame, or when a receiver is lost that has a part of every frame: end the
+    run, or note it and go on."""
     on_error: OnError = "mark"
     """When a task raises: end the run, note the frames and go on, or try again first."""
     retries: NonNegativeInt = 2

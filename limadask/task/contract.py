@@ -105,8 +105,8 @@ class Task(Model):
 class Assembling(Task):
     """Puts parts of frames together, each received by another worker.
 
-    The engine does so in front of ``input``, where it finds such a task behind it; the task itself
-    hands full frames on as they are.
+    The engine does so in front of ``input`` where it finds such a task in the pipeline; the task
+    itself hands full frames on as they are.
     """
 
     def __call__(self, block: xr.DataArray) -> xr.DataArray:
