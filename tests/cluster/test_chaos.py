@@ -33,6 +33,18 @@ def test_no_acknowledged_frame_is_lost(kind: str, expected: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("topology", ["shared", "dynamic", "apart", "apart_separate", "assembled"])
+@pytest.mark.parametrize("kind", ["receiver", "scheduler"])
+def test_nor_with_several_receivers(
+    kind: str, topology: str, expected: Path, tmp_path: Path
+) -> None:
+    phase, moment = MOMENTS[kind]
+    found = run(Kill(kind, phase, moment, topology), tmp_path, expected)
+    assert found.acknowledged > 0
+    assert (found.lost, found.nameless, found.wrong, found.hangs) == (0, 0, 0, 0)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("phase", ["prepare", "closing"])
 def test_nothing_is_left_half_done(phase: str, expected: Path, tmp_path: Path) -> None:
     found = run(Kill("processor", phase, 0.5), tmp_path, expected)

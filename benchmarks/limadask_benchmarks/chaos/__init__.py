@@ -13,7 +13,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from limadask_benchmarks.chaos.plan import KINDS, PHASES, Kill
+from limadask.errors import ConfigError
+from limadask_benchmarks.chaos.plan import KINDS, PHASES, TOPOLOGIES, Kill
 from limadask_benchmarks.chaos.run import Verdict, expected_frames, run
 from limadask_benchmarks.results import Figure
 
@@ -26,6 +27,7 @@ def chaos(
     seed: int = 0,
     kinds: Sequence[str] = KINDS,
     sabotage: str = "",
+    parts: Sequence[str] = ("single",),
 ) -> list[Figure]:
     """Kill ``runs`` times; ``say`` is told what goes on.
 
@@ -41,13 +43,23 @@ def chaos(
         Who is killed, in turn: ``receiver``, ``processor``, ``scheduler``, ``client``, ``local``.
     sabotage:
         ``flush`` or ``status`` breaks the saver on purpose, to see that this finds it.
+    parts:
+        Topologies of the runs, in turn, see :data:`~limadask_benchmarks.chaos.plan.TOPOLOGIES`.
+
+    Raises
+    ------
+    ConfigError
+        When there is no such topology.
     """
+    for one in parts:
+        if one not in TOPOLOGIES:
+            raise ConfigError("no topology", field="part", value=one, allowed=list(TOPOLOGIES))
     total = Verdict()
     done: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         expected = expected_frames(folder)
-        for number, kill in enumerate(kills(runs, seed, kinds)):
+        for number, kill in enumerate(kills(runs, seed, kinds, parts)):
             (folder / str(number)).mkdir()
             verdict = run(kill, folder / str(number), expected, sabotage)
             total += verdict
@@ -65,13 +77,16 @@ def chaos(
     ]
 
 
-def kills(runs: int, seed: int, kinds: Sequence[str]) -> Iterator[Kill]:
+def kills(
+    runs: int, seed: int, kinds: Sequence[str], topologies: Sequence[str] = ("single",)
+) -> Iterator[Kill]:
     """Yield who is killed and when; the same for the same seed."""
     draw = random.Random(seed)
     for number in range(runs):
         kind = kinds[number % len(kinds)]
         phase = PHASES[(number // len(kinds) + 1) % len(PHASES)]
-        yield Kill(kind, phase, draw.random())
+        topology = topologies[number // (len(kinds) * len(PHASES)) % len(topologies)]
+        yield Kill(kind, phase, draw.random(), topology)
 
 
 def _counted(done: Counter[str]) -> str:

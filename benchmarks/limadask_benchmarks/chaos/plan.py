@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from limadask.parameters import Topology
+
 KINDS = ("receiver", "processor", "scheduler", "client", "local")
 """``local``: the client of a LocalCluster, whose scheduler lives in it."""
+TOPOLOGIES = {
+    "single": Topology(workers=2, roles="separate"),
+    "shared": Topology(receivers=2, workers=2, dispatch="round_robin"),
+    "round_robin": Topology(receivers=2, workers=2, roles="separate", dispatch="round_robin"),
+    "dynamic": Topology(receivers=2, workers=2, roles="separate", dispatch="dynamic"),
+    "broadcast": Topology(receivers=2, workers=2, roles="separate", dispatch="broadcast"),
+    "apart": Topology(receivers=2, workers=2, dispatch="partial"),
+    "apart_separate": Topology(receivers=2, workers=2, roles="separate", dispatch="partial"),
+    "assembled": Topology(receivers=2, workers=2, roles="separate", dispatch="partial"),
+}
+"""What runs are like; ``assembled`` puts parts together."""
 PHASES = ("prepare", "acquiring", "flushing", "closing")
 
 
@@ -21,14 +34,17 @@ class Kill:
         In which phase of the run.
     moment:
         Where in the phase, 0 to 1.
+    topology:
+        What the run is like, one of :data:`TOPOLOGIES`.
     """
 
     kind: str
     phase: str
     moment: float
+    topology: str = "single"
 
     def __str__(self) -> str:
-        return f"{self.kind} killed, {self.phase} at {self.moment:.2f}"
+        return f"{self.topology}: {self.kind} killed, {self.phase} at {self.moment:.2f}"
 
     def is_due(self, told: list[str]) -> bool:
         """Tell from a line of the logger whether it is time, apart from a delay.

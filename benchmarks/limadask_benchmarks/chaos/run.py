@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 
 from limadask.cluster.local import ProcessCluster, process_cluster
-from limadask_benchmarks.chaos.plan import NB_FRAMES, SHAPE, Kill
+from limadask_benchmarks.chaos.plan import NB_FRAMES, SHAPE, TOPOLOGIES, Kill
 from limadask_detectors import Simulator
 
 BOUND = 60.0
@@ -110,7 +110,7 @@ class Program:
 
 def camera() -> Simulator:
     """Return the camera of all runs."""
-    return Simulator(shape=SHAPE, growth=2.0)
+    return Simulator(shape=SHAPE, modules=2, gap=4, growth=2.0)
 
 
 def expected_frames(folder: Path) -> Path:
@@ -126,9 +126,15 @@ def run(kill: Kill, folder: Path, expected: Path, sabotage: str = "") -> Verdict
     verdict, log = Verdict(faults=1), set[int]()
     with ExitStack() as stack:
         starter, logger = Program(stack, "starter"), Program(stack, "logger")
-        cluster = None if kill.kind == "local" else stack.enter_context(process_cluster(3))
+        cluster = None
+        if kill.kind != "local":
+            needed = TOPOLOGIES[kill.topology].nb_workers + 1  # one to spare
+            cluster = stack.enter_context(process_cluster(needed))
         address = cluster.address if cluster else "local"
-        asked = {"address": address, "folder": str(folder), "sabotage": sabotage}
+        asked = {
+            "address": address, "folder": str(folder), "sabotage": sabotage,
+            "topology": kill.topology,
+        }  # fmt: skip
         try:
             over = _Run(kill, starter, logger, cluster, asked).to_its_end(log)
         except (TimeoutError, subprocess.TimeoutExpired, psutil.TimeoutExpired):
@@ -136,7 +142,7 @@ def run(kill: Kill, folder: Path, expected: Path, sabotage: str = "") -> Verdict
     verdict.acknowledged = len(log)
     if over is not None:
         verdict.nameless += over["nameless"]
-    _look(folder, expected, log, verdict)
+    _look(folder, expected, log, verdict, TOPOLOGIES[kill.topology].dispatch == "partial")
     return verdict
 
 
@@ -227,7 +233,7 @@ class _Run:
                 raise TimeoutError(f"{len(alive)} processes are left behind")
 
 
-def _look(folder: Path, expected: Path, log: set[int], verdict: Verdict) -> None:
+def _look(folder: Path, expected: Path, log: set[int], verdict: Verdict, has_parts: bool) -> None:
     """Recover what has no master, and hold it against what should be there."""
     command = [sys.executable, "-m", "limadask", "recover", "--force", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -241,6 +247,7 @@ def _look(folder: Path, expected: Path, log: set[int], verdict: Verdict) -> None
     acknowledged.write_text(json.dumps(sorted(log)))
     program = Path(__file__).with_name("check.py")
     command = [sys.executable, str(program), str(master), str(expected), str(acknowledged)]
+    command += ["parts"] if has_parts else []
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise RuntimeError(f"the files cannot be read: {done.stderr}")

@@ -10,10 +10,10 @@ from distributed import Client
 
 import limadask as ld
 from limadask.cluster.local import local_client
-from limadask_benchmarks.chaos.plan import NB_FRAMES, PER_BLOCK
+from limadask_benchmarks.chaos.plan import NB_FRAMES, PER_BLOCK, TOPOLOGIES
 from limadask_benchmarks.chaos.run import camera
 from limadask_benchmarks.chaos.sabotage import savers
-from limadask_tasks import RoiStatistics
+from limadask_tasks import Assemble, RoiStatistics
 
 
 def main() -> None:
@@ -21,23 +21,26 @@ def main() -> None:
     asked = json.loads(sys.stdin.readline())
     with ExitStack() as stack:
         if asked["address"] == "local":
-            client = stack.enter_context(local_client(3, memory_limit=0))
+            client = stack.enter_context(local_client(4, memory_limit=0))
         else:
             client = stack.enter_context(Client(asked["address"]))
+        topology = TOPOLOGIES[asked["topology"]]
         pipe = ld.Pipeline()
-        pipe.add("stats", RoiStatistics(rois=[ld.Rect(0, 0, 8, 8)]))
+        if asked["topology"] == "assembled":
+            pipe.add("whole", Assemble())
+        if topology.dispatch != "partial" or pipe.assembles:
+            pipe.add("stats", RoiStatistics(rois=[ld.Rect(0, 0, 8, 8)]))
         pipe.add("file", savers[asked["sabotage"]](folder=asked["folder"], prefix="run"))
         acquisition = ld.Acquisition(
             client, camera(), pipe, nb_frames=NB_FRAMES, expo_time=2e-3, stall_timeout=10.0,
-            topology=ld.Topology(workers=2, roles="separate"),
-            buffers=ld.Buffers(nb_frames_per_block=PER_BLOCK),
+            topology=topology, buffers=ld.Buffers(nb_frames_per_block=PER_BLOCK),
         )  # fmt: skip
         print("preparing", client.scheduler.address, acquisition.uuid, flush=True)
         acquisition.prepare()
         software = acquisition.parameters.software
         if software is None:
             raise RuntimeError("prepared without software parameters")
-        print("prepared", software.receivers[0], software.processors[0], flush=True)
+        print("prepared", software.receivers[0], software.processors[-1], flush=True)
         sys.stdin.readline()
         acquisition.start()
         sys.stdin.readline()
