@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from distributed import Client
 
+from limadask.cluster.nanny import LimadaskNanny
 from limadask.cluster.scheduler import TOPIC, LimadaskScheduler
 from limadask.cluster.worker import LimadaskWorker
 from limadask.engine.messages import loads
@@ -131,7 +132,8 @@ def install(client: Client) -> None:
     ConfigError
         When limadask is not installed there.
     """
-    for plugin, place in ((LimadaskScheduler(), "scheduler"), (LimadaskWorker(), "workers")):
+    plugins = (LimadaskScheduler(), LimadaskNanny(), LimadaskWorker())
+    for plugin, place in zip(plugins, ("scheduler", "workers", "workers"), strict=True):
         try:
             client.register_plugin(plugin)
         except (ModuleNotFoundError, ImportError) as error:

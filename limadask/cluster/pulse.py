@@ -89,20 +89,27 @@ class Pulses:
                 await self._scheduler.remove_worker(worker, stimulus_id="limadask-stale")
 
     async def _is_frozen(self, worker: str, process: Process) -> bool:
-        """Ask whoever can see the process: this one, or another worker on the same computer."""
+        """Ask whoever can see the process: this one, its nanny, or a worker beside it."""
         seen = is_frozen(process)
         if seen is not None:
             return seen
-        host = get_address_host(worker)
-        now = time.monotonic()
-        for other, (heard, _) in list(self._last.items()):
-            if other == worker or get_address_host(other) != host or now - heard > SUSPICIOUS:
-                continue
+        for witness in self._witnesses(worker):
             try:
                 async with asyncio.timeout(WITNESS):
-                    told = await self._scheduler.rpc(other).limadask_look(process=process)
+                    told = await self._scheduler.rpc(witness).limadask_look(process=process)
             except OSError:  # TimeoutError is one
                 continue
             if told["result"] is not None:
                 return bool(told["result"])
         return False
+
+    def _witnesses(self, worker: str) -> list[str]:
+        """Return who is on the same computer as a worker, and alive."""
+        host, now = get_address_host(worker), time.monotonic()
+        beside = [
+            other
+            for other, (heard, _) in self._last.items()
+            if other != worker and get_address_host(other) == host and now - heard <= SUSPICIOUS
+        ]
+        known = self._scheduler.workers.get(worker)
+        return [known.nanny, *beside] if known is not None and known.nanny else beside

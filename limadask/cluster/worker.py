@@ -19,7 +19,8 @@ from tornado.ioloop import PeriodicCallback
 
 from limadask.cluster.answers import answer_of
 from limadask.cluster.lasting import Lasting
-from limadask.cluster.pulse import is_frozen, own_process
+from limadask.cluster.nanny import look
+from limadask.cluster.pulse import own_process
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import receive_label, ticket_key
 from limadask.cluster.transfer import Transfers
@@ -69,7 +70,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         )  # fmt: skip
         worker.handlers["limadask_pull"] = self.lasting.pull
         worker.handlers["limadask_reserve"] = self.lasting.reserve
-        worker.handlers["limadask_look"] = self._look
+        worker.handlers["limadask_look"] = look
         worker.handlers["limadask_open_shared"] = self.transfers.open_shared
         worker.handlers["limadask_send_block"] = self.transfers.send
         worker.stream_handlers.update(
@@ -351,10 +352,6 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         del station
         release_memory()
         return answer
-
-    async def _look(self, process: Sequence[Any]) -> dict[str, Any]:
-        """Tell whether another worker's process is frozen, None if it cannot be seen from here."""
-        return {"result": is_frozen((int(process[0]), float(process[1])))}
 
     async def _if_known(self, uuid: str, work: Callable[[Station], Any]) -> dict[str, Any]:
         """Answer for a station; one that is not there (yet, or any more) has nothing to say."""

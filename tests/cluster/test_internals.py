@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import dask
 import numpy as np
 import psutil
 import pytest
@@ -36,7 +37,11 @@ from distributed.deploy.spec import ProcessInterface
 from distributed.protocol import to_serialize
 from distributed.worker_state_machine import SecedeEvent
 
+import limadask as ld
+from limadask.cluster import pulse
 from limadask.cluster.pulse import is_frozen
+from limadask_detectors import Simulator
+from limadask_tasks import Observe
 
 BOUND = 10.0
 OWNER = "pseudo-client"
@@ -316,3 +321,29 @@ def test_a_process_that_is_stopped_is_told_from_one_that_runs_and_one_that_is_el
         child.kill()
         child.communicate()
     assert is_frozen(known) is None
+
+
+def test_a_nanny_tells_of_its_worker_alone_on_its_computer(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pulse, "is_frozen", lambda _: None)  # from elsewhere it cannot be seen
+    with (
+        dask.config.set({"limadask.worker-stale-after": 300.0}),
+        LocalCluster(
+            n_workers=1, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        pipe = ld.Pipeline()
+        pipe.add("live", Observe())
+        acquisition = ld.Acquisition(
+            client, Simulator(shape=(16, 16)), pipe, nb_frames=0, expo_time=0.01
+        )
+        with acquisition:
+            acquisition.prepare()
+            acquisition.start()
+            number = client.run(os.getpid).popitem()[1]
+            os.kill(number, signal.SIGSTOP)
+            try:
+                with pytest.raises(ld.AcquisitionFailed, match="no worker that processes is left"):
+                    acquisition.wait(timeout=BOUND)
+            finally:
+                os.kill(number, signal.SIGKILL)
