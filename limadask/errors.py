@@ -44,6 +44,10 @@ class ConfigError(LimadaskError, ValueError):
         """Return the same error, naming ``node`` where none is named yet."""
         return self if self.node else ConfigError(self.message, **{**self._parts(), "node": node})
 
+    def within(self, file: str) -> ConfigError:
+        """Return the same error, naming the file that it is in."""
+        return ConfigError(f"{self.message}, in {file}", **self._parts())
+
     def _parts(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("node", "field", "value", "allowed")}
 

@@ -16,7 +16,6 @@ from limadask.cluster.link import Link
 from limadask.errors import AcquisitionFailed, ConfigError, StateError
 
 Processing = Literal["live", "deferred"]
-"""Seconds that runs may take to end when they are aborted."""
 
 
 class Batch(Sequence[Acquisition]):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from limadask.cli.run import FAILED, refuse
+from limadask.cli.single import FAILED, refuse
 from limadask.errors import ConfigError
 from limadask.storage import rescue
 

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from types import FrameType
-from typing import Any, NoReturn
+from contextlib import AbstractContextManager
 
 import click
 from distributed import Client
-from tqdm import tqdm
 
-from limadask.acquisition.acquisition import Acquisition
+from limadask.acquisition.batch import Processing
 from limadask.acquisition.check import check as check_configuration
-from limadask.acquisition.summary import as_text, summary
+from limadask.cli.several import load_all, report_all, run_all
+from limadask.cli.single import nothing_done, refuse, report, run_to_end
 from limadask.cluster.local import local_client
 from limadask.cluster.slurm import slurm_client
 from limadask.configuration import Configuration
-from limadask.errors import ConfigError, LimadaskError, StateError
-
-FAILED, BAD_CONFIG = 1, 2
+from limadask.errors import ConfigError, LimadaskError
 
 
 @click.command()
-@click.argument("file", type=click.Path(dir_okay=False))
+@click.argument("files", metavar="FILE…", nargs=-1, required=True, type=click.Path(dir_okay=False))
 @click.option(
     "--cluster",
     default="local",
@@ -34,22 +26,45 @@ FAILED, BAD_CONFIG = 1, 2
 )
 @click.option("--workers", type=click.IntRange(1), help="Workers of the local cluster.")
 @click.option("--timeout", default=20.0, help="Seconds to wait for that scheduler.")
+@click.option(
+    "--processing",
+    type=click.Choice(["live", "deferred"]),
+    default="live",
+    help="Process frames as they come, or hold them until the last acquisition is acquired.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
-def run(file: str, cluster: str, workers: int | None, timeout: float, as_json: bool) -> None:
-    """Run the acquisition that FILE describes.
+def run(
+    files: tuple[str, ...],
+    cluster: str,
+    workers: int | None,
+    timeout: float,
+    processing: Processing,
+    as_json: bool,
+) -> None:
+    """Run the acquisition that FILE describes, or several one after the other.
 
-    Ends with 0 when it ended within its policy, 1 when it failed, 2 when FILE is no good.
+    Ends with 0 when all ended within their policy, 1 when one failed, 2 when a FILE is no good:
+    then none is begun.
     """
+    is_single = len(files) == 1 and processing == "live"
     try:
-        configuration = Configuration.load(file)
-        needed = workers or configuration.topology.nb_workers
+        if is_single:
+            configurations = [Configuration.load(files[0])]
+        else:
+            configurations = load_all(files, cluster == "local")
+        needed = workers or max(one.topology.nb_workers for one in configurations)
         with connect(cluster, needed, timeout) as client:
-            told, _ = run_to_end(client, configuration)
+            if is_single:
+                told = [run_to_end(client, configurations[0])[0]]
+            else:
+                told = run_all(client, configurations, processing)
     except ConfigError as error:
         refuse(error, as_json)
     except (OSError, LimadaskError) as error:
-        told = nothing_done(str(error))
-    report(told, as_json)
+        told = [nothing_done(str(error)) for _ in files]
+    if len(files) == 1:
+        report(told[0], as_json)
+    report_all(files, told, as_json)
 
 
 @click.command()
@@ -73,66 +88,6 @@ def check(file: str, as_json: bool) -> None:
         click.echo(f"{name} → {path}")
 
 
-def run_to_end(client: Client, configuration: Configuration) -> tuple[dict[str, Any], Acquisition]:
-    """Run an acquisition with a progress bar; return its summary, also when it failed."""
-    if configuration.acquisition.trigger_mode == "software":
-        raise ConfigError(
-            "the command line gives no triggers: use Python and acq.trigger()",
-            node="acquisition",
-            field="trigger_mode",
-            value="software",
-            allowed=["internal", "external", "gate"],
-        )
-    acquisition = Acquisition.of(client, configuration)
-    failure = ""
-    with acquisition:
-        acquisition.prepare()
-        with interruptible(acquisition):
-            try:
-                acquisition.start()
-                show_progress(acquisition)
-            except ConfigError:
-                raise
-            except LimadaskError as error:
-                failure = str(error)
-    told = summary(acquisition)
-    if failure:
-        told["state"], told["error"] = "failed", told["error"] or failure
-    return told, acquisition
-
-
-def show_progress(acquisition: Acquisition) -> None:
-    """Wait for the end; show frames done on stderr."""
-    asked = acquisition.parameters.user.nb_frames
-    with tqdm(total=asked or None, unit="frames", file=sys.stderr) as bar:
-
-        def update(status: dict[str, Any]) -> None:
-            bar.set_postfix_str(f"{status['received']} received", refresh=False)
-            bar.update(status["processed"] - bar.n)
-
-        acquisition.wait(told=update)
-
-
-@contextmanager
-def interruptible(acquisition: Acquisition) -> Iterator[None]:
-    """Let Ctrl-C stop the acquisition after this frame, and abort it the second time."""
-    commands: list[Callable[[], None]] = [acquisition.stop, acquisition.abort]
-
-    def interrupt(_: int, frame: FrameType | None) -> None:
-        if not commands:
-            raise KeyboardInterrupt
-        try:
-            commands.pop(0)()
-        except StateError:
-            commands.clear()  # it is ending by itself
-
-    before = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-
-
 def connect(cluster: str, workers: int, timeout: float) -> AbstractContextManager[Client]:
     """Return a client of a local cluster, of one that runs, or of SLURM jobs."""
     if cluster == "local":
@@ -141,27 +96,3 @@ def connect(cluster: str, workers: int, timeout: float) -> AbstractContextManage
         return slurm_client(cluster)
     client: AbstractContextManager[Client] = Client(cluster, timeout=timeout)
     return client
-
-
-def report(told: dict[str, Any], as_json: bool) -> NoReturn:
-    """Print the summary and end with its exit status."""
-    click.echo(as_text(told), err=as_json)
-    if as_json:
-        click.echo(json.dumps(told))
-    sys.exit(FAILED if told["state"] == "failed" else 0)
-
-
-def refuse(error: ConfigError, as_json: bool) -> NoReturn:
-    """Print what is wrong with the configuration and end."""
-    click.echo(f"error: {error}", err=True)
-    if as_json:
-        click.echo(json.dumps({"error": error.to_dict()}, default=str))
-    sys.exit(BAD_CONFIG)
-
-
-def nothing_done(error: str) -> dict[str, Any]:
-    """Return the summary of a run that could not begin."""
-    frames = dict.fromkeys(("present", "partial", "absent", "vetoed"), 0)
-    lists: dict[str, Any] = {name: [] for name in ("absent", "partial", "vetoed")}
-    head = {"uuid": None, "state": "failed", "nb_frames": 0, "frames": frames}
-    return {**head, **lists, "files": {}, "elapsed": 0.0, "fps": 0.0, "error": error}

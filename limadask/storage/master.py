@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import NEVER, Mosaic, Spec, Status
+from limadask.storage.alone import alone
 from limadask.storage.data_file import DATA, VALIDITY
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.parts import Contents, read_contents
@@ -70,6 +71,19 @@ def write_master(
     """
     mosaic = mosaic or Mosaic.of(spec, [spec])
     contents = read_contents([Path(file) for file in files], len(mosaic.regions))
+    with alone(path.parent):
+        return _write(path, node, mosaic, contents, run, always_4d, append)
+
+
+def _write(
+    path: Path,
+    node: str,
+    mosaic: Mosaic,
+    contents: Contents,
+    run: RunRecord,
+    always_4d: bool,
+    append: bool,
+) -> str:
     mode = "r+" if append and path.exists() else "w"
     with h5py.File(path, mode, driver="core", backing_store=False, block_size=1 << 20) as file:
         entries = [name for name in file if name.startswith("entry")]

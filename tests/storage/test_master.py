@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
+import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -237,3 +241,43 @@ def test_the_detector_is_described_with_units(tmp_path: Path) -> None:
         assert file["entry/sample/name"].asstr()[()] == "LaB6"
         assert file["entry/start_time"].asstr()[()] == "2023-11-14T22:13:20.000000Z"
         assert file["entry/end_time"].asstr()[()] == "2023-11-14T22:13:21.500000Z"
+
+
+def test_runs_that_end_together_all_find_their_place(tmp_path: Path) -> None:
+    saved = [save(tmp_path, SPEC, [[0, 1, 2]], prefix=f"r{one}") for one in range(8)]
+    master = tmp_path / "r_master.h5"
+    both = threading.Barrier(len(saved))
+
+    def write(one: Saved) -> str:
+        both.wait(timeout=10)
+        return one.master(master, SPEC, 3, append=True)
+
+    with ThreadPoolExecutor(len(saved)) as pool:
+        names = list(pool.map(write, saved))
+    assert sorted(names) == sorted(["entry", *(f"entry_{one}" for one in range(2, 9))])
+    with h5py.File(master) as file:
+        assert set(file) == set(names)
+
+
+def test_another_process_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved = save(tmp_path, SPEC, [[0]])
+    program = (
+        "import sys, pathlib\n"
+        "from limadask.storage.alone import alone\n"
+        "with alone(pathlib.Path(sys.argv[1])):\n"
+        "    print('in', flush=True)\n"
+        "    sys.stdin.readline()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as other:  # fmt: skip
+        assert other.stdin is not None
+        assert other.stdout is not None
+        assert other.stdout.readline() == "in\n"
+        monkeypatch.setattr("limadask.storage.alone.PATIENCE", 0.1)
+        with pytest.raises(TimeoutError, match="others have been writing"):
+            saved.master(tmp_path / "m.h5", SPEC, 1)
+        other.kill()  # the lock goes with it
+        other.wait(timeout=10)
+    assert saved.master(tmp_path / "m.h5", SPEC, 1) == "entry"

@@ -9,7 +9,7 @@ from typing import Any
 import click
 import xarray as xr
 
-from limadask.cli.run import refuse, report, run_to_end
+from limadask.cli.single import refuse, report, run_to_end
 from limadask.cluster.local import local_client
 from limadask.configuration import Configuration
 from limadask.errors import ConfigError
