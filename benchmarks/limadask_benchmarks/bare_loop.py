@@ -1,7 +1,8 @@
 """The same work without any framework: what there is to reach.
 
 One thread fills a ring from the simulator's source; two threads run the same compiled kernels on
-a frame at a time, and compress and write direct chunks. Prints frames a second.
+a frame at a time, and compress and write direct chunks. Prints frames a second, and CPU seconds a
+frame.
 
     python -m limadask_benchmarks.bare_loop FRAMES ROWS COLUMNS SLOTS [FILE]
 """
@@ -22,8 +23,8 @@ from limadask_benchmarks.workload import ROIS, camera, flatfield, runs_of
 from limadask_tasks import kernels
 
 
-def run(frames: int, rows: int, columns: int, slots: int, path: str = "") -> float:
-    """Return frames a second."""
+def run(frames: int, rows: int, columns: int, slots: int, path: str = "") -> tuple[float, float]:
+    """Return frames a second, and CPU seconds a frame."""
     ring = np.zeros((slots, 1, rows, columns), np.uint16)
     free: queue.SimpleQueue[int] = queue.SimpleQueue()
     full: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
@@ -61,18 +62,18 @@ def run(frames: int, rows: int, columns: int, slots: int, path: str = "") -> flo
         ring[slot] = 1
         free.put(slot)
     threads = [threading.Thread(target=target) for target in (receive, process, process)]
-    began = time.perf_counter()
+    began, spent = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     if file is not None:
         file.close()
-    return frames / (time.perf_counter() - began)
+    return frames / (time.perf_counter() - began), (time.process_time() - spent) / frames
 
 
 if __name__ == "__main__":
     sys.setswitchinterval(1e-4)
     count, height, width, ring_slots = (int(argument) for argument in sys.argv[1:5])
     run(8, height, width, 4)  # compiled kernels, warm memory
-    print(run(count, height, width, ring_slots, *sys.argv[5:6]))  # noqa: T201
+    print(*run(count, height, width, ring_slots, *sys.argv[5:6]))  # noqa: T201

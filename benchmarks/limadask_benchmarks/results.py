@@ -54,5 +54,12 @@ def paired(what: str, pairs: Sequence[tuple[float, float]]) -> Figure:
     return Figure(what, _short(mine), _short(other), _short(ratio), len(pairs))
 
 
+def paired_cost(what: str, pairs: Sequence[tuple[float, float]]) -> Figure:
+    """Return a cost against a peer's measured in turn: the median of the ratios pair by pair."""
+    ratio = statistics.median(other / mine for mine, other in pairs)
+    mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    return Figure(what, _short(mine), _short(other), _short(ratio), len(pairs))
+
+
 def _short(value: float) -> float:
     return float(f"{value:.4g}")

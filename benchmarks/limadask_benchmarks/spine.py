@@ -82,14 +82,15 @@ def run(client: Client, pipe: ld.Pipeline, **parameters: Any) -> dict[str, Any]:
     return told
 
 
-def bare_rate(frames: int, folder: Path | None) -> float:
-    """Return the frames a second of the bare loop, run in a process of its own."""
+def bare_loop(frames: int, folder: Path | None) -> tuple[float, float]:
+    """Return frames a second and CPU seconds a frame of the bare loop, in a process of its own."""
     sizes = map(str, (frames, ROWS, COLUMNS, POOL // (ROWS * COLUMNS * 2)))
     command = [sys.executable, "-m", "limadask_benchmarks.bare_loop", *sizes]
     if folder is not None:
         command.append(str(folder / "bare.h5"))
     done = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    return float(done.stdout)
+    rate, cpu = map(float, done.stdout.split())
+    return rate, cpu
 
 
 def _against_bare(
@@ -103,7 +104,7 @@ def _against_bare(
     pairs = []
     run(client, pipeline(folder), nb_frames=200, expo_time=0)  # warm
     for _ in range(repeats):
-        bare = bare_rate(frames, folder)
+        bare, _ = bare_loop(frames, folder)
         told = run(client, pipeline(folder), nb_frames=frames, expo_time=0)
         mine = frames / (told["ended"] - told["began"])
         say(f"{what}: {mine:.0f} frames/s, bare loop {bare:.0f}: {mine / bare:.2f}")

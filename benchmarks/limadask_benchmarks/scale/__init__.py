@@ -9,10 +9,12 @@ from click import BadParameter
 from limadask_benchmarks.results import Figure
 from limadask_benchmarks.scale.rearm import rearm
 from limadask_benchmarks.scale.receivers import receivers
+from limadask_benchmarks.scale.topologies import topologies
 from limadask_benchmarks.scale.transfer import transfer
 
 Say = Callable[[str], object]
 PARTS: Mapping[str, Callable[[Say], list[Figure]]] = {
+    "topologies": topologies,
     "transfer": transfer,
     "rearm": rearm,
     "receivers": receivers,
