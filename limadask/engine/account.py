@@ -43,8 +43,7 @@ class Account:
         self.done = self.told_absent = 0
         self.presumed: list[tuple[int, int, int, str]] = []
         """Frames that some receiver has no part of: first, last + 1, step and cause."""
-        self.saved: list[tuple[int, int]] = []
-        """Frames that the last block has made safe: first and last."""
+        self._saved: list[tuple[int, int]] = []
         self._waited: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
     def of_part(self, part: int) -> Ledger:
@@ -117,16 +116,20 @@ class Account:
 
     def _count(self, numbers: NDArray[np.int64], odd: Mapping[int, Any]) -> None:
         """Count the frames of a block; note which are safe now."""
-        self.saved = []
         if isinstance(self.ledger, JointLedger):
             self._tell_news()
             return
         self.done += len(numbers)
         lost = [number for number, (fate, _) in odd.items() if fate == Status.ABSENT]
-        there = numbers[~np.isin(numbers, lost)]
+        there = numbers[~np.isin(numbers, lost)] if lost else numbers
         for some in np.split(there, np.flatnonzero(np.diff(there) != 1) + 1):
             if len(some):
-                self.saved.append((int(some[0]), int(some[-1])))
+                self._saved.append((int(some[0]), int(some[-1])))
+
+    def take_saved(self) -> list[tuple[int, int]]:
+        """Return the frames that have become safe since the last call: first and last."""
+        saved, self._saved = self._saved, []
+        return saved
 
     def _tell_news(self) -> None:
         """Count and tell of frames whose fate is known by now, all parts of them."""
@@ -136,7 +139,7 @@ class Account:
             if run.status == Status.ABSENT:
                 self._publish(FramesAbsent, first=run.first, last=run.stop - 1, cause=run.cause)
             else:
-                self.saved.append((run.first, run.stop - 1))
+                self._saved.append((run.first, run.stop - 1))
         self.done = self.ledger.nb_there
 
     def finish(self, seen: int, received: str, missing: str) -> None:

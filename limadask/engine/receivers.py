@@ -20,6 +20,7 @@ def write_off(run: Run) -> None:
         count = run.last_frame() + 1 if known is None else known
         if run.options.apart:
             run.account.lose_part(index, count)
+            run.tell_saved_frames()
         elif run.options.deal(index).step > 1 and count:
             run.account.mark_absent(index, count, run.options.receivers, "receiver_lost")
             if reason := run.excess():

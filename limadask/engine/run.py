@@ -141,8 +141,7 @@ class Run:
             reason = self.account.take(receipt, self.crew.names_of(window), part)
             for source in window.sources:
                 self.send(source, "limadask-acknowledge", ticket=ticket)
-            for first, last in self.account.saved if self.tells_saved else ():
-                self.publish(FramesSaved, first=first, last=last)
+            self.tell_saved_frames()
             if not reason and (receipt["odd"] or receipt.get("missing")):
                 reason = self.excess()
             if reason:
@@ -162,6 +161,7 @@ class Run:
                 self.account.mark_absent(first, stop, step, cause, part)
             if progress["absences"] and (reason := self.excess()):
                 self.fail(reason)
+            self.tell_saved_frames()
         if trouble := progress.get("trouble"):
             self.account.note_trouble("input", self.crew.seen, trouble)
         if (now := time.monotonic()) - self._told_progress >= PROGRESS:
@@ -321,6 +321,12 @@ class Run:
     def tell_progress(self) -> None:
         """Tell all clients how far it is."""
         self.publish(FramesDone, count=self.account.done, last=self.account.last())
+
+    def tell_saved_frames(self) -> None:
+        """Tell all clients which frames have become safe, if somebody asked for it."""
+        for first, last in self.account.take_saved():
+            if self.tells_saved:
+                self.publish(FramesSaved, first=first, last=last)
 
     def spawn(self, job: Coroutine[Any, Any, None]) -> None:
         """Run something beside the rest."""

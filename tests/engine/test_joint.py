@@ -8,6 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from limadask.engine.account import Account
 from limadask.engine.joint import JointLedger
 from limadask.frames import Status
 
@@ -88,3 +89,37 @@ def test_each_frame_is_stamped_once_by_its_first_part() -> None:
     stamps = ledger.to_dataset()["timestamp"].values.astype("datetime64[ns]").view(np.int64)
     assert stamps.tolist() == [200, 201, 102, 103, 204, 205]
     assert sum(len(times) for _, times, _ in ledger._stamps) == 6
+
+
+def receipt(numbers: list[int], missing: list[tuple[int, str]]) -> dict[str, Any]:
+    """Return the receipt of a part's block."""
+    own = np.array(numbers, np.int64)
+    return {
+        "numbers": own.tobytes(), "timestamps": (own + 1000).tobytes(), "odd": [],
+        "missing": missing, "products": {}, "notes": {}, "failures": [], "seconds": {},
+        "waited": 0.0,
+    }  # fmt: skip
+
+
+def test_frames_are_told_safe_when_the_last_of_their_parts_is_known() -> None:
+    told: list[Any] = []
+    account = Account(lambda kind, **fields: told.append((kind.__name__, fields)), nb_parts=2)
+    account.ledger.nb_frames = 10
+    account.take(receipt([0, 1, 2, 3], []), "a, b", 0)
+    assert account.take_saved() == []
+    assert account.done == 0
+    account.take(receipt([0, 1, 3], [(2, "packets_lost")]), "a, b", 1)
+    assert sorted(account.take_saved()) == [(0, 1), (2, 2), (3, 3)]
+    assert account.done == 4
+    account.take(receipt([4, 5], []), "a, b", 0)
+    account.mark_absent(5, 7, 1, "detector", 1)  # told by a receiver between two blocks
+    assert account.take_saved() == [(5, 5)]
+    account.mark_absent(6, 7, 1, "detector", 0)
+    assert [name for name, _ in told] == ["FramesAbsent"]
+    account.lose_part(1, 6)
+    assert account.take_saved() == [(4, 4)]
+    assert account.ledger.counts() == {"present": 3, "partial": 3, "absent": 1, "vetoed": 0}
+    account.finish(7, "stopped", "stopped")
+    assert [(name, one["first"], one["last"]) for name, one in told] == [
+        ("FramesAbsent", 6, 6), ("FramesAbsent", 7, 9)
+    ]  # fmt: skip
