@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from math import floor
@@ -14,6 +15,10 @@ from sortedcontainers import SortedDict
 
 from limadask.frames import NEVER, Status
 
+Stamps = tuple[NDArray[np.int64], NDArray[np.int64], str]
+"""Frame numbers, or the first two of evenly spaced ones, their times, and who took them."""
+LOOSE = 256
+"""Stamps after which they are gathered."""
 _WEIGHT = {
     Status.PENDING: 0,
     Status.ABSENT: 1,
@@ -62,7 +67,8 @@ class Ledger:
     def __init__(self, nb_frames: int | None = None) -> None:
         self.nb_frames = nb_frames
         self._runs: SortedDict[int, FrameRun] = SortedDict()
-        self._stamps: list[tuple[NDArray[np.int64], NDArray[np.int64], str]] = []
+        self._stamps: list[Stamps] = []
+        self._loose = 0
 
     def __len__(self) -> int:
         """Frames it speaks of."""
@@ -115,9 +121,22 @@ class Ledger:
         """
         if not len(numbers):
             return
-        if len(numbers) > 2 and not np.diff(numbers, 2).any():
-            numbers = numbers[:2].copy()  # evenly spaced: two tell all
-        self._stamps.append((numbers, timestamps, receiver))
+        self._stamps.append((_spaced(numbers), timestamps, receiver))
+        self._loose += 1
+        if self._loose == LOOSE:  # an array costs ten times what is in it, where blocks are small
+            self._gather()
+
+    def _gather(self) -> None:
+        """Put the last stamps of each receiver into one array."""
+        loose, self._stamps[-self._loose :] = self._stamps[-self._loose :], []
+        self._loose = 0
+        by_receiver: dict[str, list[Stamps]] = defaultdict(list)
+        for one in loose:
+            by_receiver[one[2]].append(one)
+        for receiver, some in by_receiver.items():
+            numbers = np.concatenate([_numbers(one) for one in some])
+            times = np.concatenate([times for _, times, _ in some])
+            self._stamps.append((_spaced(numbers), times, receiver))
 
     def finish(self, cause: str, nb_frames: int | None = None) -> None:
         """Call absent whatever is still pending."""
@@ -214,9 +233,9 @@ class Ledger:
             part = slice(run.first, min(run.stop, count))
             status[part], cause[part] = run.status, run.cause
         stamps = np.full(count, NEVER)
-        for numbers, times, name in self._stamps:
-            if len(numbers) < len(times):
-                numbers = numbers[0] + np.arange(len(times)) * (numbers[1] - numbers[0])
+        for one in self._stamps:
+            _, times, name = one
+            numbers = _numbers(one)
             inside = numbers < count
             stamps[numbers[inside]] = times[inside]
             receiver[numbers[inside]] = name
@@ -287,6 +306,22 @@ class Ledger:
             start = run.stop
         if start < len(self):
             yield start, len(self)
+
+
+def _spaced(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the first two of evenly spaced numbers: they tell all."""
+    if len(numbers) > 2 and not np.diff(numbers, 2).any():
+        return numbers[:2].copy()
+    return numbers
+
+
+def _numbers(stamps: Stamps) -> NDArray[np.int64]:
+    """Return all numbers of some stamps."""
+    numbers, times, _ = stamps
+    if len(numbers) == len(times):
+        return numbers
+    first, second = numbers.tolist()
+    return np.arange(len(times), dtype=np.int64) * (second - first) + first
 
 
 def _texts(count: int, values: Collection[str]) -> NDArray[np.str_]:

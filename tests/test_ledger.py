@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from limadask.frames import Status
-from limadask.ledger import Ledger
+from limadask.ledger import LOOSE, Ledger
 
 ORDER = [Status.PENDING, Status.ABSENT, Status.VETOED, Status.PARTIAL, Status.PRESENT]
 """What is found outweighs what was presumed."""
@@ -199,3 +199,18 @@ def test_a_number_of_absent_frames_is_a_bound_whatever_is_expected() -> None:
     assert with_absent(200, 200).excess(1.0) == ""
     assert with_absent(200, 200).excess(None) == ""
     assert with_absent(200, None).excess(0.5) == ""  # nobody knows of how many
+
+
+def test_many_stamps_take_little_more_room_than_their_times() -> None:
+    ledger, count = Ledger(6000), 6000
+    for first in range(0, count, 2):  # two receivers, by turns, blocks of one frame
+        for receiver in (0, 1):
+            numbers = np.array([first + receiver])
+            ledger.stamp(numbers, numbers * 10 + 7, f"r{receiver}")
+    ledger.mark(0, count, Status.PRESENT)
+    assert len(ledger._stamps) < 2 * count / LOOSE + LOOSE
+    for one in (ledger, Ledger.load(ledger.dump())):
+        told = one.to_dataset()
+        stamps = told["timestamp"].values.astype("datetime64[ns]").view(np.int64)
+        assert stamps.tolist() == [10 * number + 7 for number in range(count)]
+        assert told["receiver"].values.tolist() == ["r0", "r1"] * (count // 2)

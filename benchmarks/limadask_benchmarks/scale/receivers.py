@@ -22,7 +22,7 @@ import limadask as ld
 from limadask.cluster.local import environment, process_cluster
 from limadask_benchmarks.results import Figure
 from limadask_benchmarks.workload import camera
-from limadask_tasks import RoiStatistics
+from limadask_tasks import Observe
 
 Say = Callable[[str], object]
 RECEIVERS = (1, 4, 16, 64)
@@ -70,7 +70,7 @@ def _run(
 ) -> tuple[NDArray[np.float64], float]:
     """Return blocks done, CPU seconds and memory of the scheduler, again and again; seconds."""
     pipe = ld.Pipeline()
-    pipe.add("stats", RoiStatistics(rois=[ld.Rect(0, 0, 8, 8)]))
+    pipe.add("live", Observe())  # nothing that is kept of each block: by-products are
     dispatch = "round_robin" if count > 1 else "single"
     acquisition = ld.Acquisition(
         client, camera(16, 16), pipe, nb_frames=blocks, expo_time=1 / rate,
