@@ -321,7 +321,8 @@ def _numbers(stamps: Stamps) -> NDArray[np.int64]:
     if len(numbers) == len(times):
         return numbers
     first, second = numbers.tolist()
-    return np.arange(len(times), dtype=np.int64) * (second - first) + first
+    step = second - first
+    return np.arange(first, first + step * len(times), step, dtype=np.int64)
 
 
 def _texts(count: int, values: Collection[str]) -> NDArray[np.str_]:
