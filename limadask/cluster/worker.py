@@ -111,12 +111,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if receiver != self.address or station is None or station.blocks is None:
             return Ending.ABSENT  # the pin was lifted: its receiver is gone
         answer = station.blocks.get(ticket, processor)
-        if not isinstance(answer, asyncio.Future):
-            return answer
+        waits = isinstance(answer, asyncio.Future)
         fused = processor == self.address and station.request.fuse and station.part is None
-        label = self._labels[uuid] if fused else receive_label(station.part)
-        self._park(ticket_key(label, uuid, ticket))
-        return await asyncio.shield(answer)
+        if waits or fused:  # our own threads have an order: a backlog must stand in it as well
+            label = self._labels[uuid] if fused else receive_label(station.part)
+            self._park(ticket_key(label, uuid, ticket))
+        return await asyncio.shield(answer) if isinstance(answer, asyncio.Future) else answer
 
     async def process(self, uuid: str, ticket: int, answer: Answer) -> None:
         """Take a block through the pipeline and leave its receipt."""
@@ -380,6 +380,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     def _tick(self) -> None:
         for uuid, station in self._stations.items():
+            if isinstance(station.blocks, HeldBlocks):
+                station.blocks.look()
             self._send(
                 "limadask-tick", uuid, progress=station.progress(), process=self._process_identity
             )

@@ -73,6 +73,8 @@ class HeldBlocks(Blocks):
         self._jobs: set[asyncio.Task[None]] = set()
         self._released = self._feeding = self._spilling = self._leaves = False
         self._complete = False
+        self.is_stuck = False
+        """Whether the disk has just refused a block: no memory gets free before processing."""
         self.trouble = ""
         """Why blocks could not be put on disk, if that ever happened."""
 
@@ -97,7 +99,11 @@ class HeldBlocks(Blocks):
 
     def release(self) -> None:
         """Hand the blocks on from now on."""
-        self._released = True
+        self._released, self.is_stuck = True, False
+        self._go_on()
+
+    def look(self) -> None:
+        """Try again what the disk has refused; called from time to time."""
         self._go_on()
 
     def leave_memory(self) -> None:
@@ -148,10 +154,12 @@ class HeldBlocks(Blocks):
             while self._is_short() and (held := self._newest()):
                 assert isinstance(held.content, Frames)  # noqa: S101 - it is in memory
                 spooled = await asyncio.to_thread(self._spool.write, held.content)
+                self.is_stuck = False
                 if held.handed_on:
                     self._spool.forget(spooled)
                 held.content = spooled
         except OSError as error:  # tried again with the next block; the pool may fill up meanwhile
+            self.is_stuck = True
             self.trouble = f"frames cannot be held in {self._spool.folder}: {error}"
         finally:
             self._spilling = False

@@ -82,6 +82,9 @@ class Receiving(threading.Thread):
         Called once, from this thread, after the last block.
     takes_late:
         Whether frames are still good when their block is gone.
+    is_stuck:
+        Tells whether the pool will not get free by itself: then frames are taken and left out, so
+        that the receiver goes on and sees the end.
     """
 
     def __init__(
@@ -94,6 +97,7 @@ class Receiving(threading.Thread):
         deliver: Callable[[Frames], object],
         ended: Callable[[], object],
         takes_late: bool = True,
+        is_stuck: Callable[[], bool] = lambda: False,
     ) -> None:
         super().__init__(name="limadask-receive", daemon=True)
         self._receiver, self._pool, self._spec = receiver, pool, spec
@@ -101,7 +105,8 @@ class Receiving(threading.Thread):
         self._deliver, self._when_ended = deliver, ended
         self._halt = threading.Event()
         self._grace = float("inf")
-        self._starved = False
+        self._starved = self._leaves_out = False
+        self._is_stuck = is_stuck
         self._accounted = self._block = 0
         self._order = Order(receiver.deal, spec.nb_frames)
         self._slot: Slot | None = None
@@ -159,15 +164,33 @@ class Receiving(threading.Thread):
             pixels = self._pool.lend(
                 (self._size, *self._spec.frame_shape), self._spec.dtype, TAKE_TIMEOUT
             )
+            self._leaves_out = pixels is None and self._is_stuck()
             if pixels is None:
                 self._starved = True
-                return False
+                if not self._leaves_out:
+                    return False
+                pixels = np.empty((1, *self._spec.frame_shape), self._spec.dtype)
             self._slot = Slot(pixels, self._spec.fill)
             for buffer in pixels:
                 self._receiver.give(buffer)
         return True
 
+    def _leave_out(self, frame: Frame) -> None:
+        """Note that a frame came, and that nowhere is room for it."""
+        if frame.lent is not None:
+            self._receiver.given.popleft()
+            if frame.release is not None:
+                frame.release()
+        place = self._place(frame.index)
+        if place is not None and place >= self.progress.next:
+            self._skip_to(place, "overrun")
+            self._skip_to(place + 1, "overrun", grace=0.0)
+        self._slot = None
+
     def _accept(self, frame: Frame) -> None:
+        if self._leaves_out:
+            self._leave_out(frame)
+            return
         slot, progress = self._slot, self.progress
         assert slot is not None  # noqa: S101 - _has_room was true
         place = self._place(frame.index)

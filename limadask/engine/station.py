@@ -202,8 +202,13 @@ class Station:
                 deliver_part if prepared.is_apart else deliver,
                 ended,
                 takes_late=self._takes_late,
+                is_stuck=self._is_stuck,
             )
             self.receiving.start()
+
+    def _is_stuck(self) -> bool:
+        """Tell whether frames have nowhere to go until they are processed."""
+        return isinstance(self.blocks, HeldBlocks) and self.blocks.is_stuck
 
     def start_detector(self) -> None:
         """Start the exposures, if the detector is controlled from here."""

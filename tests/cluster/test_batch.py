@@ -332,22 +332,26 @@ def test_two_detectors_run_at_once(make: Make, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("priority", [0, 1])
-def test_the_newest_goes_first_unless_an_older_one_has_priority(make: Make, priority: int) -> None:
-    backlog = make(pipe=slow(), nb_frames=150, expo_time=0, priority=priority)
-    newest = make()
-    with backlog, newest:
-        for one in (backlog, newest):
-            one.prepare()
-        backlog.start()
-        backlog.wait("acquired", timeout=60)
-        newest.start()
-        newest.wait(timeout=60)
-        first = newest.statistics()["ended"]
-        backlog.wait(timeout=60)
-        last = backlog.statistics()["ended"]
-    workers = [set(one.parameters.software.processors) for one in (backlog, newest)]
-    if workers[0] == workers[1]:
-        assert (first < last) == (priority == 0)
+def test_the_newest_goes_first_unless_an_older_one_has_priority(priority: int) -> None:
+    with process_cluster(1) as cluster, Client(cluster.address) as client:  # both on one worker
+        quick = ld.Pipeline()
+        quick.add("stats", RoiStatistics(rois=[ROI]))
+        common: dict[str, Any] = {"buffers": ONE}
+        backlog = ld.Acquisition(
+            client, CAMERA, slow(), nb_frames=150, expo_time=0, priority=priority, **common
+        )
+        newest = ld.Acquisition(client, CAMERA, quick, nb_frames=30, expo_time=1e-3, **common)
+        with backlog, newest:
+            for one in (backlog, newest):
+                one.prepare()
+            backlog.start()
+            backlog.wait("acquired", timeout=60)
+            newest.start()
+            newest.wait(timeout=60)
+            first = newest.statistics()["ended"]
+            backlog.wait(timeout=60)
+            last = backlog.statistics()["ended"]
+    assert (first < last) == (priority == 0)
 
 
 # ---- who dies -----------------------------------------------------------------------------------

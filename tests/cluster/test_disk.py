@@ -129,3 +129,17 @@ def test_a_folder_that_was_removed_and_made_again_gets_the_later_frames(tmp_path
     lost = set(told["ledger"]["partial"])
     assert lost
     assert lost.isdisjoint(later)
+
+
+def test_frames_held_on_a_full_disk_are_kept_in_memory_then_absent(tmp_path: Path) -> None:
+    told = on_small_disk(SCENARIO.with_name("spool_scenario.py"), tmp_path / "disk")
+    counts = told["counts"]
+    assert counts["present"] + counts["absent"] == 200
+    assert 40 <= counts["present"] < 100  # what the disk and the pool had room for
+    assert told["causes"] == ["overrun"]
+    assert len(told["numbers"]) == counts["present"]
+    assert told["wrong"] == []
+    (failure,) = told["failures"]
+    assert failure["node"] == "input"
+    assert FULL in failure["text"]
+    assert told["left"] == ["filler"]

@@ -162,3 +162,42 @@ def test_memory_comes_back_when_the_thread_has_ended() -> None:
     work.blocks.clear()
     assert work.pool.statistics().free == 3
     assert not camera.given
+
+
+def test_where_no_memory_will_get_free_frames_are_left_out_until_there_is_some() -> None:
+    camera, blocks, stuck = Camera(), list[Frames](), threading.Event()
+    held = threading.Semaphore(0)
+    pool = Starving(2, 2 * SPEC.frame_nbytes)
+
+    def deliver(block: Frames) -> None:
+        blocks.append(block)
+        held.release()
+
+    thread = Receiving(
+        camera, pool, SPEC.replace(nb_frames=10), 2, BOUND, deliver, lambda: None,
+        is_stuck=stuck.is_set,
+    )  # fmt: skip
+    thread.start()
+    camera.expose(4)
+    for _ in range(2):
+        assert held.acquire(timeout=BOUND)
+    assert pool.empty.wait(BOUND)
+    stuck.set()
+    camera.expose(3)  # 4, 5 and 6
+    deadline = time.monotonic() + BOUND
+    while thread.progress.next < 7:
+        assert time.monotonic() < deadline
+        camera.taking.wait(0.01)
+    blocks.clear()  # two blocks were processed after all
+    stuck.clear()
+    camera.expose(3)
+    thread.join(BOUND)
+    assert not thread.is_alive()
+    kept = [number for block in blocks for number in block.numbers.tolist()]
+    lost = [one for gap in thread.progress.absences for one in range(gap.first, gap.stop)]
+    assert {gap.cause for gap in thread.progress.absences} == {"overrun"}
+    assert sorted(kept + lost) == list(range(4, 10))
+    assert set(lost) >= {4, 5, 6}
+    assert set(kept) >= {8, 9}
+    for block in blocks:
+        assert (block.pixels[:, 0, 0, 0] == block.numbers).all()
