@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -147,7 +148,7 @@ def record(ledger: Ledger, nb_frames: int, **changes: Any) -> RunRecord:
     """What is known of a run at its end."""
     hardware = {"expo_time": 0.25, "latency_time": 0.05, "binning": {"y": 1, "x": 1}}
     told = RunRecord(
-        uuid="1234",
+        uuid=uuid4().hex,
         state="done",
         nb_frames=nb_frames,
         ledger=ledger,

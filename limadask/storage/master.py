@@ -38,10 +38,12 @@ def write_master(
     run: RunRecord,
     *,
     always_4d: bool = False,
-    append: bool = False,
     mosaic: Mosaic | None = None,
 ) -> str:
     """Write the master file over the data files of one saver; return the name of its entry.
+
+    Where the file exists an entry is added, or that of the same run replaced: whoever does not want
+    to keep it removes it before the run, since others may end, and write it, meanwhile.
 
     Data files that cannot be read are left out: their frames are absent.
 
@@ -59,8 +61,6 @@ def write_master(
         What is known of the run.
     always_4d:
         Whether one band keeps its axis.
-    append:
-        Whether to add an entry to a master that exists, rather than to replace it.
     mosaic:
         How the parts in the files make full frames; None where they hold such.
 
@@ -72,7 +72,7 @@ def write_master(
     mosaic = mosaic or Mosaic.of(spec, [spec])
     contents = read_contents([Path(file) for file in files], len(mosaic.regions))
     with alone(path.parent):
-        return _write(path, node, mosaic, contents, run, always_4d, append)
+        return _write(path, node, mosaic, contents, run, always_4d)
 
 
 def _write(
@@ -82,12 +82,10 @@ def _write(
     contents: Contents,
     run: RunRecord,
     always_4d: bool,
-    append: bool,
 ) -> str:
-    mode = "r+" if append and path.exists() else "w"
+    mode = "r+" if path.exists() else "w"
     with h5py.File(path, mode, driver="core", backing_store=False, block_size=1 << 20) as file:
-        entries = [name for name in file if name.startswith("entry")]
-        name = f"entry_{len(entries) + 1}" if entries else "entry"
+        name = _entry_of(file, run.uuid)
         file.attrs.update(
             NX_class="NXroot",
             default=name,
@@ -101,6 +99,17 @@ def _write(
         image = file.id.get_file_image()
     _replace(path, image)
     return name
+
+
+def _entry_of(file: h5py.File, uuid: str) -> str:
+    """Return the name of a run's entry, free to be written."""
+    entries = [name for name in file if name.startswith("entry")]
+    for name in entries:
+        known = file[name].get("entry_identifier")
+        if known is not None and known.asstr()[()] == uuid:
+            del file[name]  # of a worker that died before it could say so
+            return str(name)
+    return f"entry_{len(entries) + 1}" if entries else "entry"
 
 
 def _replace(path: Path, content: bytes) -> None:

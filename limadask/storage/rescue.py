@@ -133,7 +133,7 @@ def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
     paths = [str(path) for path in files]
     entry = write_master(
         master, node, spec, paths, run, always_4d=has_bands and len(spec.bands) == 1,
-        append=master.exists(), mosaic=mosaic,
+        mosaic=mosaic,
     )  # fmt: skip
     return Rescued(str(master), entry, uuid, ledger.counts())
 

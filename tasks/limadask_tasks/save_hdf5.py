@@ -154,7 +154,6 @@ class SaveHdf5(Sink):
                 files,
                 run,
                 always_4d=self.nb_dimensions == "dim_4d",
-                append=self.file_exists_policy == "append",
                 mosaic=place.mosaic,
             )
         except OSError as error:

@@ -101,7 +101,7 @@ def test_the_master_shows_every_frame_in_its_place(
     spec = SPEC.replace(bands=bands)
     saved = save(tmp_path, spec, *LAYOUTS[layout])
     path = tmp_path / "r_master.h5"
-    assert saved.master(path, spec, 10) == "entry"
+    assert saved.master(path, spec, 10, uuid="1234") == "entry"
     with h5py.File(path) as file:
         entry = file["entry"]
         group = entry[entry.attrs["default"]]
@@ -177,19 +177,20 @@ def test_one_band_keeps_its_axis_where_four_dimensions_are_asked_for(tmp_path: P
         assert data["frame_cause"][0] == b"overrun"
 
 
-def test_appending_adds_an_entry_and_replacing_begins_anew(tmp_path: Path) -> None:
+def test_each_run_has_an_entry_and_replaces_only_its_own(tmp_path: Path) -> None:
     path = tmp_path / "m.h5"
     first, second = save(tmp_path, SPEC, [[0, 1]]), save(tmp_path, SPEC, [[0, 2]], prefix="s")
     assert first.master(path, SPEC, 2) == "entry"
-    assert second.master(path, SPEC, 3, append=True) == "entry_2"
+    assert second.master(path, SPEC, 3, uuid="second") == "entry_2"
     with h5py.File(path) as file:
         assert file.attrs["default"] == "entry_2"
         check(file["entry/data/data"], first, 2)
         check(file["entry_2/data/data"], second, 3)
-    assert second.master(path, SPEC, 3) == "entry"
+    assert second.master(path, SPEC, 4, uuid="second") == "entry_2"  # another worker, once more
     with h5py.File(path) as file:
-        assert list(file) == ["entry"]
-        check(file["entry/data/data"], second, 3)
+        assert list(file) == ["entry", "entry_2"]
+        check(file["entry/data/data"], first, 2)
+        check(file["entry_2/data/data"], second, 4)
 
 
 def full(_: int) -> None:
@@ -250,7 +251,7 @@ def test_runs_that_end_together_all_find_their_place(tmp_path: Path) -> None:
 
     def write(one: Saved) -> str:
         both.wait(timeout=10)
-        return one.master(master, SPEC, 3, append=True)
+        return one.master(master, SPEC, 3)
 
     with ThreadPoolExecutor(len(saved)) as pool:
         names = list(pool.map(write, saved))

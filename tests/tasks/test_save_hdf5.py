@@ -182,3 +182,19 @@ def test_a_dead_worker_s_files_of_an_older_run_are_not_taken_for_its_own(tmp_pat
     with h5py.File(new.path()) as file:
         frames = file["entry_2/data/data"][()]
     assert frames[:, 0, 0].tolist() == [65535] * 4 + [9, 9]
+
+
+def test_a_run_that_ends_last_keeps_what_others_have_added_meanwhile(tmp_path: Path) -> None:
+    first = SaveHdf5(folder=str(tmp_path), prefix="r")
+    first.check()
+    place = Place("file", uuid="first")
+    writer = first.open(SPEC, place)
+    writer.write([writer.encode(block(1, SPEC, 6))])
+    saved(first.replace(file_exists_policy="append"), [block(2, SPEC, 4)])
+    ledger = Ledger(6)
+    ledger.mark(0, 6, Status.PRESENT)
+    first.join(SPEC, place, [writer.close()], record(ledger, 6, uuid="first"))
+    with h5py.File(first.path()) as file:
+        assert sorted(file) == ["entry", "entry_2"]
+        np.testing.assert_array_equal(file["entry/data/data"], block(2, SPEC, 4).pixels[:, 0])
+        np.testing.assert_array_equal(file["entry_2/data/data"], block(1, SPEC, 6).pixels[:, 0])
