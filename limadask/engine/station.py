@@ -187,10 +187,15 @@ class Station:
     def start(self, deliver: Callable[[Frames], object], ended: Callable[[], object]) -> None:
         """Start to receive, then the detector."""
         prepared = self._prepared
+        # the thread must not know the station: memory would go with the next garbage collection
+        part, blocks = self._deal.index, self.blocks
 
         def deliver_part(frames: Frames) -> None:
-            frames.part = self._deal.index
+            frames.part = part
             deliver(frames)
+
+        def is_stuck() -> bool:
+            return isinstance(blocks, HeldBlocks) and blocks.is_stuck
 
         if self.receiver is not None and self._pool is not None and prepared is not None:
             self.receiving = Receiving(
@@ -202,13 +207,9 @@ class Station:
                 deliver_part if prepared.is_apart else deliver,
                 ended,
                 takes_late=self._takes_late,
-                is_stuck=self._is_stuck,
+                is_stuck=is_stuck,
             )
             self.receiving.start()
-
-    def _is_stuck(self) -> bool:
-        """Tell whether frames have nowhere to go until they are processed."""
-        return isinstance(self.blocks, HeldBlocks) and self.blocks.is_stuck
 
     def start_detector(self) -> None:
         """Start the exposures, if the detector is controlled from here."""
