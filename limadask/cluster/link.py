@@ -132,8 +132,11 @@ def install(client: Client) -> None:
     ConfigError
         When limadask is not installed there.
     """
-    plugins = (LimadaskScheduler(), LimadaskNanny(), LimadaskWorker())
-    for plugin, place in zip(plugins, ("scheduler", "workers", "workers"), strict=True):
+    for plugin, place in (
+        (LimadaskScheduler(), "scheduler"),
+        (LimadaskNanny(), "workers"),
+        (LimadaskWorker(), "workers"),
+    ):
         try:
             client.register_plugin(plugin)
         except (ModuleNotFoundError, ImportError) as error:

@@ -314,8 +314,6 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     async def _close(self, uuid: str) -> dict[str, Any]:
         def work(station: Station) -> dict[str, Any]:
             closed = station.close()
-            if closed is None:
-                return {"receipts": [], "parts": {}, "trouble": []}
             dumped = {node: dumps(parts) for node, parts in closed.parts.items()}
             return {"receipts": closed.receipts, "parts": dumped, "trouble": closed.trouble}
 

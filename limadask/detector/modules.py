@@ -44,5 +44,5 @@ def gaps_of(info: DetectorInfo) -> NDArray[np.bool_] | None:
     """Return where no module is, shape ``(y, x)``; None where they cover the image."""
     mask = np.ones(info.shape, bool)
     for module in info.modules:
-        mask[module.y : module.y + module.height, module.x : module.x + module.width] = False
+        mask[module.slices] = False
     return mask if mask.any() else None

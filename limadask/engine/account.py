@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.engine.joint import JointLedger, PartLedger
 from limadask.events import FramesAbsent, TaskFailed
 from limadask.frames import Status
 from limadask.ledger import Ledger
@@ -29,13 +28,11 @@ class Account:
     ----------
     publish:
         Called with an event's kind and fields.
-    nb_parts:
-        Parts that each frame comes in, where these are processed apart.
     """
 
-    def __init__(self, publish: Publish, nb_parts: int = 1) -> None:
+    def __init__(self, publish: Publish) -> None:
         self._publish = publish
-        self.ledger = Ledger() if nb_parts == 1 else JointLedger(nb_parts)
+        self.ledger = Ledger()
         self.products: dict[str, list[bytes]] = defaultdict(list)
         self.notes: dict[str, list[tuple[str, Any]]] = defaultdict(list)
         self.failures: list[dict[str, Any]] = []
@@ -43,12 +40,14 @@ class Account:
         self.done = self.told_absent = 0
         self.presumed: list[tuple[int, int, int, str]] = []
         """Frames that some receiver has no part of: first, last + 1, step and cause."""
+        self.tells_saved = False
+        """Whether somebody wants to know which frames are safe, block by block."""
         self._saved: list[tuple[int, int]] = []
         self._waited: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
     def of_part(self, part: int) -> Ledger:
-        """Return the ledger of one part of the frames; of all, where they do not come in parts."""
-        return self.ledger.parts[part] if isinstance(self.ledger, JointLedger) else self.ledger
+        """Return the ledger of one part of the frames: of all, where they do not come in parts."""
+        return self.ledger
 
     def take(self, receipt: Mapping[str, Any], receiver: str, part: int = 0) -> str:
         """Take what came of a block; return why the run must end for it, if it must.
@@ -101,25 +100,18 @@ class Account:
         """Record that every ``step``-th of the frames ``first ≤ i < stop`` will not come."""
         if stop <= first:
             return
-        self.of_part(part).mark_every(first, stop, step, cause)
-        if isinstance(self.ledger, JointLedger):  # others may have their part of them
-            self._tell_news()
-            return
+        self.ledger.mark_every(first, stop, step, cause)
         self.told_absent += len(range(first, stop, step))
         self._publish(FramesAbsent, first=first, last=stop - 1, cause=cause, step=step)
 
     def lose_part(self, part: int, seen: int) -> None:
-        """Record that no more of one part will come, though others did up to frame ``seen``."""
-        if isinstance(ledger := self.of_part(part), PartLedger):
-            ledger.lose("receiver_lost", seen)
-            self._tell_news()
+        """Do nothing: frames do not come in parts."""
 
     def _count(self, numbers: NDArray[np.int64], odd: Mapping[int, Any]) -> None:
         """Count the frames of a block; note which are safe now."""
-        if isinstance(self.ledger, JointLedger):
-            self._tell_news()
-            return
         self.done += len(numbers)
+        if not self.tells_saved:
+            return
         lost = [number for number, (fate, _) in odd.items() if fate == Status.ABSENT]
         there = numbers[~np.isin(numbers, lost)] if lost else numbers
         for some in np.split(there, np.flatnonzero(np.diff(there) != 1) + 1):
@@ -130,17 +122,6 @@ class Account:
         """Return the frames that have become safe since the last call: first and last."""
         saved, self._saved = self._saved, []
         return saved
-
-    def _tell_news(self) -> None:
-        """Count and tell of frames whose fate is known by now, all parts of them."""
-        if not isinstance(self.ledger, JointLedger):
-            return
-        for run in self.ledger.take_news():
-            if run.status == Status.ABSENT:
-                self._publish(FramesAbsent, first=run.first, last=run.stop - 1, cause=run.cause)
-            else:
-                self._saved.append((run.first, run.stop - 1))
-        self.done = self.ledger.nb_there
 
     def finish(self, seen: int, received: str, missing: str) -> None:
         """Give every frame that is still pending its cause.
@@ -155,17 +136,17 @@ class Account:
             Cause for those above: they were never received.
         """
         before = {(first, last) for first, last, _ in self.ledger.ranges(Status.ABSENT)}
+        self._finish_ledger(seen, received, missing)
+        for first, last, cause in self.ledger.ranges(Status.ABSENT):
+            if (first, last) not in before:
+                self._publish(FramesAbsent, first=first, last=last, cause=cause)
+
+    def _finish_ledger(self, seen: int, received: str, missing: str) -> None:
         nb_frames = seen if self.ledger.nb_frames is None else self.ledger.nb_frames
         self.ledger.nb_frames = min(seen, nb_frames)
         self.ledger.finish(received)
         self.ledger.nb_frames = nb_frames
         self.ledger.finish(missing)
-        if isinstance(self.ledger, JointLedger):
-            self._tell_news()
-            return
-        for first, last, cause in self.ledger.ranges(Status.ABSENT):
-            if (first, last) not in before:
-                self._publish(FramesAbsent, first=first, last=last, cause=cause)
 
     def last(self) -> int:
         """Return the highest frame that is there, -1 where none is."""

@@ -139,8 +139,7 @@ def _cut(raw: Spec, region: Rect) -> NDArray[np.bool_] | None:
     """Return which pixels of a part no module has, None where there are none."""
     if raw.masked is None:
         return None
-    rows = slice(region.y, region.y + region.height)
-    masked = raw.masked[rows, region.x : region.x + region.width]
+    masked = raw.masked[region.slices]
     return masked if masked.any() else None
 
 
@@ -161,8 +160,16 @@ def partitioned(request: Request, prepared: Prepared) -> Partition:
     return partition(request.pipeline, prepared.raw, prepared.parts, steps, request.keep)
 
 
-def check_nodes(planned: Plan) -> None:
-    """Look at the files and folders of all nodes, before anything is opened."""
+def checked(request: Request, prepared: Prepared) -> Plan:
+    """Plan the pipeline, and look at the files and folders of all nodes before any is opened."""
+    found = planned(request, prepared)
+    _check_nodes(found)
+    if prepared.is_apart:
+        partitioned(request, prepared)
+    return found
+
+
+def _check_nodes(planned: Plan) -> None:
     for node in planned.nodes:
         try:
             node.task.check()
@@ -219,11 +226,7 @@ def check(request: Request, pool_nbytes: int) -> Ready:
     """
     info, shared = share_of(request)
     prepared = prepare(request, info, shared.hardware, (pool_nbytes, None))
-    plan_ = planned(request, prepared)
-    check_nodes(plan_)
-    if prepared.is_apart:
-        partitioned(request, prepared)
-    return ready(request, prepared, plan_)
+    return ready(request, prepared, checked(request, prepared))
 
 
 def _plan(request: Request, info: DetectorInfo, raw: Spec) -> Plan:

@@ -178,9 +178,7 @@ class Receiving(threading.Thread):
     def _leave_out(self, frame: Frame) -> None:
         """Note that a frame came, and that nowhere is room for it."""
         if frame.lent is not None:
-            self._receiver.given.popleft()
-            if frame.release is not None:
-                frame.release()
+            self._give_back(frame)
         place = self._place(frame.index)
         if place is not None and place >= self.progress.next:
             self._skip_to(place, "overrun")
@@ -209,15 +207,19 @@ class Receiving(threading.Thread):
         self._starved = False
         if frame.lent is not None:
             np.copyto(slot.pixels[slot.position], frame.lent)
-            self._receiver.given.popleft()
-            if frame.release is not None:
-                frame.release()
+            self._give_back(frame)
         slot.add(frame)
         progress.received += 1
         if alone:
             self._deliver_block(slot, (place, place))
         else:
             self._close_if_complete()
+
+    def _give_back(self, frame: Frame) -> None:
+        """Let go of a lent frame, and of the buffer that it was not put into."""
+        self._receiver.given.popleft()
+        if frame.release is not None:
+            frame.release()
 
     def _place(self, number: int) -> int | None:
         """Return a frame's place; None for one of others, that came twice, or too late."""

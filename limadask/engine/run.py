@@ -16,6 +16,7 @@ from statemachine import State
 from limadask.engine import closing, detecting, preparing, receivers
 from limadask.engine.account import Account
 from limadask.engine.crew import Crew
+from limadask.engine.joint_account import JointAccount
 from limadask.engine.messages import dumps
 from limadask.engine.options import Bounds, Options, Timing
 from limadask.engine.port import Port
@@ -63,15 +64,14 @@ class Run:
     ) -> None:
         self.uuid, self.rank, self.request, self.options = uuid, rank, request, options
         self.bounds, self._port = bounds or Bounds(), port
-        self.crew, self.account = (
-            Crew([], []),
-            Account(self.publish, options.receivers if options.apart else 1),
-        )
+        self.crew = Crew([], [])
+        parts = options.receivers if options.apart else 1
+        self.account = JointAccount(self.publish, parts) if parts > 1 else Account(self.publish)
         self.graph: list[tuple[str, list[str]]] = []
         self.parts: dict[str, list[bytes]] = {}
         self.files: dict[str, str] = {}
         self.error, self.pickled_error, self.ready = "", b"", b""
-        self.stopped = self.stalled = self.tells_saved = False
+        self.stopped = self.stalled = False
         self._started = self.told_end = False
         self.prepares_ahead = self.gave_back = self._leaving = False
         self.batch: Batch | None = None
@@ -126,7 +126,7 @@ class Run:
 
     async def tell_saved(self) -> None:
         """Tell from now on which frames are safe, block by block."""
-        self.tells_saved = True
+        self.account.tells_saved = True
 
     # ---- what the cluster tells ---------------------------------------------------------------
 
@@ -137,7 +137,7 @@ class Run:
         if window is None:
             return
         if has_block:
-            part = self.crew.index(window.receiver) if self.options.apart else 0
+            part = self.crew.part_of(window.receiver)
             reason = self.account.take(receipt, self.crew.names_of(window), part)
             for source in window.sources:
                 self.send(source, "limadask-acknowledge", ticket=ticket)
@@ -156,7 +156,7 @@ class Run:
             for late, block in self.crew.lagging().items():
                 self.send(late, "limadask-pass", ticket=block)
         else:
-            part = self.crew.index(worker) if self.options.apart else 0
+            part = self.crew.part_of(worker)
             for first, stop, step, cause in progress["absences"]:
                 self.account.mark_absent(first, stop, step, cause, part)
             if progress["absences"] and (reason := self.excess()):
@@ -325,8 +325,7 @@ class Run:
     def tell_saved_frames(self) -> None:
         """Tell all clients which frames have become safe, if somebody asked for it."""
         for first, last in self.account.take_saved():
-            if self.tells_saved:
-                self.publish(FramesSaved, first=first, last=last)
+            self.publish(FramesSaved, first=first, last=last)
 
     def spawn(self, job: Coroutine[Any, Any, None]) -> None:
         """Run something beside the rest."""

@@ -84,10 +84,7 @@ class Station:
 
     def check(self, prepared: Prepared) -> list[tuple[str, list[str]]]:
         """Look at files and folders before any is opened; return nodes and their parents."""
-        planned = planning.planned(self.request, prepared)
-        planning.check_nodes(planned)
-        if prepared.is_apart:
-            planning.partitioned(self.request, prepared)
+        planned = planning.checked(self.request, prepared)
         nodes = planned.before + planned.nodes
         labels = {node.name: node.label for node in nodes}
         return [
@@ -262,10 +259,10 @@ class Station:
 
     # ---- end --------------------------------------------------------------------------------
 
-    def close(self) -> Closed | None:
+    def close(self) -> Closed:
         """Drain sums and close the sinks."""
         self._pool = None  # its memory goes with the last block
-        return self.processing.close() if self.processing is not None else None
+        return self.processing.close() if self.processing is not None else Closed([], {}, [])
 
     def record(self, fields: dict[str, Any]) -> RunRecord:
         """Complete what the coordinator knows of the run's end by what the worker knows."""

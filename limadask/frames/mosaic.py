@@ -53,10 +53,7 @@ class Mosaic:
     @property
     def places(self) -> tuple[tuple[slice, slice], ...]:
         """Where each part lies, as slices along ``(y, x)``."""
-        return tuple(
-            (slice(one.y, one.y + one.height), slice(one.x, one.x + one.width))
-            for one in self.regions
-        )
+        return tuple(one.slices for one in self.regions)
 
 
 def region_of(whole: Spec, part: Spec) -> Rect:

@@ -30,6 +30,11 @@ class Rect:
     width: PositiveInt
     name: str | None = None
 
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Its rows and columns, to pick them out of an image."""
+        return slice(self.y, self.y + self.height), slice(self.x, self.x + self.width)
+
     def contains(self, y: Any, x: Any) -> NDArray[np.bool_]:
         """Tell which positions lie inside; ``y`` and ``x`` are numbers or arrays."""
         inside = (y >= self.y) & (y < self.y + self.height)

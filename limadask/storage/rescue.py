@@ -156,12 +156,10 @@ def _origin(path: Path) -> tuple[Mosaic, str, dict[str, Any], bool]:
             origin["nb_merged"],
             masked,
         )
-        regions = tuple(Rect(*one) for one in told["regions"]) if told else (_whole(grid),)
-        return Mosaic(spec, regions), str(origin["node"]), origin, data.ndim == 4
-
-
-def _whole(grid: Grid) -> Rect:
-    return Rect(0, 0, *grid.shape)
+        mosaic = Mosaic.of(spec, [spec])
+        if told:
+            mosaic = Mosaic(spec, tuple(Rect(*one) for one in told["regions"]))
+        return mosaic, str(origin["node"]), origin, data.ndim == 4
 
 
 def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[str, list[Path]]:

@@ -86,9 +86,7 @@ class ImageTask(PixelTask):
 
     def for_part(self, whole: Spec, region: Rect) -> Self:
         """Return the same correction by the part's own pixels of the image."""
-        rows = slice(region.y, region.y + region.height)
-        cut = self.image(whole)[:, rows, region.x : region.x + region.width]
-        return self.replace(path=None, array=cut)
+        return self.replace(path=None, array=self.image(whole)[:, *region.slices])
 
     def merged(self, following: Task) -> Task | None:
         """Share one pass with a correction that follows."""

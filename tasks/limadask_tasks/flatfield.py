@@ -56,11 +56,12 @@ class Flatfield(ImageTask):
 
     def for_part(self, whole: Spec, region: Rect) -> Self:
         """Return the same correction by the part's own pixels, normalized as the full image is."""
-        used = True if whole.masked is None else ~whole.masked
+        if not self.normalize:
+            return super().for_part(whole, region)
         flat = self.image(whole).astype(np.float64)
-        flat = self._normalized(flat, np.broadcast_to(used, flat.shape))
-        even = self.replace(path=None, array=flat, normalize=False)
-        return super(Flatfield, even).for_part(whole, region)
+        used = np.broadcast_to(True if whole.masked is None else ~whole.masked, flat.shape)
+        even = self.replace(path=None, array=self._normalized(flat, used), normalize=False)
+        return even.for_part(whole, region)
 
     def _normalized(self, flat: NDArray[Any], used: NDArray[np.bool_]) -> NDArray[Any]:
         return flat / flat[used].mean() if self.normalize and used.any() else flat

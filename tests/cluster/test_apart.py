@@ -11,17 +11,15 @@ import h5py
 import numpy as np
 import pytest
 from distributed import Client
+from modules import CAMERA, SMALL, partial, with_a_lost_worker
 
 import limadask as ld
 from limadask.cluster.local import process_cluster
 from limadask.storage import rescue
-from limadask_detectors import Simulator
 from limadask_tasks import Assemble, Bin, Crop, Flatfield, Mask, Observe, RoiStatistics, SaveHdf5
 
 Run = Callable[..., ld.Acquisition]
-CAMERA = Simulator(shape=(68, 48), modules=3, gap=4)
 ROWS = (slice(0, 20), slice(24, 44), slice(48, 68))
-SMALL = ld.Buffers(nb_frames_per_block=5)
 
 
 def saver(folder: Path) -> ld.Pipeline:
@@ -30,23 +28,17 @@ def saver(folder: Path) -> ld.Pipeline:
     return pipe
 
 
-def partial(receivers: int, workers: int, roles: Any = "shared") -> ld.Topology:
-    return ld.Topology(receivers=receivers, workers=workers, roles=roles, dispatch="partial")
-
-
-def check(
-    acquisition: ld.Acquisition, lost: dict[int, tuple[slice, ...]] | None = None, count: int = 60
-) -> None:
+def check(path: str, lost: dict[int, tuple[slice, ...]] | None = None, count: int = 60) -> None:
     """Compare all frames with the camera's; ``lost`` are the rows that some have not."""
     lost = lost or {}
-    images = ld.open(acquisition.files["file"])["entry/data/data"].values
+    images = ld.open(path)["entry/data/data"].values
     assert len(images) == count
     for number in range(count):
         expected = CAMERA.frame(number).values[0]
         for rows in lost.get(number, ()):
             expected[rows] = 65535
         assert np.array_equal(images[number], expected), number
-    with h5py.File(acquisition.files["file"]) as file:
+    with h5py.File(path) as file:
         status = file["entry/data/frame_status"][()]
         mask = file["entry/instrument/detector/pixel_mask"][()]
         assert np.array_equal(mask != 0, CAMERA.gaps())
@@ -75,7 +67,7 @@ def test_parts_are_saved_apart_and_read_as_full_frames(
 ) -> None:
     acquisition = run(saver(tmp_path), CAMERA, nb_frames=60, topology=topology, buffers=SMALL)
     assert acquisition.record().counts()["present"] == 60
-    check(acquisition)
+    check(acquisition.files["file"])
     ledger = acquisition.ledger
     names = set(ledger["receiver"].values.tolist())
     assert len(names) == 1
@@ -85,7 +77,7 @@ def test_parts_are_saved_apart_and_read_as_full_frames(
 
 def test_data_stays_where_it_is(run: Run, tmp_path: Path) -> None:
     acquisition = run(saver(tmp_path), CAMERA, nb_frames=60, topology=partial(3, 3), buffers=SMALL)
-    check(acquisition)
+    check(acquisition.files["file"])
     for rank in range(3):
         with h5py.File(tmp_path / f"run_{rank}_00000.h5") as file:
             data = file["entry/data/data"]
@@ -138,7 +130,7 @@ def test_what_parts_lose(run: Run, tmp_path: Path) -> None:
               for one in range(first, last + 1)}  # fmt: skip
     assert sorted(causes) == lost
     assert causes[30] == "decode_error"
-    check(acquisition, dict.fromkeys(lost, (ROWS[1],)))
+    check(acquisition.files["file"], dict.fromkeys(lost, (ROWS[1],)))
 
     camera = CAMERA.replace(faults={"drop": [3, 4], "corrupt": [50, 51, 52, 53, 54]})
     again = run(
@@ -147,7 +139,7 @@ def test_what_parts_lose(run: Run, tmp_path: Path) -> None:
     assert again.record().ranges(ld.Status.ABSENT) == [
         (3, 4, "detector"), (50, 54, "decode_error")
     ]  # fmt: skip
-    check(again, dict.fromkeys([3, 4, *range(50, 55)], ROWS))
+    check(again.files["file"], dict.fromkeys([3, 4, *range(50, 55)], ROWS))
 
 
 def test_repeated_and_late_parts_are_taken_and_lost_packets_told(run: Run, tmp_path: Path) -> None:
@@ -165,35 +157,18 @@ def test_repeated_and_late_parts_are_taken_and_lost_packets_told(run: Run, tmp_p
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("who", ["receivers", "processors"])
 def test_a_lost_worker(tmp_path: Path, who: str, sign: signal.Signals) -> None:
-    settings = {"limadask.worker-stale-after": 1.0}
-    with process_cluster(5, settings=settings) as cluster, Client(cluster.address) as client:
-        acquisition = ld.Acquisition(
-            client, CAMERA, saver(tmp_path), nb_frames=400, expo_time=5e-3,
-            topology=partial(3, 2, "separate"), buffers=SMALL,
-        )  # fmt: skip
-        killed: list[object] = []
-
-        def told(status: dict[str, Any]) -> None:
-            if status["processed"] > 50 and not killed:
-                killed.append(cluster.send(name, sign))
-
-        with acquisition:
-            acquisition.prepare()
-            name = str(getattr(acquisition.parameters.software, who)[1])
-            acquisition.start()
-            acquisition.wait(told=told, timeout=60)
-        record = acquisition.record()
-        counts = record.counts()
-        assert counts["absent"] == 0, record.ranges(ld.Status.ABSENT)
-        if who == "processors":
-            assert counts["present"] == 400
-            check(acquisition, count=400)
-        else:
-            assert counts["present"] >= 50
-            ranges = record.ranges(ld.Status.PARTIAL)
-            assert {why for *_, why in ranges} == {"receiver_lost"}
-            gone = {one for first, last, _ in ranges for one in range(first, last + 1)}
-            check(acquisition, dict.fromkeys(gone, (ROWS[1],)), 400)
+    record, files = with_a_lost_worker(saver(tmp_path), who, sign)
+    counts = record.counts()
+    assert counts["absent"] == 0, record.ranges(ld.Status.ABSENT)
+    if who == "processors":
+        assert counts["present"] == 400
+        check(files["file"], count=400)
+    else:
+        assert counts["present"] >= 50
+        ranges = record.ranges(ld.Status.PARTIAL)
+        assert {why for *_, why in ranges} == {"receiver_lost"}
+        gone = {one for first, last, _ in ranges for one in range(first, last + 1)}
+        check(files["file"], dict.fromkeys(gone, (ROWS[1],)), 400)
 
 
 def test_what_was_safe_is_recovered_when_all_workers_die(tmp_path: Path) -> None:
@@ -266,7 +241,7 @@ def test_deferred_parts(client: Client, tmp_path: Path) -> None:
         batch.start()
         batch.wait(timeout=60)
     assert acquisition.record().counts()["present"] == 60
-    check(acquisition)
+    check(acquisition.files["file"])
 
 
 @pytest.mark.parametrize("fuse", [True, False])
@@ -279,7 +254,7 @@ def test_nodes_as_tasks_of_their_own(client: Client, tmp_path: Path, fuse: bool)
         acquisition.prepare()
         acquisition.start()
         acquisition.wait(timeout=60)
-    check(acquisition)
+    check(acquisition.files["file"])
 
 
 def test_what_needs_full_frames_is_refused(client: Client, tmp_path: Path) -> None:

@@ -5,21 +5,18 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 import pytest
 from distributed import Client
+from modules import CAMERA, SMALL, partial, with_a_lost_worker
 
 import limadask as ld
-from limadask.cluster.local import process_cluster
 from limadask_detectors import Simulator
 from limadask_tasks import Assemble, Observe, RoiStatistics, SaveHdf5
 
 Run = Callable[..., ld.Acquisition]
-CAMERA = Simulator(shape=(68, 48), modules=3, gap=4)
-WIDE = ld.Buffers(nb_frames_per_block=5)
 
 
 def pipeline(folder: Path) -> ld.Pipeline:
@@ -29,10 +26,6 @@ def pipeline(folder: Path) -> ld.Pipeline:
     pipe.add("file", SaveHdf5(folder=str(folder), prefix="run"), after="whole")
     pipe.add("live", Observe(history=100), after="whole")
     return pipe
-
-
-def partial(receivers: int, workers: int, roles: Any = "shared") -> ld.Topology:
-    return ld.Topology(receivers=receivers, workers=workers, roles=roles, dispatch="partial")
 
 
 def check_file(
@@ -56,7 +49,7 @@ def check_file(
     "topology", [partial(3, 3), partial(2, 2), partial(1, 1), partial(2, 1, "separate")], ids=str
 )
 def test_parts_become_full_frames(run: Run, tmp_path: Path, topology: ld.Topology) -> None:
-    acquisition = run(pipeline(tmp_path), CAMERA, nb_frames=60, topology=topology, buffers=WIDE)
+    acquisition = run(pipeline(tmp_path), CAMERA, nb_frames=60, topology=topology, buffers=SMALL)
     assert acquisition.record().counts()["present"] == 60
     check_file(acquisition.files["file"])
     stats = acquisition.data["stats"]
@@ -73,7 +66,7 @@ def test_what_one_module_loses_is_partial_and_what_all_lose_is_absent(
     faults = {"drop": [0, 7, 8, 20, 21, 22, 23, 24, 59], "corrupt": [30], "receivers": [1]}
     camera = CAMERA.replace(faults=faults)
     acquisition = run(
-        pipeline(tmp_path), camera, nb_frames=60, topology=partial(3, 3), buffers=WIDE
+        pipeline(tmp_path), camera, nb_frames=60, topology=partial(3, 3), buffers=SMALL
     )
     lost = {0, 7, 8, *range(20, 25), 59, 30}
     record = acquisition.record()
@@ -91,7 +84,7 @@ def test_what_one_module_loses_is_partial_and_what_all_lose_is_absent(
 
     camera = CAMERA.replace(faults={"drop": [3, 4], "corrupt": [50, 51, 52, 53, 54]})
     again = run(pipeline(tmp_path / "all"), camera, nb_frames=60, topology=partial(3, 3),
-                buffers=WIDE)  # fmt: skip
+                buffers=SMALL)  # fmt: skip
     assert again.record().ranges(ld.Status.ABSENT) == [
         (3, 4, "detector"), (50, 54, "decode_error")
     ]  # fmt: skip
@@ -102,7 +95,7 @@ def test_repeated_late_and_damaged_parts(run: Run, tmp_path: Path) -> None:
               "receivers": [0]}  # fmt: skip
     camera = CAMERA.replace(faults=faults)
     acquisition = run(
-        pipeline(tmp_path), camera, nb_frames=60, topology=partial(2, 2), buffers=WIDE
+        pipeline(tmp_path), camera, nb_frames=60, topology=partial(2, 2), buffers=SMALL
     )
     record = acquisition.record()
     assert record.ranges(ld.Status.ABSENT) == []
@@ -114,7 +107,7 @@ def test_repeated_late_and_damaged_parts(run: Run, tmp_path: Path) -> None:
 def test_a_stopped_run_without_a_number_of_frames(client: Client, tmp_path: Path) -> None:
     acquisition = ld.Acquisition(
         client, CAMERA, pipeline(tmp_path), nb_frames=0, expo_time=1e-3, topology=partial(3, 3),
-        buffers=WIDE,
+        buffers=SMALL,
     )  # fmt: skip
     with acquisition:
         acquisition.prepare()
@@ -132,35 +125,18 @@ def test_a_stopped_run_without_a_number_of_frames(client: Client, tmp_path: Path
 @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGSTOP])
 @pytest.mark.parametrize("who", ["receivers", "processors"])
 def test_a_lost_worker(tmp_path: Path, who: str, sign: signal.Signals) -> None:
-    settings = {"limadask.worker-stale-after": 1.0}
-    with process_cluster(5, settings=settings) as cluster, Client(cluster.address) as client:
-        acquisition = ld.Acquisition(
-            client, CAMERA, pipeline(tmp_path), nb_frames=400, expo_time=5e-3,
-            topology=partial(3, 2, "separate"), buffers=WIDE,
-        )  # fmt: skip
-        killed: list[object] = []
-
-        def told(status: dict[str, Any]) -> None:
-            if status["processed"] > 50 and not killed:
-                killed.append(cluster.send(name, sign))
-
-        with acquisition:
-            acquisition.prepare()
-            name = str(getattr(acquisition.parameters.software, who)[1])
-            acquisition.start()
-            acquisition.wait(told=told, timeout=60)
-        record = acquisition.record()
-        counts = record.counts()
-        assert counts["absent"] == 0, record.ranges(ld.Status.ABSENT)
-        if who == "processors":
-            assert counts["present"] == 400
-            check_file(acquisition.files["file"], count=400)
-        else:
-            assert counts["present"] >= 50
-            ranges = record.ranges(ld.Status.PARTIAL)
-            assert {why for *_, why in ranges} == {"receiver_lost"}
-            gone = {one for first, last, _ in ranges for one in range(first, last + 1)}
-            check_file(acquisition.files["file"], {one: (slice(24, 44),) for one in gone}, 400)
+    record, files = with_a_lost_worker(pipeline(tmp_path), who, sign)
+    counts = record.counts()
+    assert counts["absent"] == 0, record.ranges(ld.Status.ABSENT)
+    if who == "processors":
+        assert counts["present"] == 400
+        check_file(files["file"], count=400)
+    else:
+        assert counts["present"] >= 50
+        ranges = record.ranges(ld.Status.PARTIAL)
+        assert {why for *_, why in ranges} == {"receiver_lost"}
+        gone = {one for first, last, _ in ranges for one in range(first, last + 1)}
+        check_file(files["file"], {one: (slice(24, 44),) for one in gone}, 400)
 
 
 def test_what_cannot_be_is_refused(client: Client, tmp_path: Path) -> None:

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limadask.engine.account import Account
 from limadask.engine.joint import JointLedger
+from limadask.engine.joint_account import JointAccount
 from limadask.frames import Status
 
 COUNT = 20
@@ -103,7 +103,8 @@ def receipt(numbers: list[int], missing: list[tuple[int, str]]) -> dict[str, Any
 
 def test_frames_are_told_safe_when_the_last_of_their_parts_is_known() -> None:
     told: list[Any] = []
-    account = Account(lambda kind, **fields: told.append((kind.__name__, fields)), nb_parts=2)
+    account = JointAccount(lambda kind, **fields: told.append((kind.__name__, fields)), 2)
+    account.tells_saved = True
     account.ledger.nb_frames = 10
     account.take(receipt([0, 1, 2, 3], []), "a, b", 0)
     assert account.take_saved() == []

@@ -13,9 +13,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from limadask.errors import ConfigError
 from limadask_benchmarks.chaos.plan import KINDS, PHASES, TOPOLOGIES, Kill
 from limadask_benchmarks.chaos.run import Verdict, expected_frames, run
+from limadask_benchmarks.parts import check_parts
 from limadask_benchmarks.results import Figure
 
 RUNS = 20
@@ -48,12 +48,10 @@ def chaos(
 
     Raises
     ------
-    ConfigError
+    BadParameter
         When there is no such topology.
     """
-    for one in parts:
-        if one not in TOPOLOGIES:
-            raise ConfigError("no topology", field="part", value=one, allowed=list(TOPOLOGIES))
+    check_parts(parts, TOPOLOGIES)
     total = Verdict()
     done: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name:

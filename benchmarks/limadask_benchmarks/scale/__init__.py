@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from click import BadParameter
-
+from limadask_benchmarks.parts import check_parts
 from limadask_benchmarks.results import Figure
 from limadask_benchmarks.scale.rearm import rearm
 from limadask_benchmarks.scale.receivers import receivers
@@ -30,7 +29,5 @@ def scale(say: Say, parts: Sequence[str] = ()) -> list[Figure]:
     BadParameter
         When there is no such part.
     """
-    if unknown := [one for one in parts if one not in PARTS]:
-        known = ", ".join(PARTS)
-        raise BadParameter(f"there is no part {unknown[0]!r}; there are: {known}")
+    check_parts(parts, PARTS)
     return [figure for one in parts or PARTS for figure in PARTS[one](say)]
