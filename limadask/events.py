@@ -57,6 +57,8 @@ class FramesDone(Event):
 class FramesSaved(Event):
     """Frames ``first`` to ``last`` (included) are safe: all sinks have flushed them.
 
+    Not told of frames that were vetoed, or that a task raised for.
+
     Told block by block, to whom asks for it: ``acq.events(saved=True)``.
     """
 
@@ -72,6 +74,38 @@ class FramesAbsent(Event):
     last: int
     cause: str
     step: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class FramesPartial(Event):
+    """Frames lack pixels, or one of their branches failed.
+
+    Parameters
+    ----------
+    ranges:
+        The frames: first and last of each range, included.
+    cause:
+        Why.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class FramesVetoed(Event):
+    """Frames were refused by a veto.
+
+    Parameters
+    ----------
+    ranges:
+        The frames: first and last of each range, included.
+    cause:
+        Which node refused them.
+    """
+
+    ranges: tuple[tuple[int, int], ...]
+    cause: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +126,22 @@ class FileClosed(Event):
     path: str
 
 
-Event.kinds.update(
-    {
-        kind.__name__: kind
-        for kind in (StateChanged, FramesDone, FramesSaved, FramesAbsent, TaskFailed, FileClosed)
-    }
+_KINDS = (
+    StateChanged,
+    FramesDone,
+    FramesSaved,
+    FramesAbsent,
+    FramesPartial,
+    FramesVetoed,
+    TaskFailed,
+    FileClosed,
 )
+Event.kinds.update({kind.__name__: kind for kind in _KINDS})
 
 
 def from_message(message: dict[str, Any]) -> Event:
     """Return the event that a message tells of."""
     fields = dict(message)
+    if "ranges" in fields:  # lists, where it went by JSON
+        fields["ranges"] = tuple(map(tuple, fields["ranges"]))
     return Event.kinds[fields.pop("kind")](**fields)

@@ -18,6 +18,8 @@ FIELDS: dict[type[Event], list[str]] = {
     ld.FramesDone: ["count", "last"],
     ld.FramesSaved: ["first", "last"],
     ld.FramesAbsent: ["first", "last", "cause", "step"],
+    ld.FramesPartial: ["ranges", "cause"],
+    ld.FramesVetoed: ["ranges", "cause"],
     ld.TaskFailed: ["node", "first", "last", "text"],
     ld.FileClosed: ["node", "path"],
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from limadask.frames import Status
-from limadask.ledger import LOOSE, Ledger
+from limadask.ledger import Failures, FateTable, Ledger
+from limadask.ledger.failures import KEPT
+from limadask.ledger.fates import MOST
+from limadask.ledger.stamps import LOOSE
 
 ORDER = [Status.PENDING, Status.ABSENT, Status.VETOED, Status.PARTIAL, Status.PRESENT]
 """What is found outweighs what was presumed."""
@@ -53,7 +57,8 @@ def test_the_ledger_knows_of_each_frame_what_weighs_most(marked: list[Any]) -> N
     runs = list(ledger.runs())
     for one, following in itertools.pairwise(runs):
         assert one.stop <= following.first
-        assert not following.continues(one)  # neighbours of one fate are one run
+        alike = (one.status, one.cause) == (following.status, following.cause)
+        assert not (alike and one.stop == following.first)  # neighbours of one fate are one run
 
 
 @given(marks, st.sampled_from(["timeout", "stopped"]), st.integers(55, 70))
@@ -157,6 +162,57 @@ def test_receivers_that_take_turns_leave_one_record() -> None:
     assert sum(len(numbers) for numbers, *_ in ledger.dump()["stamps"]) == 6 * 2 * 8  # bytes
 
 
+def dumped(ledger: Ledger) -> int:
+    """How many bytes the fates of all frames take on their way."""
+    return len(pickle.dumps(ledger.dump()["fates"]))
+
+
+def test_ten_million_frames_that_are_lost_by_turns_take_three_bytes_each() -> None:
+    total = 10_000_000
+    ledger = Ledger(total)
+    ledger.mark(0, total, Status.ABSENT, "receiver_lost", step=2)
+    for first in range(1, total, total // 100):
+        numbers = np.arange(first, min(first + total // 100, total), 2)
+        ledger.mark_frames(numbers, np.full(len(numbers), Status.PRESENT, np.uint8), str)
+    assert ledger.counts() == {
+        "present": total // 2, "partial": 0, "absent": total // 2, "vetoed": 0
+    }  # fmt: skip
+    assert ledger.last(Status.ABSENT) == total - 2
+    assert dumped(ledger) < 3 * total
+    twin = Ledger.load(ledger.dump())
+    assert twin.counts() == ledger.counts()
+    assert list(itertools.islice(twin.runs(), 3)) == list(itertools.islice(ledger.runs(), 3))
+
+
+def test_a_plugin_with_a_cause_for_each_frame_does_not_break_the_ledger() -> None:
+    table = FateTable()
+    codes = [table.code(Status.ABSENT, str(number)) for number in range(MOST + 10)]
+    assert max(codes) < MOST
+    assert table.fates[codes[-1]] == (Status.ABSENT, "other")
+    assert table.fates[table.code(Status.PARTIAL, "later")] == (Status.PARTIAL, "other")
+
+
+def test_the_same_failure_of_neighbouring_frames_is_one() -> None:
+    failures = Failures()
+    for first, last in [(0, 4), (10, 14), (5, 9), (15, 15)]:
+        failures.add("flat", first, last, "ValueError: no")
+    failures.add("flat", 16, 16, "ValueError: yes")
+    told = [(one.first, one.last, one.text) for one in failures]
+    assert told[-1] == (16, 16, "ValueError: yes")
+    covered = sorted(n for first, last, _ in told[:-1] for n in range(first, last + 1))
+    assert covered == list(range(16))  # none twice, none left out
+    assert Failures.load(failures.dump()).lines() == failures.lines()
+    assert "'flat' raised for frames 16 to 16: ValueError: yes" in failures.lines()
+
+
+def test_failures_in_words_are_bounded_and_the_rest_is_counted() -> None:
+    failures = Failures()
+    for number in range(KEPT + 5):
+        failures.add("flat", number, number, f"frame {number}")
+    assert len(failures) == KEPT
+    assert Failures.load(failures.dump()).lines()[-1] == "… and 5 more"
+
+
 @pytest.mark.parametrize("size", [1, 250])
 def test_a_million_frames_in_order_take_one_record(size: int) -> None:
     total = 1_000_000 if size > 1 else 100_000
@@ -165,7 +221,7 @@ def test_a_million_frames_in_order_take_one_record(size: int) -> None:
         ledger.mark(first, first + size, Status.PRESENT)
     assert len(list(ledger.runs())) == 1
     assert ledger.counts()["present"] == total
-    assert len(ledger.dump()["runs"]) == 1
+    assert dumped(ledger) < 300  # bytes
 
 
 def test_blocks_that_come_out_of_order_leave_one_record_too() -> None:
@@ -190,6 +246,13 @@ def test_a_fraction_of_absent_frames_is_exact(percent: int, nb_frames: int) -> N
     told = with_absent(allowed + 1, nb_frames).excess(percent / 100)
     assert told.startswith(f"{allowed + 1} frames are absent, the policy allows {allowed};")
     assert "'overrun'" in told
+
+
+def test_frames_that_the_user_did_not_want_any_more_are_not_in_excess() -> None:
+    ledger = with_absent(2, 100)
+    ledger.finish("stopped")
+    assert ledger.excess(2) == ""
+    assert ledger.excess(1).startswith("2 frames are absent, the policy allows 1; the last are 0")
 
 
 def test_a_number_of_absent_frames_is_a_bound_whatever_is_expected() -> None:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.events import FramesAbsent, TaskFailed
+from limadask.events import FramesAbsent, FramesPartial, FramesVetoed, TaskFailed
 from limadask.frames import Status
-from limadask.ledger import Ledger
+from limadask.ledger import FrameRun, Ledger
 
-FAILURES_KEPT = 1000
-"""Failures of tasks that are kept in words; the ledger has them all."""
+TOLD = {Status.PARTIAL: FramesPartial, Status.VETOED: FramesVetoed}
+"""Events that tell of frames of a status, in ranges."""
 LATENCIES_KEPT = 2000
 """Blocks whose latency is kept, the last ones."""
+Odd = Mapping[int, tuple[int, str]]
+"""Status and cause of frames that are not present, by number."""
 Publish = Callable[..., None]
 """Tells all clients an event: its kind, and its fields."""
 
@@ -35,7 +37,6 @@ class Account:
         self.ledger = Ledger()
         self.products: dict[str, list[bytes]] = defaultdict(list)
         self.notes: dict[str, list[tuple[str, Any]]] = defaultdict(list)
-        self.failures: list[dict[str, Any]] = []
         self.seconds: Counter[str] = Counter()
         self.done = self.told_absent = 0
         self.presumed: list[tuple[int, int, int, str]] = []
@@ -83,8 +84,7 @@ class Account:
             self.notes[node] += [(receipt["worker"], note) for note in notes]
         reason = ""
         for node, first, last, text, abort in receipt["failures"]:
-            if len(self.failures) < FAILURES_KEPT:
-                self.failures.append({"node": node, "first": first, "last": last, "text": text})
+            self.ledger.failures.add(node, first, last, text)
             self._publish(TaskFailed, node=node, first=first, last=last, text=text)
             if abort and not reason:
                 reason = f"{node!r} raised for frames {first} to {last}: {text}"
@@ -92,31 +92,42 @@ class Account:
 
     def note_trouble(self, node: str, number: int, text: str) -> None:
         """Tell of trouble that costs frames, once for each text."""
-        if all(one["text"] != text for one in self.failures):
-            self.failures.append({"node": node, "first": number, "last": number, "text": text})
+        if not self.ledger.failures.knows(text):
+            self.ledger.failures.add(node, number, number, text)
             self._publish(TaskFailed, node=node, first=number, last=number, text=text)
 
     def mark_absent(self, first: int, stop: int, step: int, cause: str, part: int = 0) -> None:
         """Record that every ``step``-th of the frames ``first ≤ i < stop`` will not come."""
         if stop <= first:
             return
-        self.ledger.mark_every(first, stop, step, cause)
+        self.ledger.mark(first, stop, Status.ABSENT, cause, step)
         self.told_absent += len(range(first, stop, step))
         self._publish(FramesAbsent, first=first, last=stop - 1, cause=cause, step=step)
 
     def lose_part(self, part: int, seen: int) -> None:
         """Do nothing: frames do not come in parts."""
 
-    def _count(self, numbers: NDArray[np.int64], odd: Mapping[int, Any]) -> None:
-        """Count the frames of a block; note which are safe now."""
+    def _count(self, numbers: NDArray[np.int64], odd: Odd) -> None:
+        """Count the frames of a block, tell of those that are odd, note which are safe now."""
         self.done += len(numbers)
-        if not self.tells_saved:
-            return
-        lost = [number for number, (fate, _) in odd.items() if fate == Status.ABSENT]
-        there = numbers[~np.isin(numbers, lost)] if lost else numbers
-        for some in np.split(there, np.flatnonzero(np.diff(there) != 1) + 1):
-            if len(some):
-                self._saved.append((int(some[0]), int(some[-1])))
+        if odd:
+            self._tell(_runs(odd))
+        if self.tells_saved:
+            unsaved = [number for number, fate in odd.items() if not is_saved(*fate)]
+            there = numbers[~np.isin(numbers, unsaved)] if unsaved else numbers
+            self._saved += ranges(there)
+
+    def _tell(self, runs: Iterable[FrameRun]) -> None:
+        """Tell of frames that are not present."""
+        told = defaultdict[tuple[Status, str], list[tuple[int, int]]](list)
+        for run in runs:
+            if run.status == Status.ABSENT:
+                self._publish(FramesAbsent, first=run.first, last=run.stop - 1, cause=run.cause)
+            else:
+                told[run.status, run.cause].append((run.first, run.stop - 1))
+        for (status, cause), ranges in told.items():
+            if status in TOLD:
+                self._publish(TOLD[status], ranges=tuple(ranges), cause=cause)
 
     def take_saved(self) -> list[tuple[int, int]]:
         """Return the frames that have become safe since the last call: first and last."""
@@ -148,6 +159,11 @@ class Account:
         self.ledger.nb_frames = nb_frames
         self.ledger.finish(missing)
 
+    @property
+    def failures(self) -> list[dict[str, Any]]:
+        """What tasks have raised, as plain data."""
+        return [one._asdict() for one in self.ledger.failures]
+
     def last(self) -> int:
         """Return the highest frame that is there, -1 where none is."""
         return self.ledger.last(Status.PRESENT, Status.PARTIAL)
@@ -158,3 +174,30 @@ class Account:
             return {}
         median, p99 = np.percentile(np.array(self._waited), (50, 99))
         return {"median": float(median), "p99": float(p99), "blocks": len(self._waited)}
+
+
+def is_saved(status: int, cause: str) -> bool:
+    """Tell whether a frame of this fate is where its savers were to put it.
+
+    One that a task raised for is missing from some branch; one that was vetoed may be left out.
+    """
+    if status == Status.PARTIAL:
+        return not cause.startswith("task_error:")
+    return status == Status.PRESENT
+
+
+def _runs(odd: Odd) -> list[FrameRun]:
+    """Return single frames as runs, in order."""
+    runs: list[FrameRun] = []
+    for number, (status, cause) in sorted(odd.items()):
+        first, before = number, runs[-1] if runs else None
+        if before and (before.stop, before.status, before.cause) == (number, status, cause):
+            first = runs.pop().first
+        runs.append(FrameRun(first, number + 1, Status(status), cause))
+    return runs
+
+
+def ranges(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """Return increasing frame numbers as ranges: first and last."""
+    parts = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1)
+    return [(int(some[0]), int(some[-1])) for some in parts if len(some)]

@@ -80,7 +80,8 @@ def _finish_ledger(run: Run) -> None:
     if _lost_frames(run):
         received = missing = "receiver_lost"
     for presumed in run.account.presumed:
-        run.account.ledger.mark_every(*presumed)
+        first, stop, step, cause = presumed
+        run.account.ledger.mark(first, stop, Status.ABSENT, cause, step)
     seen = max(run.crew.seen, run.account.last() + 1)
     run.account.finish(seen, received, missing)
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Status
-from limadask.ledger import FrameRun, Ledger
+from limadask.ledger import Fates, FateTable, FrameRun, Ledger
 
 
 class JointLedger(Ledger):
@@ -26,19 +25,23 @@ class JointLedger(Ledger):
 
     def __init__(self, nb_parts: int) -> None:
         super().__init__()
-        self.parts = [PartLedger(self) for _ in range(nb_parts)]
+        self.parts = [PartLedger(self, self._fates.table) for _ in range(nb_parts)]
         self.nb_there = 0
         """Frames whose fate is known and that are not absent."""
         self._news: list[FrameRun] = []
-        self._stamped = Ledger()
+        self._stamped = Fates(FateTable())
 
     def settle(self, first: int, stop: int) -> None:
         """Mark those of the frames ``first ≤ i < stop`` whose every part is known."""
-        for run in self._known(first, stop):
-            for before in list(self.between(run.first, run.stop)):
-                if before.status == Status.PENDING:
-                    self._news.append(FrameRun(before.first, before.stop, run.status, run.cause))
-            self.mark(run.first, run.stop, run.status, run.cause)
+        table = self._fates.table
+        codes = np.stack([part.codes(first, stop) for part in self.parts])
+        known = (table.status[codes] != Status.PENDING).all(axis=0)
+        joint = _joint(table, codes[:, known])
+        numbers = first + np.flatnonzero(known)
+        is_new = self._fates.codes(first, stop)[known] == 0
+        self._news += table.runs(numbers[is_new], joint[is_new])
+        for code in np.unique(joint).tolist():
+            self._fates.mark(numbers[joint == code], code)
 
     def take_news(self) -> list[FrameRun]:
         """Return the frames whose fate has become known since the last call."""
@@ -60,27 +63,10 @@ class JointLedger(Ledger):
         """Record when frames were exposed, as the first of their parts tells."""
         if not len(numbers):
             return
-        fresh = np.ones(len(numbers), bool)
-        for run in self._stamped.between(int(numbers[0]), int(numbers[-1]) + 1):
-            if run.status != Status.PENDING:
-                fresh &= (numbers < run.first) | (numbers >= run.stop)
-        status = np.full(len(numbers), Status.PRESENT, np.uint8)
-        self._stamped.mark_frames(numbers, status, str)
+        first = int(numbers[0])
+        fresh = self._stamped.codes(first, int(numbers[-1]) + 1)[numbers - first] == 0
+        self._stamped.mark(numbers, self._stamped.table.code(Status.PRESENT, ""))
         super().stamp(numbers[fresh], timestamps[fresh], receiver)
-
-    def _known(self, first: int, stop: int) -> list[FrameRun]:
-        """Return runs of frames whose every part is known, with their joint fate."""
-        runs = [list(part.fates(first, stop)) for part in self.parts]
-        edges = sorted({edge for some in runs for run in some for edge in (run.first, run.stop)})
-        places, found = [0] * len(runs), []
-        for start, end in pairwise(edges):
-            for part, some in enumerate(runs):
-                while some[places[part]].stop <= start:
-                    places[part] += 1
-            joint = _joint([some[place] for some, place in zip(runs, places, strict=True)])
-            if joint is not None:
-                found.append(FrameRun(start, end, *joint))
-        return found
 
 
 class PartLedger(Ledger):
@@ -92,42 +78,50 @@ class PartLedger(Ledger):
         The whole frames.
     """
 
-    def __init__(self, joint: JointLedger) -> None:
-        super().__init__()
+    def __init__(self, joint: JointLedger, table: FateTable) -> None:
+        super().__init__(table=table)
         self._joint = joint
         self.lost = ""
         """Why no more of this part will come, empty while it may."""
 
-    def mark(self, first: int, stop: int, status: Status, cause: str = "") -> None:
-        """Record the fate of this part of the frames ``first ≤ i < stop``."""
-        super().mark(first, stop, status, cause)
+    def mark(self, first: int, stop: int, status: Status, cause: str = "", step: int = 1) -> None:
+        """Record the fate of this part of every ``step``-th of the frames ``first ≤ i < stop``."""
+        super().mark(first, stop, status, cause, step)
         if stop > first:
             self._joint.settle(first, stop)
+
+    def mark_frames(
+        self, numbers: NDArray[np.int64], status: NDArray[np.uint8], causes: Callable[[int], str]
+    ) -> None:
+        """Record the fate of this part of single frames."""
+        super().mark_frames(numbers, status, causes)
+        if len(numbers):
+            self._joint.settle(int(numbers[0]), int(numbers[-1]) + 1)
 
     def lose(self, cause: str, seen: int) -> None:
         """Record that no more will come; frames below ``seen`` have their other parts already."""
         self.lost = cause
         self._joint.settle(0, seen)
 
-    def fates(self, first: int, stop: int) -> list[FrameRun]:
-        """Return what is known of the frames ``first ≤ i < stop``, in runs without gaps."""
-        runs = self.between(first, stop)
-        if not self.lost:
-            return list(runs)
-        return [
-            FrameRun(run.first, run.stop, Status.ABSENT, self.lost)
-            if run.status == Status.PENDING
-            else run
-            for run in runs
-        ]
+    def codes(self, first: int, stop: int) -> NDArray[np.uint16]:
+        """Return the fates of the frames ``first ≤ i < stop`` as codes of the common table."""
+        codes = self._fates.codes(first, stop)
+        if self.lost:
+            code = self._fates.table.code(Status.ABSENT, self.lost)
+            codes = np.where(codes == 0, np.uint16(code), codes)
+        return codes
 
 
-def _joint(fates: Sequence[FrameRun]) -> tuple[Status, str] | None:
-    """Return the fate of frames by those of their parts, None while one is not known."""
-    known = {one.status for one in fates}
-    if Status.PENDING in known:
-        return None
-    cause = next((one.cause for one in fates if one.status != Status.PRESENT), "")
-    if len(known) == 1:
-        return known.pop(), cause
-    return Status.PARTIAL, cause
+def _joint(table: FateTable, codes: NDArray[np.uint16]) -> NDArray[np.int64]:
+    """Return the fates of frames by those of their parts, shape ``(part, frame)``, as codes."""
+    status = table.status[codes]
+    alike = (status == status[0]).all(axis=0)
+    # the first part that is not present tells why; where all are, its cause is empty
+    telling = np.argmax(status != Status.PRESENT, axis=0)
+    pairs = np.stack([codes[telling, np.arange(codes.shape[1])], alike])
+    joint = np.empty(codes.shape[1], np.int64)
+    for code, is_alike in np.unique(pairs, axis=1).T.tolist():
+        fate, cause = table.fates[code]
+        made = table.code(fate if is_alike else Status.PARTIAL, cause)
+        joint[(pairs[0] == code) & (pairs[1] == is_alike)] = made
+    return joint

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.engine.account import Account, Publish
+from limadask.engine.account import Account, Odd, Publish, is_saved, ranges
 from limadask.engine.joint import JointLedger, PartLedger
-from limadask.events import FramesAbsent
 from limadask.frames import Status
 
 
@@ -28,6 +24,7 @@ class JointAccount(Account):
     def __init__(self, publish: Publish, nb_parts: int) -> None:
         super().__init__(publish)
         self.ledger: JointLedger = JointLedger(nb_parts)
+        self._unsaved: set[int] = set()
 
     def of_part(self, part: int) -> PartLedger:
         """Return the ledger of one part of the frames."""
@@ -35,7 +32,7 @@ class JointAccount(Account):
 
     def mark_absent(self, first: int, stop: int, step: int, cause: str, part: int = 0) -> None:
         """Record that one part of some frames will not come; others may have theirs."""
-        self.of_part(part).mark_every(first, stop, step, cause)
+        self.of_part(part).mark(first, stop, Status.ABSENT, cause, step)
         self._tell_news()
 
     def lose_part(self, part: int, seen: int) -> None:
@@ -48,14 +45,21 @@ class JointAccount(Account):
         self._finish_ledger(seen, received, missing)
         self._tell_news()
 
-    def _count(self, numbers: NDArray[np.int64], odd: Mapping[int, Any]) -> None:
+    def _count(self, numbers: NDArray[np.int64], odd: Odd) -> None:
+        # its parts that are there are saved, though others are missing
+        self._unsaved |= {
+            number
+            for number, (status, cause) in odd.items()
+            if status != Status.ABSENT and not is_saved(status, cause)
+        }
         self._tell_news()
 
     def _tell_news(self) -> None:
         """Count and tell of frames whose fate is known by now, all parts of them."""
-        for run in self.ledger.take_news():
-            if run.status == Status.ABSENT:
-                self._publish(FramesAbsent, first=run.first, last=run.stop - 1, cause=run.cause)
-            elif self.tells_saved:
-                self._saved.append((run.first, run.stop - 1))
+        news = self.ledger.take_news()
+        self._tell(news)
+        for run in news if self.tells_saved else ():
+            if run.status != Status.ABSENT:
+                numbers = np.arange(run.first, run.stop)
+                self._saved += ranges(numbers[~np.isin(numbers, list(self._unsaved))])
         self.done = self.ledger.nb_there

@@ -116,11 +116,23 @@ def test_frames_are_told_safe_when_the_last_of_their_parts_is_known() -> None:
     account.mark_absent(5, 7, 1, "detector", 1)  # told by a receiver between two blocks
     assert account.take_saved() == [(5, 5)]
     account.mark_absent(6, 7, 1, "detector", 0)
-    assert [name for name, _ in told] == ["FramesAbsent"]
+    assert [(name, one["cause"]) for name, one in told] == [
+        ("FramesPartial", "packets_lost"), ("FramesPartial", "detector"),
+        ("FramesAbsent", "detector"),
+    ]  # fmt: skip
     account.lose_part(1, 6)
     assert account.take_saved() == [(4, 4)]
     assert account.ledger.counts() == {"present": 3, "partial": 3, "absent": 1, "vetoed": 0}
     account.finish(7, "stopped", "stopped")
-    assert [(name, one["first"], one["last"]) for name, one in told] == [
-        ("FramesAbsent", 6, 6), ("FramesAbsent", 7, 9)
-    ]  # fmt: skip
+    absent = [(one["first"], one["last"]) for name, one in told if name == "FramesAbsent"]
+    assert absent == [(6, 6), (7, 9)]
+
+
+def test_what_a_task_raised_for_in_one_part_is_not_told_safe() -> None:
+    account = JointAccount(lambda kind, **fields: None, 2)
+    account.tells_saved = True
+    spoiled = receipt([0, 1, 2], [])
+    spoiled["odd"] = [(1, int(Status.PARTIAL), "task_error:file")]
+    account.take(receipt([1, 2], [(0, "packets_lost")]), "a, b", 0)
+    account.take(spoiled, "a, b", 1)
+    assert account.take_saved() == [(0, 0), (2, 2)]
