@@ -17,7 +17,8 @@ def summary(acquisition: Acquisition) -> dict[str, Any]:
         ``uuid``, ``state`` (``done``, ``stopped`` or ``failed``), ``nb_frames``, ``frames`` (how
         many are ``present``, ``partial``, ``absent``, ``vetoed``), ``absent``, ``partial`` and
         ``vetoed`` (lists of ``[first, last, cause]``), ``files`` (master by node), ``elapsed`` (s),
-        ``fps`` (frames acquired by acquiring time), ``error``.
+        ``fps`` (frames acquired by acquiring time), ``failures`` (what tasks raised, in words),
+        ``error``.
     """
     status, ledger = acquisition.statistics(), acquisition.record()
     acquiring = status["acquired"] - status["began"]
@@ -34,6 +35,7 @@ def summary(acquisition: Acquisition) -> dict[str, Any]:
         "files": dict(status["files"]),
         "elapsed": round(max(0.0, ended - status["began"]), 3) if status["began"] else 0.0,
         "fps": round(status["received"] / acquiring, 2) if acquiring > 0 else 0.0,
+        "failures": ledger.failures.lines(),
         "error": status["error"] or None,
     }
 
@@ -50,6 +52,9 @@ def as_text(told: dict[str, Any]) -> str:
         lines += [f"  {fate} {first}–{last}: {cause}" for first, last, cause in shown]
         if len(told[fate]) > len(shown):
             lines.append(f"  … and {len(told[fate]) - len(shown)} more ranges {fate}")
+    lines += [f"  {line}" for line in told["failures"][:10]]
+    if len(told["failures"]) > 10:
+        lines.append(f"  … and {len(told['failures']) - 10} more failures")
     lines += [f"  {node}: {path}" for node, path in told["files"].items()]
     if told["error"]:
         lines.append(f"  error: {told['error']}")

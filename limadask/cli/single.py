@@ -91,4 +91,12 @@ def nothing_done(error: str) -> dict[str, Any]:
     frames = dict.fromkeys(("present", "partial", "absent", "vetoed"), 0)
     lists: dict[str, Any] = {name: [] for name in ("absent", "partial", "vetoed")}
     head = {"uuid": None, "state": "failed", "nb_frames": 0, "frames": frames}
-    return {**head, **lists, "files": {}, "elapsed": 0.0, "fps": 0.0, "error": error}
+    return {
+        **head,
+        **lists,
+        "files": {},
+        "elapsed": 0.0,
+        "fps": 0.0,
+        "failures": [],
+        "error": error,
+    }

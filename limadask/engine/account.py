@@ -104,6 +104,17 @@ class Account:
         self.told_absent += len(range(first, stop, step))
         self._publish(FramesAbsent, first=first, last=stop - 1, cause=cause, step=step)
 
+    def find(self, part: int, fates: Odd) -> None:
+        """Record frames that a dead worker had saved, and that nobody had told of."""
+        ledger = self.of_part(part)
+        numbers = np.array(sorted(fates), np.int64)
+        unknown = np.isin(ledger.status(numbers), (Status.PENDING, Status.ABSENT))
+        numbers = numbers[unknown]
+        status = np.array([fates[number][0] for number in numbers.tolist()], np.uint8)
+        ledger.mark_frames(numbers, status, lambda number: fates[number][1])
+        found = {number: fates[number] for number in numbers.tolist()}
+        self._count(numbers, {n: fate for n, fate in found.items() if fate[0] != Status.PRESENT})
+
     def lose_part(self, part: int, seen: int) -> None:
         """Do nothing: frames do not come in parts."""
 

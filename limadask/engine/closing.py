@@ -30,6 +30,8 @@ async def close(run: Run) -> None:
             if run.ready:
                 await _close_sinks(run)
             _finish_ledger(run)
+            if not run.error and (reason := run.excess()):
+                run.note(reason)
             if run.ready and crew.living_processors:
                 await _join(run)
     except TimeoutError:
@@ -64,9 +66,9 @@ async def _close_sinks(run: Run) -> None:
     living = run.crew.living_processors
     if run.crew.lost_ranks and living:  # the files win over the ledger
         found = await run.ask(living[0].address, "found", ranks=run.crew.lost_ranks)
-        for part, numbers in found:
-            for number in numbers:
-                run.account.of_part(part).mark(number, number + 1, Status.PRESENT)
+        for part, fates in found:
+            run.account.find(part, fates)
+        run.tell_saved_frames()
 
 
 def _finish_ledger(run: Run) -> None:

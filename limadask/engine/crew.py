@@ -83,6 +83,10 @@ class Crew:
         """Whether some receiver still goes on."""
         return any(one.address not in self._over for one in self.receivers)
 
+    def is_receiving(self, worker: str) -> bool:
+        """Whether a worker receives, and goes on to."""
+        return any(one.address == worker for one in self.receivers) and worker not in self._over
+
     @property
     def received(self) -> int:
         """Frames received so far."""

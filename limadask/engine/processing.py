@@ -13,6 +13,7 @@ from limadask.engine import planning
 from limadask.engine.assembling import Assembler
 from limadask.engine.blocks import Answer
 from limadask.engine.messages import Prepared, Request, receipt
+from limadask.engine.recovered import Fates, fates_of, saved_by_all
 from limadask.frames import Frames, Status
 from limadask.pipeline import Partition, Plan, Program, Walk
 from limadask.task import Place, RunRecord, Sink, Writer
@@ -153,20 +154,24 @@ class Processing:
                 trouble.append(f"{name!r}: {type(error).__name__}: {error}")
         return files, trouble
 
-    def found(self, ranks: list[int]) -> list[tuple[int, list[int]]]:
-        """Return frame numbers that workers of these ranks had saved before they died, by part."""
-        return list(self._found(ranks))
+    def found(self, ranks: list[int]) -> list[tuple[int, Fates]]:
+        """Return what workers of these ranks had saved before they died, by part.
 
-    def _found(self, ranks: list[int]) -> Iterator[tuple[int, list[int]]]:
+        Status and cause by frame number.
+        """
+        return [
+            (part, saved_by_all(list(self._found(part, rank))))
+            for rank in ranks
+            for part in (range(self._nb_parts) if self._own is None else [rank])
+        ]
+
+    def _found(self, part: int, rank: int) -> Iterator[Fates]:
+        """Yield what each sink had saved, as far as it knows."""
         for node in self._planned.nodes:
-            if not isinstance(sink := node.task, Sink):
-                continue
-            for rank in ranks:
-                for part in range(self._nb_parts) if self._own is None else [rank]:
-                    place = replace(self._writer(part, rank), node=node.name)
-                    numbers = sink.recover(node.inputs[0], place, place.rank)
-                    merged = node.inputs[0].merged
-                    yield part, [one for number in numbers for one in merged(number)]
+            if isinstance(sink := node.task, Sink):
+                place, spec = replace(self._writer(part, rank), node=node.name), node.inputs[0]
+                if (recovered := sink.recover(spec, place, place.rank)) is not None:
+                    yield fates_of(recovered, spec)
 
     def _writer(self, part: int, rank: int) -> Place:
         """Return the place of a part's sinks on a worker: each is a writer of its own.

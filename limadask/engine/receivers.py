@@ -31,13 +31,23 @@ def intolerable(run: Run, worker: str) -> str:
     """Return why a run must end now that a worker is lost, empty where it need not.
 
     Where no frame may be absent, none may lack the part of a receiver that is lost either.
+
+    Parameters
+    ----------
+    run:
+        The run, which does not know it yet.
+    worker:
+        Who is lost.
     """
-    is_receiver = any(one.address == worker for one in run.crew.receivers)
-    if run.options.dispatch != "partial" or run.options.max_absent != 0 or not is_receiver:
+    if run.options.max_absent != 0 or not run.crew.is_receiving(worker):
         return ""
+    is_partial = run.options.dispatch == "partial"
+    if not is_partial and run.crew.living_receivers != [worker]:
+        return ""  # whether frames are lost with it is seen when its tickets are back
+    what = "a part of every frame" if is_partial else "all frames"
     return (
-        f"the receiver on {run.crew.name(worker)} is lost, and with it a part of every frame from "
-        "here on; the policy on_absent: abort allows none"
+        f"the receiver on {run.crew.name(worker)} is lost, and with it {what} from here on; "
+        "the policy allows no absent frame"
     )
 
 

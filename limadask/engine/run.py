@@ -181,8 +181,9 @@ class Run:
         """Take that a worker is gone; its tickets come back as absent."""
         if worker not in self.crew:
             return
+        reason = receivers.intolerable(self, worker)
         self.crew.lose(worker)
-        if reason := receivers.intolerable(self, worker):
+        if reason:
             self.fail(reason)
         if not self.crew.living_processors:
             self.fail("no worker that processes is left")

@@ -144,15 +144,24 @@ class Ledger:
         """Return the highest frame of these fates, -1 where there is none."""
         return self._fates.last(status)
 
+    def columns(self, count: int) -> tuple[NDArray[np.uint8], NDArray[np.uint16], list[str]]:
+        """Return status of the first frames, and cause as index into a list of causes."""
+        table, codes = self._fates.table, self._fates.codes(0, count)
+        return table.status[codes], codes, [cause for _, cause in table.fates]
+
+    def status(self, numbers: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Return the status of some frames."""
+        reach = int(numbers.max(initial=-1)) + 1
+        return self._fates.table.status[self._fates.codes(0, reach)[numbers]]
+
     def to_dataset(self) -> xr.Dataset:
         """Return status, cause, receiver and timestamp of every frame, dim ``frame``.
 
         ``attrs["failures"]`` tells which nodes raised what, one line for each.
         """
-        count, table = len(self), self._fates.table
-        codes = self._fates.codes(0, count)
-        # text of the width needed, not one object a frame
-        cause = np.array([cause for _, cause in table.fates])[codes]
+        count = len(self)
+        status, codes, causes = self.columns(count)
+        cause = np.array(causes)[codes]  # text of the width needed, not one object a frame
         names = ["", *sorted(self._stamps.receivers() - {""})]
         receiver = np.zeros(count, np.intp)
         stamps = np.full(count, NEVER)
@@ -166,7 +175,7 @@ class Ledger:
         }
         return xr.Dataset(
             {
-                "status": ("frame", table.status[codes], flags),
+                "status": ("frame", status, flags),
                 "cause": ("frame", cause),
                 "receiver": ("frame", np.array(names)[receiver]),
                 "timestamp": ("frame", stamps.view("datetime64[ns]")),

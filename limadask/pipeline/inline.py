@@ -112,13 +112,13 @@ class _Work:
         """Take all frames through; close, join and return what came of it."""
         self._count = frames.sizes["frame"]
         step = max(1, BLOCK // self._spec.frame_nbytes)
-        holders = self._program.lasting()
+        holders, excess = self._program.lasting(), ""
         try:
             for start in range(0, frames.sizes["frame"], step):
                 with dask.config.set(scheduler="threads"):  # not on a cluster that is about
                     part = frames.isel(frame=slice(start, start + step)).compute()
                 self._take(part)
-                if self._excess():
+                if excess := self._excess():
                     break
             self._outcomes += self._program.drain()
         finally:
@@ -127,8 +127,8 @@ class _Work:
             first, last = (int(frames["frame"][at]) for at in (0, -1))
             self._ledger.mark(first, last + 1, Status.ABSENT, "detector")
         files = self._join(parts)
-        if excess := self._excess() or "; ".join(self._program.trouble):
-            raise AcquisitionFailed(excess)
+        if reason := excess or self._excess() or "; ".join(self._program.trouble):
+            raise AcquisitionFailed(reason)
         found: dict[str, xr.DataArray | xr.Dataset] = {
             name: _frames(holders[f"{name}-kept"]) for name in kept
         }
@@ -148,6 +148,8 @@ class _Work:
                 lost.numbers, lost.status, lambda one: block.causes.get(one, "detector")
             )
         outcome = self._program.run(block)
+        for failure in outcome.failures:
+            self._ledger.failures.add(failure.node, failure.first, failure.last, failure.text)
         self._ledger.mark_frames(outcome.numbers, outcome.status(), outcome.cause)
         self._ledger.stamp(outcome.numbers, outcome.timestamps)
         self._outcomes.append(outcome)

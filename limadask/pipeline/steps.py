@@ -185,6 +185,8 @@ class VetoStep(Step):
             going_on = Value(frames.pixels, Tile(frames, slice(None))) if len(frames) else None
             return Judged(going_on, refused)
         frames.status = np.where(kept, frames.status, np.uint8(Status.VETOED))
+        vetoed = dict.fromkeys(frames.numbers[~kept].tolist(), f"veto:{self.name}")
+        frames.causes = {**vetoed, **frames.causes}  # of several that refuse, the first tells
         return Judged(Value(frames.pixels, Tile(frames, slice(None))), refused)
 
     def _detector_numbers(self, numbers: NDArray[np.int64]) -> tuple[int, ...]:

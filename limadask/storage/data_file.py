@@ -27,6 +27,9 @@ FIELDS = {"frame_number": ("i8", -1), "timestamp": ("i8", NEVER), "status": ("u1
 """Datasets beside the data, one value a frame: type and fill value."""
 DETECTOR = "entry/instrument/detector"
 VALIDITY = "entry/instrument/validity"
+CAUSES = "entry/instrument/causes"
+CAUSE = h5py.string_dtype("utf-8", 120)
+"""Of a fixed length: what is of a varying one cannot be read while it is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Chunks:
         Chunks, all bands of the first frame, then of the second, …
     invalid:
         Of frames that lack pixels, by number: chunks of the images, one a band, that are 1 there.
+    causes:
+        Why frames are not present, by number.
     """
 
     numbers: NDArray[np.int64]
@@ -48,6 +53,7 @@ class Chunks:
     status: NDArray[np.uint8]
     data: Sequence[bytes | NDArray[np.uint8]]
     invalid: Mapping[int, Sequence[bytes | NDArray[np.uint8]]] = field(default_factory=dict)
+    causes: Mapping[int, str] = field(default_factory=dict)
 
     @property
     def nbytes(self) -> int:
@@ -94,6 +100,8 @@ class DataFile:
         self._fields = {name: self._file[f"{DETECTOR}/{name}"] for name in FIELDS}
         self._lacking = self._file[f"{VALIDITY}/invalid"]
         self._lacking_numbers = self._file[f"{VALIDITY}/frame_number"]
+        self._causes = self._file[f"{CAUSES}/cause"]
+        self._causes_numbers = self._file[f"{CAUSES}/frame_number"]
         self._file.swmr_mode = True
 
     def append(self, part: Chunks, start: int, limit: int) -> int:
@@ -114,10 +122,12 @@ class DataFile:
         for name, column in self._fields.items():
             column.resize(last, axis=0)
             column[first:last] = values[name][start : start + count]
-        if part.invalid:
+        if part.invalid or part.causes:
             for number in part.numbers[start : start + count].tolist():
                 if number in part.invalid:
                     self._append_validity(number, part.invalid[number])
+                if number in part.causes:
+                    self._append_cause(number, part.causes[number])
         self.count = last
         return count
 
@@ -129,12 +139,21 @@ class DataFile:
         self._lacking_numbers.resize(place + 1, axis=0)
         self._lacking_numbers[place] = number
 
+    def _append_cause(self, number: int, cause: str) -> None:
+        place = len(self._causes)
+        for column, value in ((self._causes, cause), (self._causes_numbers, number)):
+            column.resize(place + 1, axis=0)
+            column[place] = value
+
     def flush(self) -> None:
         """Flush, frame numbers last: what has a number that can be read is there whole."""
         self._data.flush()
         if len(self._lacking):
             self._lacking.flush()
             self._lacking_numbers.flush()
+        if len(self._causes):
+            self._causes.flush()
+            self._causes_numbers.flush()
         for name in reversed(FIELDS):
             self._fields[name].flush()
         if not self._is_there():
@@ -197,9 +216,11 @@ def _blank(spec: Spec, compression: Compression, has_band_axis: bool, place: Pla
             f"{VALIDITY}/invalid", (0, *full), "u1", maxshape=(None, *full),
             chunks=(1, 1, *full[1:]), **options,
         )  # fmt: skip
-        file.create_dataset(
-            f"{VALIDITY}/frame_number", (0,), "i8", maxshape=(None,), chunks=(1024,)
-        )
+        file.create_dataset(f"{CAUSES}/cause", (0,), CAUSE, maxshape=(None,), chunks=(128,))
+        for group in (VALIDITY, CAUSES):
+            file.create_dataset(
+                f"{group}/frame_number", (0,), "i8", maxshape=(None,), chunks=(1024,)
+            )
         _describe(file, spec, place)
         file.flush()
         return bytes(file.id.get_file_image())

@@ -19,8 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import NEVER, Mosaic, Spec, Status
+from limadask.ledger import Failed
 from limadask.storage.alone import alone
 from limadask.storage.data_file import DATA, VALIDITY
+from limadask.storage.fates import saved_fates
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.parts import Contents, read_contents
 from limadask.task import RunRecord
@@ -147,7 +149,7 @@ class _Entry:
         if len(contents.numbers):  # what is in the files is shown, whatever the ledger knows
             self._count = max(self._count, int(contents.numbers[-1]) + 1)
         self._has_bands = always_4d or len(spec.bands) > 1
-        self._status, self._cause = self._fates()
+        self._status, self._cause = saved_fates(contents, run.ledger, self._count, spec.nb_merged)
 
     def write(self) -> None:
         """Write everything."""
@@ -178,6 +180,11 @@ class _Entry:
         field(process, "version", __version__)
         field(process, "date", iso(run.ended))
         tree(process, "workers", {"processors": run.workers, "receivers": run.receivers})
+        if len(run.ledger.failures):
+            failures = group(process, "failures", "NXcollection")
+            for name in Failed._fields:
+                failures[name] = [getattr(one, name) for one in run.ledger.failures]
+            field(failures, "more", run.ledger.failures.more)
 
     def _write_instrument(self) -> None:
         run, told = self._run, self._run.detector
@@ -340,27 +347,6 @@ class _Entry:
             layout[piece.first : piece.first + piece.count, ..., y, x] = part
         dataset = parent.create_virtual_dataset(name, layout, fillvalue=spec.fill)
         dataset.attrs["interpretation"] = "image"
-
-    def _fates(self) -> tuple[NDArray[np.uint8], NDArray[np.bytes_]]:
-        """Return status and cause of each saved frame; the files win over the ledger."""
-        status = np.full(self._count, Status.ABSENT, np.uint8)
-        causes = np.full(self._count, "", object)
-        merged = self._spec.nb_merged
-        for run in self._run.ledger.runs():
-            if run.status == Status.PRESENT:
-                continue
-            part = slice(run.first // merged, -(-run.stop // merged))
-            causes[part] = np.where(causes[part] == "", run.cause, causes[part])
-            if run.status == Status.VETOED:
-                status[part] = Status.VETOED
-        status[self._contents.numbers] = self._contents.status
-        causes[(status == Status.ABSENT) & (causes == "")] = "file_lost"
-        causes[status == Status.PRESENT] = ""
-        # acknowledged, and not there: no frame is without a cause
-        causes[(status == Status.ABSENT) & (causes == "")] = "worker_lost"
-        encoded = [cause.encode() for cause in causes.tolist()]
-        kind = h5py.string_dtype("utf-8", max(map(len, encoded), default=0) or 1)
-        return status, np.array(encoded, kind)
 
 
 def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import h5py
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Status
-from limadask.storage.data_file import DATA, DETECTOR, VALIDITY
+from limadask.storage.data_file import CAUSES, DATA, DETECTOR, VALIDITY
 from limadask.storage.recovery import recover
 
 logger = logging.getLogger(__name__)
@@ -94,6 +94,8 @@ class Contents:
         Files with frames that lack pixels.
     missing:
         Runs of frames that a part is missing of.
+    causes:
+        Why frames are not present, by number, as the files tell.
     """
 
     pieces: tuple[Piece, ...]
@@ -102,6 +104,7 @@ class Contents:
     status: NDArray[np.uint8]
     lacking: tuple[Lacking, ...] = ()
     missing: tuple[Missing, ...] = ()
+    causes: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
@@ -116,7 +119,7 @@ def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
     nb_parts:
         Parts that each frame comes in; a file holds one of them.
     """
-    tables, lengths, lacking = [], [0] * len(files), []
+    tables, lengths, lacking, causes = [], [0] * len(files), [], dict[int, str]()
     for index, path in enumerate(files):
         try:
             recover(path)
@@ -124,9 +127,11 @@ def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
                 length, part = len(file[DATA]), int(file["entry"].attrs.get("part", 0))
                 columns = [file[f"{DETECTOR}/{name}"][:length] for name in _COLUMNS]
                 lacks = file[f"{VALIDITY}/frame_number"][: len(file[f"{VALIDITY}/invalid"])]
+                told = dict(_causes(file))
         except (OSError, KeyError, RuntimeError) as error:
             logger.warning("%s cannot be read: %s", path, error)
             continue
+        causes = {**told, **causes}
         if len(lacks):
             lacking.append(Lacking(Path(path), part, lacks))
         rows = min(map(len, columns))
@@ -150,7 +155,16 @@ def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
         for part in (range(nb_parts) if len(partial) else ())
     ]
     stamps = whole["timestamp"][first]
-    return Contents(pieces, numbers, stamps, status, tuple(lacking), tuple(missing))
+    return Contents(pieces, numbers, stamps, status, tuple(lacking), tuple(missing), causes)
+
+
+def _causes(file: h5py.File) -> Iterator[tuple[int, str]]:
+    """Yield why frames of a file are not present."""
+    if CAUSES in file:  # files of earlier versions do not tell
+        texts = file[f"{CAUSES}/cause"][()]
+        numbers = file[f"{CAUSES}/frame_number"][()].tolist()
+        for number, text in zip(numbers, texts.tolist(), strict=False):
+            yield number, text.decode("utf-8", "ignore")
 
 
 def _pieces(

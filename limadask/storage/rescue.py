@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 
 from limadask.errors import ConfigError
-from limadask.frames import Mosaic, Spec, Status
+from limadask.frames import Mosaic, Spec
 from limadask.geometry import Affine, Grid, Rect
 from limadask.ledger import Ledger
 from limadask.storage.data_file import DATA
@@ -109,11 +109,13 @@ def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
     mosaic, node, origin, has_bands = _origin(files[0])
     spec = mosaic.whole
     contents = read_contents(files, len(mosaic.regions))
-    ledger = Ledger()
-    for number, status in zip(contents.numbers.tolist(), contents.status.tolist(), strict=True):
-        first = number * spec.nb_merged
-        cause = "" if status == Status.PRESENT else "worker_lost"
-        ledger.mark(first, first + spec.nb_merged, Status(status), cause)
+    ledger, merged = Ledger(), spec.nb_merged
+    numbers = contents.numbers[:, np.newaxis] * merged + np.arange(merged)
+    ledger.mark_frames(
+        numbers.ravel(),
+        np.repeat(contents.status, merged),
+        lambda number: contents.causes.get(number // merged, "worker_lost"),
+    )
     expected = origin.get("nb_frames")
     ledger.finish("worker_lost", None if expected is None else expected * spec.nb_merged)
     stamps = contents.timestamps[contents.timestamps > 0]

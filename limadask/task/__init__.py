@@ -26,7 +26,7 @@ from limadask.task.products import (
     stacked,
     tabled,
 )
-from limadask.task.sink import Place, RunRecord, Sink, Writer
+from limadask.task.sink import Place, Recovered, RunRecord, Sink, Writer
 
 __all__ = [
     "Accumulating",
@@ -42,6 +42,7 @@ __all__ = [
     "Pixels",
     "Place",
     "Products",
+    "Recovered",
     "Reduction",
     "RunRecord",
     "Sink",

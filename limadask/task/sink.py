@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from limadask.frames import Frames, Mosaic, Spec
 from limadask.ledger import Ledger
 from limadask.task.contract import Task
@@ -107,6 +110,23 @@ class RunRecord:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """Frames that a dead worker had made safe.
+
+    Parameters
+    ----------
+    numbers, status:
+        Frame numbers, increasing, and the :class:`Status` of each.
+    causes:
+        Why some are not present, by number.
+    """
+
+    numbers: NDArray[np.int64]
+    status: NDArray[np.uint8]
+    causes: Mapping[int, str] = field(default_factory=dict)
+
+
 class Sink(Task):
     """A task that ends a branch: a saver or an observer."""
 
@@ -135,9 +155,9 @@ class Sink(Task):
         """
         raise NotImplementedError
 
-    def recover(self, spec: Spec, place: Place, rank: int) -> list[int]:
-        """Return the frame numbers that a dead worker of this rank had made safe."""
-        return []
+    def recover(self, spec: Spec, place: Place, rank: int) -> Recovered | None:
+        """Return what a dead worker of this rank had made safe; None where nothing outlives it."""
+        return None
 
     def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
         """Make one whole of the workers' parts; called once, after all are closed."""

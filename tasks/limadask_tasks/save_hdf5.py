@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import PositiveInt, field_validator
 
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Spec
+from limadask.frames import Frames, Spec, Status
 from limadask.storage import (
     Chunks,
     Compression,
@@ -24,7 +24,7 @@ from limadask.storage import (
     unreadable,
     write_master,
 )
-from limadask.task import Place, RunRecord, Sink
+from limadask.task import Place, Recovered, RunRecord, Sink
 
 
 class SaveHdf5(Sink):
@@ -123,10 +123,10 @@ class SaveHdf5(Sink):
             ) from error
         return Hdf5Writer(series, self.compression, place.rank)
 
-    def recover(self, spec: Spec, place: Place, rank: int) -> list[int]:
+    def recover(self, spec: Spec, place: Place, rank: int) -> Recovered:
         """Return the frames in the files of a worker that died."""
-        files = self._files(rank, place.uuid)
-        return [int(number) for number in read_contents(files).numbers]
+        contents = read_contents(self._files(rank, place.uuid))
+        return Recovered(contents.numbers, contents.status, contents.causes)
 
     def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
         """Write the master file over the files of all ranks, of dead workers too.
@@ -191,7 +191,9 @@ class Hdf5Writer:
             number: [self._encode(band) for band in np.broadcast_to(mask, shape).astype(np.uint8)]
             for number, mask in frames.invalid.items()
         }
-        return Chunks(frames.numbers, frames.timestamps, frames.status, chunks, invalid)
+        odd = frames.numbers[frames.status != Status.PRESENT].tolist()
+        causes = {number: frames.causes[number] for number in odd if number in frames.causes}
+        return Chunks(frames.numbers, frames.timestamps, frames.status, chunks, invalid, causes)
 
     def write(self, encoded: list[Chunks]) -> None:
         """Append and flush."""

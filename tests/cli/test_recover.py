@@ -6,9 +6,11 @@ import json
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
+import xarray as xr
 
 import limadask as ld
 from limadask_tasks import SaveHdf5
@@ -63,3 +65,32 @@ def test_a_file_that_was_just_begun_disturbs_nobody(limadask: Limadask, tmp_path
     told = json.loads(done.stdout.splitlines()[-1])
     assert [one["frames"]["present"] for one in told["recovered"]] == [3]
     assert told["empty"] == [str(tmp_path / "run_0_00001.h5")]
+
+
+def test_frames_keep_the_causes_that_the_data_files_tell(
+    limadask: Limadask, tmp_path: Path
+) -> None:
+    @ld.veto
+    def hits(block: xr.DataArray) -> Any:
+        return block["frame"] != 2
+
+    pipe = ld.Pipeline()
+    pipe.add("hits", hits())
+    pipe.add("file", SaveHdf5(folder=str(tmp_path), prefix="run", vetoed="keep"), after="hits")
+    block = xr.DataArray(np.ones((4, 1, 5, 6), "u2"), dims=("frame", "band", "y", "x"))
+    invalid = np.zeros(block.shape, bool)
+    invalid[1, :, 2] = True
+    status = [1, 2, 1, 1]
+    block = block.assign_coords(
+        invalid=(block.dims, invalid), status=("frame", status),
+        cause=("frame", ["", "packets_lost", "", ""]),
+    )  # fmt: skip
+    ld.process(block, pipe)
+    (tmp_path / "run_master.h5").unlink()
+    done = limadask("recover", tmp_path, "--json")
+    assert done.returncode == 0, done.stderr
+    (made,) = json.loads(done.stdout.splitlines()[-1])["recovered"]
+    with h5py.File(made["path"]) as file:
+        assert file["entry/data/frame_status"][()].tolist() == [1, 2, 4, 1]
+        causes = file["entry/data/frame_cause"].asstr()[()].tolist()
+    assert causes == ["", "packets_lost", "veto:hits", ""]

@@ -17,7 +17,7 @@ from limadask.cluster.local import process_cluster
 Limadask = Callable[..., "subprocess.CompletedProcess[str]"]
 KEYS = {
     "uuid", "state", "nb_frames", "frames", "absent", "partial", "vetoed", "files", "elapsed",
-    "fps", "error",
+    "fps", "failures", "error",
 }  # fmt: skip
 
 

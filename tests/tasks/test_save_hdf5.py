@@ -87,8 +87,10 @@ def test_what_a_dead_worker_saved_is_found_and_joined(tmp_path: Path) -> None:
     living.write([living.encode(one)])
     dead.write([dead.encode(two)])
     dead.close()
-    assert task.recover(SPEC, Place("file", ranks=2), 1) == [3, 4, 5]
-    assert task.recover(SPEC, Place("file", ranks=2), 7) == []
+    found = task.recover(SPEC, Place("file", ranks=2), 1)
+    assert found.numbers.tolist() == [3, 4, 5]
+    assert found.status.tolist() == two.status.tolist()
+    assert task.recover(SPEC, Place("file", ranks=2), 7).numbers.tolist() == []
     ledger = Ledger(6)
     ledger.mark(0, 6, Status.PRESENT)
     task.join(SPEC, Place("file", ranks=2), [living.close()], record(ledger, 6))
@@ -175,7 +177,7 @@ def test_a_dead_worker_s_files_of_an_older_run_are_not_taken_for_its_own(tmp_pat
     writer.close()  # it has died: nobody hands its part on
     other = new.open(SPEC, Place("file", uuid="later", rank=1, ranks=2))
     parts = [other.close()]
-    assert new.recover(SPEC, place, 0) == [4, 5]
+    assert new.recover(SPEC, place, 0).numbers.tolist() == [4, 5]
     ledger = Ledger(6)
     ledger.finish("detector")
     new.join(SPEC, place, parts, record(ledger, 6))

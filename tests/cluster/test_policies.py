@@ -1,0 +1,129 @@
+"""How many frames may be absent: the bound holds also where that is known only at the end."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import h5py
+import pytest
+from distributed import Client
+
+import limadask as ld
+from limadask.cluster.local import process_cluster
+from limadask_detectors import Simulator
+from limadask_tasks import SaveHdf5
+
+BLOCKS = ld.Buffers(nb_frames_per_block=5)
+
+
+def acquisition_of(client: Client, folder: Path, faults: Any, **fields: Any) -> ld.Acquisition:
+    pipe = ld.Pipeline()
+    pipe.add("file", SaveHdf5(folder=str(folder), prefix="run"))
+    camera = Simulator(shape=(64, 48), faults=faults)
+    given = {"nb_frames": 100, "expo_time": 2e-3, "buffers": BLOCKS, **fields}
+    return ld.Acquisition(client, camera, pipe, **given)
+
+
+def assert_failed(acquisition: ld.Acquisition, match: str, **wait: Any) -> None:
+    with pytest.raises(ld.AcquisitionFailed, match=match):
+        acquisition.wait(timeout=60, **wait)
+    assert acquisition.statistics()["outcome"] == "failed"
+    assert acquisition.state == ("acquired", "failed")
+    with h5py.File(acquisition.files["file"]) as file:  # complete all the same
+        assert file["entry/run_state"].asstr()[()] == "failed"
+        assert match in file["entry/error"].asstr()[()]
+        status = file["entry/data/frame_status"][()].tolist()
+    assert status == acquisition.ledger.status.values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("policy", "dropped", "allowed"),
+    [
+        (ld.Policy(on_absent="abort"), [99], 0),
+        (ld.Policy(max_absent=1), [98, 99], 1),
+        (ld.Policy(max_absent=0.01), [98, 99], 1),
+    ],
+)
+def test_frames_that_are_missing_at_the_end_count(
+    client: Client, tmp_path: Path, policy: ld.Policy, dropped: list[int], allowed: int
+) -> None:
+    with acquisition_of(client, tmp_path, {"drop": dropped}, policy=policy) as acquisition:
+        acquisition.prepare()
+        acquisition.start()
+        told = f"{len(dropped)} frames are absent, the policy allows {allowed}"
+        assert_failed(acquisition, told)
+
+
+def test_as_many_as_are_allowed_may_be_absent(client: Client, tmp_path: Path) -> None:
+    policy = ld.Policy(max_absent=0.02)
+    with acquisition_of(client, tmp_path, {"drop": [98, 99]}, policy=policy) as acquisition:
+        acquisition.prepare()
+        acquisition.start()
+        acquisition.wait(timeout=60)
+    assert acquisition.record().counts()["absent"] == 2
+
+
+def stopping(acquisition: ld.Acquisition, at: int) -> Any:
+    """Return a callback for ``wait`` that stops the acquisition once."""
+    stopped: list[int] = []
+
+    def told(status: dict[str, Any]) -> None:
+        if status["last_frame"] > at and not stopped:
+            stopped.append(at)
+            acquisition.stop()
+
+    return told
+
+
+def test_a_fraction_of_a_run_without_an_end_is_known_when_it_is_stopped(
+    client: Client, tmp_path: Path
+) -> None:
+    with acquisition_of(
+        client, tmp_path, {"drop": 0.9}, nb_frames=0, policy=ld.Policy(max_absent=0.1)
+    ) as acquisition:
+        acquisition.prepare()
+        acquisition.start()
+        assert_failed(
+            acquisition, "frames are absent, the policy allows", told=stopping(acquisition, 60)
+        )
+
+
+def test_frames_that_a_stop_leaves_out_do_not_count(client: Client, tmp_path: Path) -> None:
+    policy = ld.Policy(on_absent="abort")
+    with acquisition_of(client, tmp_path, {}, nb_frames=50_000, policy=policy) as acquisition:
+        acquisition.prepare()
+        acquisition.start()
+        acquisition.wait(timeout=60, told=stopping(acquisition, 60))
+    assert acquisition.statistics()["outcome"] == "stopped"
+    causes = {cause for *_, cause in acquisition.record().ranges(ld.Status.ABSENT)}
+    assert causes == {"stopped"}
+
+
+def test_the_only_receiver_that_dies_ends_a_run_that_allows_no_absent_frame(
+    tmp_path: Path,
+) -> None:
+    with process_cluster(2) as cluster, Client(cluster.address) as client:
+        acquisition = acquisition_of(
+            client, tmp_path, {}, nb_frames=400, expo_time=5e-3,
+            policy=ld.Policy(on_absent="abort"), topology=ld.Topology(roles="separate"),
+        )  # fmt: skip
+        acquisition.prepare()
+        software = acquisition.parameters.software
+        assert software is not None
+        killed: list[str] = []
+
+        def kill(status: dict[str, Any]) -> None:
+            if status["processed"] > 50 and not killed:
+                killed.append(software.receivers[0])
+                cluster.send(killed[0], signal.SIGKILL)
+
+        acquisition.start()
+        with pytest.raises(ld.AcquisitionFailed, match=r"is lost, and with it all frames"):
+            acquisition.wait(timeout=60, told=kill)
+        counts = acquisition.record().counts()
+        assert counts["present"] >= 50
+        assert sum(counts.values()) == 400
+        (absent,) = {cause for *_, cause in acquisition.record().ranges(ld.Status.ABSENT)}
+        assert absent == "receiver_lost"
