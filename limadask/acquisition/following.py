@@ -60,6 +60,10 @@ class Following:
         """End after the frame being exposed; what has come is processed and saved."""
         self._command("stop")
 
+    def process(self) -> None:
+        """Process the frames of a deferred run that are held; nothing is done where none are."""
+        self._command("process")
+
     def abort(self) -> None:
         """End at once; what is not being processed is dropped, files are closed."""
         self._command("abort")
@@ -251,7 +255,7 @@ class Following:
         waiting.until_over(self._connected(), [self.uuid], lambda: [self._status()])
 
 
-def attach(client: Client, uuid: str, stall_timeout: float = STALL_TIMEOUT) -> Following:
+def attach(client: Client, uuid: str, stall_timeout: float | None = None) -> Following:
     """Follow an acquisition that another client, or another notebook, has prepared.
 
     Parameters
@@ -261,13 +265,14 @@ def attach(client: Client, uuid: str, stall_timeout: float = STALL_TIMEOUT) -> F
     uuid:
         The acquisition's name; ``acquisition.uuid``.
     stall_timeout:
-        Seconds without any progress, besides three frame periods, after which ``wait`` gives up.
+        Seconds without any progress, besides three frame periods, after which ``wait`` gives up;
+        None: as many as the run itself allows.
 
     Raises
     ------
     LimadaskError
         When the scheduler knows no such acquisition; it names those it knows.
     """
-    following = Following(uuid, Link.of(client), stall_timeout)
-    following.statistics()  # it is an error here, not later, if there is none
-    return following
+    link = Link.of(client)
+    status = Following(uuid, link).statistics()  # it is an error here, not later, if there is none
+    return Following(uuid, link, stall_timeout or status["stall_timeout"])

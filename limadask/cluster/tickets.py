@@ -98,4 +98,4 @@ async def process(block: Answer | SharedBlock, uuid: str, ticket: int) -> None:
     """Process a block that another worker has received."""
     host = get_worker().extensions.get("limadask")
     if host is not None:
-        await host.process(uuid, ticket, await host.transfers.take(uuid, ticket, block))
+        await host.process_moved(uuid, ticket, await host.transfers.take(uuid, ticket, block))

@@ -113,7 +113,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         answer = station.blocks.get(ticket, processor)
         waits = isinstance(answer, asyncio.Future)
         fused = processor == self.address and station.request.fuse and station.part is None
-        if waits or fused:  # our own threads have an order: a backlog must stand in it as well
+        if waits or fused:
             label = self._labels[uuid] if fused else receive_label(station.part)
             self._park(ticket_key(label, uuid, ticket))
         return await asyncio.shield(answer) if isinstance(answer, asyncio.Future) else answer
@@ -132,6 +132,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 rank, functools.partial(station.processing.process, answer)
             )
         self._leave_receipt(uuid, ticket, receipt)
+
+    async def process_moved(self, uuid: str, ticket: int, answer: Answer) -> None:
+        """Take a block through the pipeline that another worker has received."""
+        if uuid in self._labels:  # our own threads have an order: all blocks are to stand in it
+            self._park(ticket_key(self._labels[uuid], uuid, ticket))
+        await self.process(uuid, ticket, answer)
 
     async def assemble(self, uuid: str, ticket: int, parts: Sequence[Answer]) -> Answer:
         """Put together the parts of a block."""
@@ -265,9 +271,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             # what a worker may hold is shared out among all that send to it
             sharing = len(receivers)
             credits = {
-                one: made.nb_slots if one == self.address else ceil(max(2, 2 * threads) / sharing)
-                for one, threads in processors.items()
+                one: ceil(max(2, 2 * threads) / sharing) for one, threads in processors.items()
             }
+            if self.address in credits and (stays or len(credits) == 1):
+                credits[self.address] = made.nb_slots  # nobody else could take them
             held = deferral if deferred else None
             ready = station.setup(made, rank, ranks, credits, stays, held)
             if station.processing is not None:

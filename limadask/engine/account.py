@@ -38,7 +38,7 @@ class Account:
         self.products: dict[str, list[bytes]] = defaultdict(list)
         self.notes: dict[str, list[tuple[str, Any]]] = defaultdict(list)
         self.seconds: Counter[str] = Counter()
-        self.done = self.told_absent = 0
+        self.done = self.told_absent = self.nb_lacking = 0
         self.presumed: list[tuple[int, int, int, str]] = []
         """Frames that some receiver has no part of: first, last + 1, step and cause."""
         self.tells_saved = False
@@ -72,6 +72,7 @@ class Account:
         for number, cause in receipt.get("missing", ()):
             self.mark_absent(number, number + 1, 1, cause, part)
         self._count(numbers, odd)
+        self.nb_lacking += receipt.get("lacking", 0)
         self.seconds.update(receipt["seconds"])
         self._waited.append(receipt["waited"])
         return self.take_results(receipt)
@@ -169,6 +170,10 @@ class Account:
         self.ledger.finish(received)
         self.ledger.nb_frames = nb_frames
         self.ledger.finish(missing)
+
+    def excess(self, bound: float | None) -> str:
+        """Return in words that more frames are absent, or lack a module, than may; empty if not."""
+        return self.ledger.excess(bound, lacking=self.nb_lacking)
 
     @property
     def failures(self) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -67,6 +68,8 @@ class Assembler:
             for number, cause in block.causes.items():
                 causes.setdefault(number, cause)
         whole.span, whole.causes, whole.invalid = span, causes, invalid
+        there_of = Counter(number for one in there for number in one.numbers.tolist())
+        whole.nb_lacking = sum(count < len(answers) for count in there_of.values())
         return whole
 
 

@@ -114,14 +114,14 @@ class Blocks:
             self._tickets = {processor: [] for processor in self._tickets}
 
     def _processor(self, block: Frames) -> str | None:
-        """Choose the worker with most credit left among those that have a ticket waiting."""
+        """Choose the worker that holds least of what it may, of those with a ticket waiting."""
         held = dict.fromkeys(self._tickets, 0)
         for processor, _ in self._kept.values():
             held[processor] = held.get(processor, 0) + 1
         free = {
-            processor: self._credits.get(processor, 1) - held[processor]
+            processor: held[processor] / credit
             for processor, tickets in self._tickets.items()
-            if tickets and self._credits.get(processor, 1) > held[processor]
+            if tickets and (credit := self._credits.get(processor, 1)) > held[processor]
         }
         first, last = block.span[0], block.span[1] - 1
         if self._group and self._last_group is not None:
@@ -133,7 +133,7 @@ class Blocks:
                 return chosen
         if not free:
             return None
-        chosen = max(free, key=lambda one: (free[one], -self._tickets[one][0]))
+        chosen = min(free, key=lambda one: (free[one], self._tickets[one][0]))
         if self._group:
             self._last_group = last // self._group, chosen
         return chosen

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Status
-from limadask.ledger import Fates, FateTable, FrameRun, Ledger
+from limadask.ledger import STOPPED, Fates, FateTable, FrameRun, Ledger
 
 
 class JointLedger(Ledger):
@@ -29,6 +29,7 @@ class JointLedger(Ledger):
         self.nb_there = 0
         """Frames whose fate is known and that are not absent."""
         self._news: list[FrameRun] = []
+        self._whole = Fates(FateTable())
         self._stamped = Fates(FateTable())
 
     def settle(self, first: int, stop: int) -> None:
@@ -42,6 +43,22 @@ class JointLedger(Ledger):
         self._news += table.runs(numbers[is_new], joint[is_new])
         for code in np.unique(joint).tolist():
             self._fates.mark(numbers[joint == code], code)
+        stopped = table.code(Status.ABSENT, STOPPED)
+        absent = (table.status[codes] == Status.ABSENT) & (codes != stopped)
+        for is_lacking, status in ((True, Status.ABSENT), (False, Status.PRESENT)):
+            some = numbers[absent.any(axis=0)[known] == is_lacking]
+            if len(some):
+                self._whole.mark(some, self._whole.table.code(status, ""))
+
+    @property
+    def nb_lacking(self) -> int:
+        """Frames that lack a whole part, but not all of them."""
+        lacking = sum(count for one, _, count in self._whole.counts() if one == Status.ABSENT)
+        return lacking - self._nb_absent()
+
+    def _nb_absent(self) -> int:
+        fates = self._fates.counts()
+        return sum(n for one, cause, n in fates if one == Status.ABSENT and cause != STOPPED)
 
     def take_news(self) -> list[FrameRun]:
         """Return the frames whose fate has become known since the last call."""

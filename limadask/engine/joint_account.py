@@ -62,4 +62,4 @@ class JointAccount(Account):
             if run.status != Status.ABSENT:
                 numbers = np.arange(run.first, run.stop)
                 self._saved += ranges(numbers[~np.isin(numbers, list(self._unsaved))])
-        self.done = self.ledger.nb_there
+        self.done, self.nb_lacking = self.ledger.nb_there, self.ledger.nb_lacking

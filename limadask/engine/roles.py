@@ -10,7 +10,7 @@ from limadask.engine.port import WorkerInfo
 from limadask.errors import ConfigError
 
 ROLES = ("receiver", "processing", "gpu")
-"""Names of the resources; a worker may have several."""
+"""Names of the resources, in small or in capital letters; a worker may have several."""
 _NAMES = {"rx": "receiver", "proc": "processing"} | {role: role for role in ROLES}
 _BEGINNING = re.compile(rf"({'|'.join(_NAMES)})(?![A-Za-z])")
 
@@ -23,8 +23,9 @@ def roles_of(name: str, resources: Mapping[str, float]) -> frozenset[str]:
     >>> sorted(roles_of("rx-0", {})), sorted(roles_of("proc-12", {})), sorted(roles_of("rxa", {}))
     (['receiver'], ['processing'], [])
     """
-    if told := {role for role in ROLES if resources.get(role, 0) > 0}:
-        return frozenset(told)
+    told = frozenset(name.lower() for name, count in resources.items() if count > 0)
+    if told := told.intersection(ROLES):
+        return told
     beginning = _BEGINNING.match(name)
     return frozenset({_NAMES[beginning[1]]} if beginning else ())
 

@@ -280,6 +280,7 @@ class Run:
             "latency": account.latency(),
             "free": free,
             "stage": self._stage(),
+            "stall_timeout": self.options.stall_timeout,
             "waits": self.watch.waits or (self.batch is not None and self.batch.delays(self)),
         }
 
@@ -303,7 +304,7 @@ class Run:
 
     def excess(self) -> str:
         """Return in words that more frames are absent than may be, empty if not."""
-        return self.account.ledger.excess(self.options.max_absent)
+        return self.account.excess(self.options.max_absent)
 
     # ---- what it uses -------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ ADVICE = {
     "prepare": "check the detector's connection",
     "detector": "check the detector's state and its trigger",
     "processing": "check the tasks and the workers' load on the dashboard",
-    "deferred": "its frames are held: ask for them by the batch's process() or wait()",
+    "deferred": "its frames are held: ask for them by process(), its own or its batch's",
     "closing": "check the disk",
 }
 """What to look at where a stage stands still."""
@@ -57,9 +57,11 @@ class Watch:
         if progress != self._last or stage is None:
             self._last, self._moved, self.waits = progress, now, False
             return None
-        since = max(self._moved, others) if stage == "processing" else self._moved
-        self.waits = since > self._moved
-        waited, patience = now - since, self._timeout + 3 * run.timing.period
+        # its patience begins when the others are done, also when they are gone by the next look
+        self.waits = stage == "processing" and others > self._moved
+        if self.waits:
+            self._moved = others
+        waited, patience = now - self._moved, self._timeout + 3 * run.timing.period
         if waited <= patience:
             return None
         counts = f"{run.crew.received} frames received, {run.account.done} processed"

@@ -48,6 +48,8 @@ class Frames:
         ``(band, y, x)``. They hold the spec's fill value.
     part:
         Which part of the frames these are, where several are processed apart from each other.
+    nb_lacking:
+        How many of them lack a whole module.
     """
 
     pixels: NDArray[Any]
@@ -59,6 +61,7 @@ class Frames:
     causes: Mapping[int, str] = field(default_factory=dict)
     invalid: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
     part: int = 0
+    nb_lacking: int = 0
 
     @classmethod
     def of(cls, pixels: NDArray[Any], first: int = 0) -> Frames:

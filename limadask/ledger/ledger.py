@@ -103,7 +103,7 @@ class Ledger:
         runs = (run for run in self.runs() if run.status == status)
         return [(run.first, run.stop - 1, run.cause) for run in runs]
 
-    def excess(self, bound: float | None, expected: int | None = None) -> str:
+    def excess(self, bound: float | None, expected: int | None = None, lacking: int = 0) -> str:
         """Return in words that more frames are absent than may be, empty if not.
 
         Those that are absent because the user has ended the run do not count.
@@ -114,6 +114,8 @@ class Ledger:
             How many may be: a number, a fraction of all as a float, None for any.
         expected:
             How many all are, where these are not the frames expected.
+        lacking:
+            Partial frames that a whole module is missing from: they count as well.
         """
         if isinstance(bound, float):
             count = self.nb_frames if expected is None else expected
@@ -123,13 +125,14 @@ class Ledger:
             for status, cause, count in self._fates.counts()
             if status == Status.ABSENT and cause != STOPPED
         )
-        if bound is None or absent <= bound:
+        if bound is None or absent + lacking <= bound:
             return ""
-        first, last, cause = [one for one in self.ranges(Status.ABSENT) if one[2] != STOPPED][-1]
-        return (
-            f"{absent} frames are absent, the policy allows {bound}; "
-            f"the last are {first} to {last}, cause {cause!r}"
-        )
+        what = f"{absent} frames are absent"
+        if lacking:
+            what += f" and {lacking} lack a module"
+        status = Status.ABSENT if absent else Status.PARTIAL
+        first, last, cause = [one for one in self.ranges(status) if one[2] != STOPPED][-1]
+        return f"{what}, the policy allows {bound}; the last are {first} to {last}, cause {cause!r}"
 
     def runs(self) -> Iterator[FrameRun]:
         """Yield runs of frames of one fate, in order; frames in none of them are pending."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -113,6 +114,38 @@ def test_who_attaches_may_stop_the_run(cluster: ProcessCluster, tmp_path: Path) 
     finally:
         starter.kill()
         starter.communicate()
+
+
+def test_who_attaches_may_trigger_and_abort_the_run(client: Client) -> None:
+    camera = Simulator(shape=(64, 48))
+    with ld.Acquisition(
+        client, camera, ld.Pipeline(), nb_frames=10, trigger_mode="software",
+        nb_frames_per_trigger=2, expo_time=1e-3,
+    ) as acquisition:  # fmt: skip
+        acquisition.prepare()
+        run = ld.attach(client, acquisition.uuid)
+        events = run.events()
+        run.start()
+
+        async def take_one_trigger() -> list[ld.Event]:
+            told: list[ld.Event] = []
+            run.trigger()
+            async for event in events:
+                told.append(event)
+                done = isinstance(event, ld.FramesDone) and event.count == 2
+                if done and run.state[0] == "acquiring":
+                    run.abort()
+            return told
+
+        told = asyncio.run(asyncio.wait_for(take_one_trigger(), 60))
+    states = [(one.side, one.state) for one in told if isinstance(one, ld.StateChanged)]
+    assert states[-2:] in (
+        [("detector", "aborted"), ("processing", "aborted")],
+        [("processing", "aborted"), ("detector", "aborted")],
+    )
+    assert acquisition.record().counts() == {
+        "present": 2, "partial": 0, "absent": 8, "vetoed": 0
+    }  # fmt: skip
 
 
 def test_what_was_saved_is_recovered_when_the_scheduler_died(

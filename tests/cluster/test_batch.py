@@ -229,10 +229,14 @@ def test_held_frames_are_no_stall(client: Client, make: Make) -> None:
         one = batch.add(make(stall_timeout=0.5))
         batch.start()
         one.wait("acquired", timeout=60)
-        with pytest.raises(ld.StalledError, match="batch's process") as caught:
-            one.wait()  # the run itself waits for ever: it is its user who must ask
-        assert caught.value.stage == "deferred"
+        elsewhere = ld.attach(client, one.uuid)
+        for run in (one, elsewhere):  # the run itself waits for ever: it is its user who must ask
+            with pytest.raises(ld.StalledError, match=r"ask for them by process\(\)") as caught:
+                run.wait()
+            assert caught.value.stage == "deferred"
         assert one.state == ("acquired", "deferred")
+        elsewhere.process()
+        one.wait(timeout=60)
         batch.wait(timeout=60)
     assert one.record().counts()["present"] == 30
 

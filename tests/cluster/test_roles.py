@@ -17,7 +17,7 @@ from limadask_detectors import Simulator
 
 NODES = {
     "a": (),
-    "b": ("--resources", "processing=1"),
+    "b": ("--resources", "processing=1 GPU=1"),
     "proc-0": (),
     "rx-9": (),
     "z": ("--resources", "receiver=1"),

@@ -170,7 +170,7 @@ def test_a_rerun_of_a_waiting_ticket_waits_for_the_same_block() -> None:
     asyncio.run(play())
 
 
-def test_the_worker_with_most_credit_left_gets_the_next_block() -> None:
+def test_the_worker_that_holds_least_of_its_credit_gets_the_next_block() -> None:
     async def play() -> None:
         desk = Desk({"p": 1, "q": 3})
         for processor in "pppqqq":
@@ -178,7 +178,7 @@ def test_the_worker_with_most_credit_left_gets_the_next_block() -> None:
         for _ in range(4):
             desk.deliver()
         owners = {id(block): desk.owners[ticket] for ticket, block in desk.got().items()}
-        assert [owners[id(block)] for block in desk.delivered] == ["q", "q", "p", "q"]
+        assert [owners[id(block)] for block in desk.delivered] == ["p", "q", "q", "q"]
 
     asyncio.run(play())
 

@@ -9,10 +9,12 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limadask.engine.priority import PriorityPool
+from limadask.engine import priority
+from limadask.engine.priority import STREAK, PriorityPool, _Streak
 
 
 class Busy:
@@ -128,3 +130,37 @@ def test_an_idle_thread_holds_nothing_of_its_last_job() -> None:
         pool.close()
 
     asyncio.run(play())
+
+
+def test_more_of_the_newest_is_waited_for_when_several_of_it_had_piled_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A receiver may send only so many blocks at a time: more come when these are done."""
+    monkeypatch.setattr(priority, "EXPECTED", 1.0)  # others need the processor as well
+
+    async def play() -> None:
+        busy, order = Busy(), list[str]()
+        note = order.append
+        newest = [busy.pool.run((-2, number), lambda: note("new")) for number in range(2)]
+        old = busy.pool.run((-1, 0), lambda: note("old"))
+        await busy.free()
+        await asyncio.gather(*newest)
+        later = busy.pool.run((-2, 2), lambda: note("new"))  # as its receiver hears of the others
+        await asyncio.wait_for(asyncio.gather(later, old), 10)
+        assert order == ["new"] * 3 + ["old"]
+        busy.pool.close()
+
+    asyncio.run(play())
+
+
+def test_nothing_is_waited_for_where_nothing_had_piled_up() -> None:
+    streak = _Streak()
+    for _ in range(STREAK):
+        streak.pause()
+        streak.add(-2)
+    assert not streak.expects_before(-1)
+    streak.add(-2)
+    assert streak.expects_before(-1)
+    assert not streak.expects_before(-2)
+    assert not streak.expects_before(-3)
+    assert not streak.expects_before(float("inf"))  # the threads are to end

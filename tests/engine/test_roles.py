@@ -33,6 +33,7 @@ def chosen(names: str, options: Options) -> tuple[str, str]:
 @pytest.mark.parametrize("role", ROLES)
 def test_a_resource_says_the_role(role: str) -> None:
     assert roles_of("worker-3", {role: 1.0, "memory": 5.0}) == {role}
+    assert roles_of("worker-3", {role.upper(): 2.0}) == {role}  # GPU=2, as Dask's users write it
     assert roles_of("worker-3", {role: 0.0}) == frozenset()
 
 
