@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Tag, ValidationError
+from pydantic_core import ErrorDetails
 
 from limadask.errors import ConfigError
 
@@ -42,6 +43,25 @@ class MutableModel(Model):
 
 
 _MISSPELT = ("extra_forbidden", "unexpected_keyword_argument")
+_BOUNDS = {
+    "ge": "≥", "gt": ">", "le": "≤", "lt": "<", "min_length": "at least", "max_length": "at most",
+}  # fmt: skip
+"""Pydantic's words for bounds, and ours."""
+_KINDS = {
+    "bool": "true or false",
+    "byte": "a number of bytes, such as 512 MiB",
+    "dataclass": "name: value",
+    "dict": "name: value",
+    "finite": "a finite number",
+    "float": "a number",
+    "int": "an integer",
+    "list": "a list",
+    "missing": "a value",
+    "model": "name: value",
+    "string": "a text",
+    "tuple": "a list",
+}
+"""What is allowed, by the first word of pydantic's name for what is wrong (``int_parsing``)."""
 
 
 def config_error(error: ValidationError, model: type[BaseModel]) -> ConfigError:
@@ -62,14 +82,20 @@ def config_error(error: ValidationError, model: type[BaseModel]) -> ConfigError:
         message = f"{model.__name__} has no field {field!r}"
         names = sorted(_fields(owner))
         return ConfigError(message, field=field, value=first["input"], allowed=names)
-    context = first.get("ctx", {})
-    bounds = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
-    allowed = context.get("expected") or ", ".join(
-        f"{sign} {context[name]}" for name, sign in bounds.items() if name in context
-    )
     message = str(inner) if inner is not None else first["msg"]
     value = None if first["type"] == "missing" else first["input"]
+    # a member of a union that refused the same value would have allowed something else
+    others = (one for one in errors if _walk(one["loc"], model)[0] == path)
+    allowed = " or ".join(dict.fromkeys(filter(None, map(_allowed, others))))
     return ConfigError(message, field=field or None, value=value, allowed=allowed or None)
+
+
+def _allowed(error: ErrorDetails) -> str:
+    """Return what one mistake of a validation says may be given, empty if it does not."""
+    context = error.get("ctx", {})
+    bounds = [f"{sign} {context[name]}" for name, sign in _BOUNDS.items() if name in context]
+    kind = _KINDS.get(error["type"].partition("_")[0], "")
+    return str(context.get("expected") or ", ".join(bounds) or context.get("class") or kind)
 
 
 def _walk(place: tuple[str | int, ...], model: type[BaseModel]) -> tuple[list[str | int], Any]:

@@ -28,14 +28,16 @@ def read(path: str | Path) -> Any:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise ConfigError(
-            f"cannot be read: {error}", node="file", field="path", value=str(path)
-        ) from error
+            f"cannot be read: {error}", node="file", field="path", value=str(path),
+            allowed="a file in UTF-8 that can be read",
+        ) from error  # fmt: skip
     try:
         return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader that refuses double keys
     except _NO_YAML as error:
         raise ConfigError(
-            f"no valid YAML: {error}", node="file", field="path", value=str(path)
-        ) from error
+            f"no valid YAML: {error}", node="file", field="path", value=str(path),
+            allowed="plain YAML, each name once",
+        ) from error  # fmt: skip
 
 
 class _Loader(yaml.SafeLoader):

@@ -126,6 +126,21 @@ def test_the_engine_is_free_of_dask(package: str) -> None:
     assert {module: some for module, some in found.items() if some} == {}
 
 
+def calls(module: str) -> set[str]:
+    """Names of the methods that a module calls."""
+    tree = ast.parse(modules()[module].read_text(encoding="utf-8"))
+    found = (one.func for one in ast.walk(tree) if isinstance(one, ast.Call))
+    return {one.attr for one in found if isinstance(one, ast.Attribute)}
+
+
+def test_nothing_outside_the_engine_sets_a_state() -> None:
+    setting = {module for module in modules() if "happen" in calls(module)}
+    assert "limadask.engine.run" in setting
+    assert {one for one in setting if not one.startswith("limadask.engine.")} == set()
+    knowing = {one for one in modules() if of("statemachine", imports(one, lazy=True))}
+    assert knowing == {"limadask.states", "limadask.engine.run"}
+
+
 def test_the_engine_does_not_reach_the_cluster_by_other_rooms() -> None:
     needs = graph()
     reached, todo = set[str](), {one for one in needs if one.startswith("limadask.engine")}

@@ -32,18 +32,39 @@ WORKER_BASE = 300 << 20
 """Bytes that a worker may use besides its pool."""
 
 
-def spine(say: Callable[[str], object]) -> list[Figure]:
-    """Measure everything; ``say`` is told what goes on."""
+def spine(
+    say: Callable[[str], object],
+    frames: tuple[int, int] = (6000, 1500),
+    repeats: tuple[int, int] = (7, 5),
+    few_and_many: tuple[int, int] = (200, 4000),
+    paced: int = 1000,
+    blocks: int = 10_000,
+) -> list[Figure]:
+    """Measure everything.
+
+    Parameters
+    ----------
+    say:
+        Is told what goes on.
+    frames, repeats:
+        Of ``process``, and of ``process_save``.
+    few_and_many:
+        Frames of the two runs whose memory is measured.
+    paced:
+        Blocks that come 50 a second, for the latency and the scheduler's load.
+    blocks:
+        Blocks over which the scheduler's cost may grow.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with local_client(1, memory_limit=0) as client:
             figures = [
-                _against_bare("process", client, 6000, None, 7, say),
-                _against_bare("process_save", client, 1500, folder, 5, say),
+                _against_bare("process", client, frames[0], None, repeats[0], say),
+                _against_bare("process_save", client, frames[1], folder, repeats[1], say),
             ]
-        figures.append(_peak_memory(folder, say))
+        figures.append(_peak_memory(folder, few_and_many, say))
         say(_references(folder, figures[0].limit, figures[1].limit))
-        return [*figures, *_latency(folder, say), *_scheduler(say)]
+        return [*figures, *_latency(folder, paced, say), *_scheduler(paced, blocks, say)]
 
 
 def pipeline(folder: Path | None) -> ld.Pipeline:
@@ -112,7 +133,9 @@ def _against_bare(
     return paired(what, pairs)
 
 
-def _peak_memory(folder: Path, say: Callable[[str], object]) -> Figure:
+def _peak_memory(
+    folder: Path, few_and_many: tuple[int, int], say: Callable[[str], object]
+) -> Figure:
     """Measure the worker's own memory at its highest, for few and for many frames.
 
     Program code mapped from files is left out: all processes of a computer share it.
@@ -120,10 +143,11 @@ def _peak_memory(folder: Path, say: Callable[[str], object]) -> Figure:
     bound = 256 << 20
     with local_client(1, memory_limit=0) as client:
         peaks = [
-            _peak_of_run(client, frames, ld.Buffers(nbytes=bound), folder) for frames in (200, 4000)
+            _peak_of_run(client, frames, ld.Buffers(nbytes=bound), folder)
+            for frames in few_and_many
         ]
     own = [peak["own"] for peak in peaks]
-    for frames, peak in zip((200, 4000), peaks, strict=True):
+    for frames, peak in zip(few_and_many, peaks, strict=True):
         say(
             f"peak_memory: {peak['own'] >> 20} MiB, and {peak['code'] >> 20} MiB of code, "
             f"for {frames} frames"
@@ -144,18 +168,18 @@ def _peak_of_run(client: Client, frames: int, buffers: ld.Buffers, folder: Path)
     return next(iter(client.run(_memory).values()))
 
 
-def _latency(folder: Path, say: Callable[[str], object]) -> list[Figure]:
+def _latency(folder: Path, paced: int, say: Callable[[str], object]) -> list[Figure]:
     """Measure the time from a frame's end to the end of its sinks, 50 blocks a second.
 
     Corrected, measured, and saved as the detector sent it; saving the corrected frames, float32,
-    takes twice the bytes, and is told beside.
+    takes twice the bytes, and has a figure of its own.
     """
     raw = pipeline(None)
     raw.add("file", _saver(folder), after="input")
     buffers = ld.Buffers(nbytes=POOL, nb_frames_per_block=1)
     with local_client(1, memory_limit=0) as client:
         told = [
-            run(client, pipe, nb_frames=1000, expo_time=0.02, buffers=buffers)
+            run(client, pipe, nb_frames=paced, expo_time=0.02, buffers=buffers)
             for pipe in (raw, pipeline(folder))
         ]
     for what, one in zip(("raw", "corrected"), told, strict=True):
@@ -165,32 +189,36 @@ def _latency(folder: Path, say: Callable[[str], object]) -> list[Figure]:
             f"latency, saving {what} frames: median {median * 1e3:.1f} ms, of which compressing "
             f"and writing {of_sink * 1e3:.1f}; p99 {p99 * 1e3:.1f}"
         )
-    found = told[0]["latency"]
+    found, corrected = (one["latency"] for one in told)
     return [
         Figure.cost("latency_median", found["median"] * 1e3, 5.0, found["blocks"]),
         Figure.cost("latency_p99", found["p99"] * 1e3, 20.0, found["blocks"]),
+        Figure.cost(
+            "latency_median_corrected", corrected["median"] * 1e3, 5.0, corrected["blocks"]
+        ),
     ]
 
 
-def _scheduler(say: Callable[[str], object]) -> list[Figure]:
-    """Measure the scheduler's load at 50 blocks/s, and what 10 000 blocks do to it."""
+def _scheduler(paced: int, blocks: int, say: Callable[[str], object]) -> list[Figure]:
+    """Measure the scheduler's load at 50 blocks/s, and what many blocks do to it."""
     with process_cluster(1, threads=2) as cluster, Client(cluster.address) as client:
         scheduler = psutil.Process(cluster.scheduler.pid)
         block = ld.Buffers(nb_frames_per_block=1)
-        with _started(client, nb_frames=1000, expo_time=0.02, buffers=block) as acquisition:
+        with _started(client, nb_frames=paced, expo_time=0.02, buffers=block) as acquisition:
             began, busy = time.perf_counter(), _busy(scheduler)
             acquisition.wait()
             share = (_busy(scheduler) - busy) / (time.perf_counter() - began)
         say(f"scheduler_cpu: {share:.3f} of a core at 50 blocks/s")
         costs: list[tuple[int, float]] = []
         with _started(
-            client, nb_frames=10_000, expo_time=0.0, buffers=block, shape=(64, 64)
+            client, nb_frames=blocks, expo_time=0.0, buffers=block, shape=(64, 64)
         ) as acquisition:
             acquisition.wait(told=lambda told: costs.append((told["processed"], _busy(scheduler))))
-        blocks, spent = (np.array(column, float) for column in zip(*costs, strict=True))
-        first = np.interp(1000, blocks, spent) - np.interp(0, blocks, spent)
-        last = np.interp(10_000, blocks, spent) - np.interp(9000, blocks, spent)
-        say(f"scheduler_growth: {first:.2f} and {last:.2f} s for the first and last 1000 blocks")
+        done, spent = (np.array(column, float) for column in zip(*costs, strict=True))
+        tenth = blocks // 10
+        first = np.interp(tenth, done, spent) - np.interp(0, done, spent)
+        last = np.interp(blocks, done, spent) - np.interp(blocks - tenth, done, spent)
+        say(f"scheduler_growth: {first:.2f} and {last:.2f} s for the first and last {tenth} blocks")
     return [
         Figure.cost("scheduler_cpu", share, 0.15),
         Figure.rate("scheduler_growth", first / last, 1.0),
@@ -209,9 +237,13 @@ def _started(
 
 
 def _references(folder: Path, process: float, save: float) -> str:
-    """Return what the machine can do at best, and the bare loop's share of it."""
+    """Return what the machine can do at best, and the bare loop's share of it.
+
+    Copied are frames as they come, uint16; written are those that the loop saves, float32.
+    """
     frame = np.ones((ROWS, COLUMNS), np.uint16)
     copies = [frame.copy() for _ in range(64)]
+    corrected = np.ones((ROWS, COLUMNS), np.float32)
 
     def copy() -> None:
         for one in copies:
@@ -219,8 +251,8 @@ def _references(folder: Path, process: float, save: float) -> str:
 
     def write() -> None:
         with (folder / "plain").open("wb", buffering=0) as file:
-            for one in copies:
-                file.write(one.data)
+            for _ in copies:
+                file.write(corrected.data)
 
     rates = {}
     for name, job in (("memcpy", copy), ("write", write)):

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import logging
-from importlib.metadata import entry_points
 
 import click
 
 from limadask.cli.bench import bench
+from limadask.cli.commands import Commands
 from limadask.cli.describe import plugins, schema
 from limadask.cli.recover import recover
 from limadask.cli.run import check, run
 from limadask.version import __version__
 
 
-@click.group(name="lima")
+@click.group(name="lima", cls=Commands)
 @click.version_option(__version__)
 @click.option("--verbose", is_flag=True, help="Show what Dask logs.")
 def main(verbose: bool) -> None:
@@ -25,5 +25,3 @@ def main(verbose: bool) -> None:
 
 for command in (run, check, recover, bench, schema, plugins):
     main.add_command(command)
-for entry in entry_points(group="limadask.commands"):
-    main.add_command(entry.load())

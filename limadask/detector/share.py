@@ -204,4 +204,5 @@ def _uncovered(region: Rect, given: Grid) -> ConfigError:
         node="detector",
         field="roi",
         value=region,
+        allowed="a region within the detector's images",
     )

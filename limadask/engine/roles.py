@@ -81,6 +81,6 @@ def _too_few(found: int, needed: int, role: str | None = None) -> ConfigError:
         "for less",
         node="topology",
         field="receivers" if role == "receiver" else "workers",
-        value=found,
-        allowed=f"at least {needed} workers",
+        value=needed,
+        allowed=f"at most {found}",
     )

@@ -176,8 +176,9 @@ class Station:
             self._pool = BufferPool(slots, nbytes, allocator)
         except MemoryError as error:
             raise ConfigError(
-                str(error), node="buffers", field="nbytes", value=slots * nbytes
-            ) from error
+                str(error), node="buffers", field="nbytes", value=slots * nbytes,
+                allowed="what the worker's computer has free",
+            ) from error  # fmt: skip
 
     # ---- run --------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, Field, PositiveInt
 from pydantic.dataclasses import dataclass
 
+from limadask.errors import ConfigError
 from limadask.geometry.affine import Affine
 
 Coordinates = Literal["image", "detector"]
@@ -95,11 +96,15 @@ class Arc:
     name: str | None = None
 
     def __post_init__(self) -> None:
-        if self.r2 <= self.r1 or self.a2 <= self.a1:
-            raise ValueError(
-                f"an arc needs r1 < r2 and a1 < a2, not r1={self.r1} r2={self.r2} "
-                f"a1={self.a1} a2={self.a2}"
-            )
+        bounds = {"r2": (self.r1, self.r2), "a2": (self.a1, self.a2)}
+        for field, (low, high) in bounds.items():
+            if high <= low:
+                raise ConfigError(
+                    "an arc needs r1 < r2 and a1 < a2",
+                    field=field,
+                    value=high,
+                    allowed=f"> {low:g}",
+                )
 
     def contains(self, y: Any, x: Any) -> NDArray[np.bool_]:
         """Tell which positions lie inside; ``y`` and ``x`` are numbers or arrays."""
@@ -150,7 +155,12 @@ class Polygon:
 
     def __post_init__(self) -> None:
         if len(self.points) < 3:
-            raise ValueError(f"a polygon needs at least 3 points, not {len(self.points)}")
+            raise ConfigError(
+                f"a polygon of {len(self.points)} points has no inside",
+                field="points",
+                value=self.points,
+                allowed="at least 3 points",
+            )
 
     def contains(self, y: Any, x: Any) -> NDArray[np.bool_]:
         """Tell which positions lie inside; ``y`` and ``x`` are numbers or arrays."""

@@ -110,10 +110,11 @@ class Pipeline:
             )
         if not node.name or not node.name.replace("_", "").replace("-", "").isalnum():
             raise ConfigError(
-                "a name consists of letters, digits, _ and -",
+                "this can be no name",
                 node=node.name,
                 field="name",
                 value=node.name,
+                allowed="letters, digits, _ and -",
             )
         if node.on_error not in (None, *get_args(OnError)):
             raise ConfigError(
@@ -125,7 +126,11 @@ class Pipeline:
             )
         if not node.after:
             raise ConfigError(
-                "names no node to come after", node=node.name, field="after", value=[]
+                "names no node to come after",
+                node=node.name,
+                field="after",
+                value=[],
+                allowed=f"{INPUT!r} or names of nodes",
             )
         self._nodes[node.name] = node
 

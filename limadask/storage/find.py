@@ -21,6 +21,7 @@ _LIMA = ("measurement/data", "instrument/*/data")
 _NUMBERED = re.compile(r"data_(\d+)")
 _DEEPEST = 8
 """Steps along ``default`` attributes, lest they lead in a circle."""
+_ONE = "a file with one image, or ::/dataset behind it"
 
 
 def split_path(path: str) -> tuple[str, str | None]:
@@ -44,7 +45,9 @@ def absolute_path(path: str, folder: Path, field: str = "path") -> str:
             raise ValueError("embedded null byte")
         whole = str((folder / Path(file).expanduser()).absolute())
     except (RuntimeError, ValueError) as error:  # no such user, or no such characters
-        raise ConfigError(f"can be no path: {error}", field=field, value=path) from error
+        raise ConfigError(
+            f"can be no path: {error}", field=field, value=path, allowed="a path of file or folder"
+        ) from error
     return whole if dataset is None else f"{whole}::{dataset}"
 
 
@@ -125,16 +128,19 @@ def read_image(path: str) -> NDArray[Any]:
 
             with fabio.open(file) as handle:
                 if handle.nframes != 1:
-                    raise ConfigError(f"holds {handle.nframes} images, one is needed")
+                    raise ConfigError(f"holds {handle.nframes} images", allowed=_ONE)
                 image = np.array(handle.data)
     except ConfigError as error:
         raise ConfigError(error.message, field="path", value=path, allowed=error.allowed) from error
     except Exception as error:  # fabio's readers raise whatever they stumble over
-        raise ConfigError(f"cannot be read: {error}", field="path", value=path) from error
+        raise ConfigError(
+            f"cannot be read: {error}", field="path", value=path,
+            allowed="an image in HDF5, npy or a format that fabio reads",
+        ) from error  # fmt: skip
     while image.ndim > 3 or (image.ndim == 3 and image.shape[0] == 1):
         if image.shape[0] != 1:
             raise ConfigError(
-                f"holds {image.shape[0]} images, one is needed", field="path", value=path
+                f"holds {image.shape[0]} images", field="path", value=path, allowed=_ONE
             )
         image = image[0]
     return image
@@ -146,7 +152,7 @@ def _read_hdf5(file: str, dataset: str | None) -> NDArray[Any]:
         shape = images[0].shape
         count = len(images) if len(images) > 1 or len(shape) < 4 else shape[0]
         if count != 1:  # told before all of them are read
-            raise ConfigError(f"holds {count} images, one is needed")
+            raise ConfigError(f"holds {count} images", allowed=_ONE)
         return np.asarray(images[0][()])
 
 

@@ -60,8 +60,9 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
         raise
     except (OSError, KeyError, ValueError) as error:
         raise ConfigError(
-            f"is no master file of limadask: {error}", field="path", value=str(path)
-        ) from error
+            f"is no master file of limadask: {error}", field="path", value=str(path),
+            allowed="a master file, complete and with its data files",
+        ) from error  # fmt: skip
     return tree
 
 
@@ -123,7 +124,10 @@ def _numbered(data: xr.DataArray) -> xr.DataArray:
     if (steps > 0).all():
         return data
     if len(np.unique(data["frame"])) < data.sizes["frame"]:
-        raise ConfigError("frame numbers stand twice", field="data", value=data["frame"].values)
+        raise ConfigError(
+            "frame numbers stand twice", field="data", value=data["frame"].values,
+            allowed="each number once",
+        )  # fmt: skip
     return data.sortby("frame")
 
 

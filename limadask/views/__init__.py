@@ -12,6 +12,8 @@ import numpy as np
 from dask.widgets import TEMPLATE_PATHS, get_template
 
 TEMPLATE_PATHS.append(str(Path(__file__).parent / "templates"))
+_IN_SOFTWARE = {"crop": "roi", "bin": "binning", "flip": "flip", "rotate": "rotation"}
+"""Tasks in front of ``input``, and the parameters that they do where the detector does not."""
 _COLOURS = {"present": "#4c9f70", "partial": "#e0a030", "absent": "#c0504d", "vetoed": "#7f7f9f"}
 
 
@@ -42,21 +44,25 @@ def grid_html(grid: Any) -> str:
 
 
 def parameters_html(sets: Any) -> str:
-    """Return what was asked and what the detector took side by side, then the pipeline."""
+    """Return what was asked, taken by the detector and done in software side by side.
+
+    The nodes of the pipeline follow.
+    """
     asked = sets.user.model_dump(mode="json")
     taken = sets.hardware.model_dump(mode="json") if sets.hardware else {}
-    names = list(dict.fromkeys([*asked, *taken]))
+    done = _in_software(sets.software) if sets.software else {}
     rows = [
         {
             "name": name,
             "user": _shown(asked.get(name, "")),
             "hardware": _shown(taken.get(name, "")),
+            "software": _shown(done.get(name, "")),
             "differs": bool(taken) and name in asked and asked[name] != taken.get(name),
         }
-        for name in names
+        for name in dict.fromkeys([*asked, *taken, *done])
     ]
     nodes = (*sets.software.before_input, *sets.software.nodes) if sets.software else ()
-    return _filled("parameters.html.j2", rows=rows, nodes=nodes, software=sets.software)
+    return _filled("parameters.html.j2", rows=rows, nodes=nodes, is_prepared=bool(sets.software))
 
 
 def ledger_html(ledger: Any) -> str:
@@ -94,6 +100,21 @@ def acquisition_html(acquisition: Any) -> str:
         ledger=ledger_html(acquisition.record()),
         parameters=parameters_html(acquisition.parameters),
     )
+
+
+def _in_software(software: Any) -> dict[str, Any]:
+    """Return what the pipeline does, by the names that users and detectors have for it."""
+    before = {_IN_SOFTWARE[one.task]: one.parameters for one in software.before_input}
+    return {
+        **before,
+        "dtype": software.input_dtype,
+        "shape": list(software.input_grid.shape),
+        "nb_frames_per_block": software.nb_frames_per_block,
+        "nb_slots": software.nb_slots,
+        "pool_nbytes": f"{software.pool_nbytes / 2**20:.3g} MiB",
+        "receivers": ", ".join(software.receivers) or None,
+        "processors": ", ".join(software.processors) or None,
+    }
 
 
 def _shown(value: Any) -> str:

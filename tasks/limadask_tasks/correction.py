@@ -68,14 +68,20 @@ class ImageTask(PixelTask):
         Raises
         ------
         ConfigError
-            When it cannot be read, or does not fit the frames.
+            When it cannot be read, holds no real numbers, or does not fit the frames.
         """
-        image = read_image(self.path) if self.path is not None else self.array
-        image = np.asarray(image)
+        image = np.asarray(self.array if self.path is None else read_image(self.path))
+        field, source = ("path", self.path) if self.path else ("array", "an array")
+        if image.dtype.kind not in "biuf":  # NumPy would drop the imaginary part, and mask by words
+            raise ConfigError(
+                f"the image holds {image.dtype}, which are no real numbers",
+                field=field,
+                value=str(image.dtype),
+                allowed="booleans, integers or floats",
+            )
         stack = image[np.newaxis] if image.ndim == 2 else image
         bands, rows, columns = spec.frame_shape
         if stack.ndim != 3 or stack.shape[1:] != (rows, columns) or len(stack) not in (1, bands):
-            field, source = ("path", self.path) if self.path else ("array", "an array")
             raise ConfigError(
                 f"the image has shape {image.shape}, the frames {spec.frame_shape}",
                 field=field,

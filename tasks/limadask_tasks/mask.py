@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+import numpy as np
 from numpy.typing import NDArray
 
+from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.task import Kernel
 from limadask_tasks import kernels
@@ -22,7 +24,15 @@ class Mask(ImageTask):
 
     def plan(self, spec: Spec) -> Spec:
         """Add this mask to the pixels already masked."""
-        masked = self.image(spec) != 0
+        image = self.image(spec)
+        if image.dtype.kind == "f" and np.isnan(image).any():
+            raise ConfigError(
+                f"the mask is NaN at {int(np.isnan(image).sum())} pixels: masked or not?",
+                field="path" if self.path else "array",
+                value=self.path or "an array",
+                allowed="0 where a pixel holds a value, any other number where it holds none",
+            )
+        masked = image != 0
         masked = masked[0] if len(masked) == 1 else masked
         return spec.replace(masked=masked if spec.masked is None else masked | spec.masked)
 

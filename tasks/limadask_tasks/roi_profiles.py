@@ -74,6 +74,7 @@ class RoiProfiles(Reduction):
                     "the rectangle does not stay one in this image",
                     field=f"rois.{number}",
                     value=roi,
+                    allowed="a rectangle of whole pixels of the image",
                 )
             check_roi(mapped, f"rois.{number}", spec, "image")
             found.append(np.array([mapped.y, mapped.x, mapped.height, mapped.width], np.int64))

@@ -26,6 +26,8 @@ from limadask.storage import (
 )
 from limadask.task import Place, Recovered, RunRecord, Sink
 
+_FOLDER = "a folder that can be made and written"
+
 
 class SaveHdf5(Sink):
     """Save frames: files ``{prefix}_{rank}_{number:05d}.h5``, joined by ``{prefix}_master.h5``.
@@ -56,7 +58,11 @@ class SaveHdf5(Sink):
     @field_validator("prefix")
     def _plain(cls, value: str) -> str:  # noqa: N805 - pydantic's class method
         if not value or Path(value).name != value:
-            raise ValueError("a prefix is the begin of a file name, without folders")
+            raise ConfigError(
+                "a prefix is the begin of a file name",
+                value=value,
+                allowed="a name without folders",
+            )
         return value
 
     def absolute(self, folder: Path) -> Self:
@@ -85,7 +91,7 @@ class SaveHdf5(Sink):
                 f"{existing} is no folder that can be written",
                 field="folder",
                 value=self.folder,
-                allowed="a folder that can be made and written",
+                allowed=_FOLDER,
             )
         if self.file_exists_policy == "abort":
             files = [path for paths in series_files(folder, self.prefix).values() for path in paths]
@@ -119,7 +125,7 @@ class SaveHdf5(Sink):
             )
         except OSError as error:
             raise ConfigError(
-                f"cannot be written: {error}", field="folder", value=self.folder
+                f"cannot be written: {error}", field="folder", value=self.folder, allowed=_FOLDER
             ) from error
         return Hdf5Writer(series, self.compression, place.rank)
 

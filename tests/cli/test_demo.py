@@ -8,30 +8,35 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import fabio
 import h5py
+import numpy as np
 import pytest
 import yaml
 
+from limadask_benchmarks.demo.picture import mean_image
+
 Limadask = Callable[..., "subprocess.CompletedProcess[str]"]
+Demo = tuple[Path, dict[str, Any], str]
 README = Path(__file__).parent.parent.parent / "README.md"
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, object]]:
-    """Run a short demo; return its folder and what it told."""
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
+    """Run a short demo; return its folder, what it told as JSON, and in words."""
     folder = tmp_path_factory.mktemp("demo") / "limadask-demo"
     command = [sys.executable, "-m", "limadask", "demo", "--frames", "60", "--json"]
     done = subprocess.run(
         [*command, "--output", str(folder)], capture_output=True, text=True, timeout=170
     )
     assert done.returncode == 0, done.stderr
-    return folder, json.loads(done.stdout.splitlines()[-1])
+    return folder, json.loads(done.stdout.splitlines()[-1]), done.stderr
 
 
-def test_the_demo_leaves_what_it_promises(demo: tuple[Path, dict[str, object]]) -> None:
-    folder, told = demo
+def test_the_demo_leaves_what_it_promises(demo: Demo) -> None:
+    folder, told, _ = demo
     assert told["frames"] == {"present": 60, "partial": 0, "absent": 0, "vetoed": 0}
     for name in ("mask.h5", "flat.h5", "demo.yaml", "demo.png", "raw_master.h5"):
         assert (folder / name).is_file(), name
@@ -47,7 +52,30 @@ def test_the_demo_leaves_what_it_promises(demo: tuple[Path, dict[str, object]]) 
         assert images.getframe(30).data.shape == (1062, 1028)
 
 
-def test_its_yaml_runs_again(demo: tuple[Path, dict[str, object]], limadask: Limadask) -> None:
+def test_the_summary_names_paths_rates_and_the_ledger(demo: Demo) -> None:
+    folder, told, said = demo
+    assert "done: 60 frames (60 present)" in said
+    assert f"{told['elapsed']:.1f} s, {told['fps']:.0f} frames/s acquired" in said
+    assert told["elapsed"] > 0
+    assert 0 < told["fps"] < 2000
+    for prefix in ("raw", "corrected"):
+        assert f"{prefix}: {folder}/{prefix}_master.h5" in said
+        (count, size), *_ = re.findall(rf"^{prefix}: (\d+) files, (\d+) MB$", said, re.M)
+        assert int(count) == len(list(folder.glob(f"{prefix}_*.h5"))) > 1
+        assert int(size) > 0
+    assert f"picture: {folder}/demo.png" in said
+
+
+def test_the_picture_shows_the_mean_of_the_whole_detector(demo: Demo) -> None:
+    mean = mean_image(demo[0] / "raw_master.h5")
+    assert mean.shape == (1062, 1028)
+    assert np.isnan(mean[512:550]).all()
+    with h5py.File(demo[0] / "raw_master.h5") as file:
+        row = file["entry/data/data"][:, 100]
+    np.testing.assert_allclose(mean[100], row.mean(axis=0))
+
+
+def test_its_yaml_runs_again(demo: Demo, limadask: Limadask) -> None:
     done = limadask("run", demo[0] / "demo.yaml", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1])["frames"]["present"] == 60
@@ -62,7 +90,7 @@ def test_no_room_is_found_out_before(limadask: Limadask, tmp_path: Path) -> None
 
 
 def test_the_snippet_of_the_readme_runs_as_it_stands(
-    demo: tuple[Path, dict[str, object]],
+    demo: Demo,
 ) -> None:
     (snippet,) = re.findall(r"```python\n(import limadask as ld\n.*?)```", README.read_text(), re.S)
     checks = """

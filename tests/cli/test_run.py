@@ -92,6 +92,20 @@ def test_check_says_what_would_be_done(limadask: Limadask, tmp_path: Path) -> No
     assert not (tmp_path / "out").exists()
 
 
+def test_a_local_cluster_has_the_workers_that_are_asked_for(
+    limadask: Limadask, tmp_path: Path
+) -> None:
+    path = written(tmp_path, RUN + "topology: {workers: 2}\n")
+    done = limadask("run", path, "--workers", "1", "--json")
+    assert done.returncode == 2
+    error = told(done)["error"]
+    assert (error["node"], error["field"], error["value"]) == ("topology", "workers", 2)
+    assert error["allowed"] == "at most 1"
+    done = limadask("run", path, "--workers", "3", "--json")
+    assert done.returncode == 0, done.stderr
+    assert told(done)["frames"]["present"] == 47
+
+
 def test_a_running_cluster_is_used(limadask: Limadask, tmp_path: Path) -> None:
     with process_cluster(1) as cluster:
         done = limadask("run", written(tmp_path, RUN), "--cluster", cluster.address, "--json")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,15 @@ def nan(folder: Path) -> str:
     return image(folder / "nan.h5", np.full((32, 32), np.nan))
 
 
+def complex_numbers(folder: Path) -> str:
+    return image(folder / "complex.h5", np.ones((32, 32), "c16"))
+
+
+def words(folder: Path) -> str:
+    np.save(folder / "words.npy", np.full((32, 32), "bad"))
+    return str(folder / "words.npy")
+
+
 def a_file(folder: Path) -> str:
     (folder / "file").write_text("no folder")
     return str(folder / "file" / "out")
@@ -47,31 +55,57 @@ def node(task: str, **fields: Any) -> dict[str, Any]:
 
 
 ROI = {"y": 0, "x": 0, "height": 4, "width": 4}
-Made = Callable[[Path], str]
-CASES: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
-    "an unknown task": (node("flap"), ("it", "task")),
-    "an unknown parameter": (node("flip", axes="y"), ("it", "axes")),
-    "a wrong value": (node("flip", axis="z"), ("it", "axis")),
-    "no such file": (node("mask", path="nowhere.h5"), ("it", "path")),
-    "an image of another shape": (node("mask", path=wrong_shape), ("it", "path")),
-    "a flat-field of zeros": (node("flatfield", path=zeros), ("it", "path")),
-    "a flat-field of NaN": (node("flatfield", path=nan), ("it", "path")),
-    "a type that is none": (node("bin", y=2, dtype="uint17"), ("it", "dtype")),
-    "a bin larger than the image": (node("bin", y=33), ("it", "y")),
-    "a crop outside": (node("crop", y=30, x=0, height=4, width=4), ("it", "height")),
-    "a region outside": (node("roi_statistics", rois=[{**ROI, "y": 30}]), ("it", "rois.0")),
-    "a dangling after": (node("flip", axis="y", after="nothing"), ("it", "after")),
-    "a circle": (node("flip", axis="y", after="it"), ("it", "after")),
-    "a folder that is a file": (node("save_hdf5", folder=a_file), ("it", "folder")),
-    "an existing master": (node("save_hdf5", folder=taken), ("it", "file_exists_policy")),
-    "a prefix with a folder": (node("save_hdf5", folder=".", prefix="a/b"), ("it", "prefix")),
-}
+CASES: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "an unknown task": (node("flap"), "task", "flap", "flip"),
+    "an unknown parameter": (node("flip", axes="y"), "axes", "y", "axis"),
+    "a wrong value": (node("flip", axis="z"), "axis", "z", "'y' or 'x'"),
+    "a word for a number": (node("bin", y="two"), "y", "two", "an integer"),
+    "no such file": (node("mask", path="nowhere.h5"), "path", "/nowhere.h5", "an existing file"),
+    "an image of another shape": (
+        node("mask", path=wrong_shape), "path", "/small.h5 (16, 32)", "(32, 32)",
+    ),
+    "a complex mask": (node("mask", path=complex_numbers), "path", "complex128", "integers"),
+    "a complex background": (
+        node("background", path=complex_numbers), "path", "complex128", "integers",
+    ),
+    "a complex flat-field": (
+        node("flatfield", path=complex_numbers), "path", "complex128", "integers",
+    ),
+    "a mask of words": (node("mask", path=words), "path", "<U3", "integers"),
+    "a background of words": (node("background", path=words), "path", "<U3", "integers"),
+    "a flat-field of words": (node("flatfield", path=words), "path", "<U3", "integers"),
+    "a mask of NaN": (node("mask", path=nan), "path", "/nan.h5", "0 where a pixel holds a value"),
+    "a background of NaN": (node("background", path=nan), "path", "/nan.h5", "finite values"),
+    "a flat-field of zeros": (node("flatfield", path=zeros), "path", "/zeros.h5", "other than 0"),
+    "a flat-field of NaN": (node("flatfield", path=nan), "path", "/nan.h5", "finite values"),
+    "a type that is none": (node("bin", y=2, dtype="uint17"), "dtype", "uint17", "uint64"),
+    "a bin larger than the image": (node("bin", y=33), "y", "33", "1 … 32"),
+    "a crop outside": (
+        node("crop", y=30, x=0, height=4, width=4), "height", "4", "within 32 rows",
+    ),
+    "a region outside": (
+        node("roi_statistics", rois=[{**ROI, "y": 30}]),
+        "rois.0", "Rect(y=30, x=0, height=4, width=4, name=None)", "within 32 rows",
+    ),
+    "a dangling after": (node("flip", axis="y", after="nothing"), "after", "nothing", "input"),
+    "a circle": (node("flip", axis="y", after="it"), "after", "['it']", "not come after this"),
+    "a folder that is a file": (
+        node("save_hdf5", folder=a_file), "folder", "/file/out", "can be made and written",
+    ),
+    "an existing master": (
+        node("save_hdf5", folder=taken), "file_exists_policy", "abort", "another folder or prefix",
+    ),
+    "a prefix with a folder": (
+        node("save_hdf5", folder=".", prefix="a/b"), "prefix", "a/b", "without folders",
+    ),
+}  # fmt: skip
+"""A node; the field, the end of the value and part of what is allowed in the error."""
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_mistakes_of_a_node_are_found(client: Client, tmp_path: Path, case: str) -> None:
-    fields, (at, field) = CASES[case]
-    made = {name: value(tmp_path) if callable(value) else value for name, value in fields.items()}
+    fields, field, value, allowed = CASES[case]
+    made = {name: one(tmp_path) if callable(one) else one for name, one in fields.items()}
     data = {
         "detector": {"type": "simulator", "shape": [32, 32]},
         "acquisition": {"nb_frames": 10},
@@ -80,59 +114,91 @@ def test_mistakes_of_a_node_are_found(client: Client, tmp_path: Path, case: str)
     for find in (ld.check, lambda one: ld.Acquisition.of(client, one).prepare()):
         with pytest.raises(ld.ConfigError) as caught:
             find(ld.Configuration.parse(data, tmp_path))
-        assert (caught.value.node, caught.value.field) == (at, field), caught.value
-        assert caught.value.message
+        error = caught.value
+        assert (error.node, error.field) == ("it", field), error
+        assert str(error.value).endswith(value), error
+        assert allowed in error.allowed, error
+        assert error.message
 
 
-SECTIONS: dict[str, tuple[dict[str, Any], tuple[str, str]]] = {
-    "no detector": ({}, ("detector", "type")),
-    "an unknown detector": ({"detector": {"type": "magic"}}, ("detector", "type")),
-    "a wrong shape": (
-        {"detector": {"type": "simulator", "shape": [0, 5]}},
-        ("detector", "shape.0"),
+SECTIONS: dict[str, tuple[dict[str, Any], tuple[str, str], Any, str]] = {
+    "no detector": ({"detector": {}}, ("detector", "type"), None, "simulator"),
+    "an unknown detector": (
+        {"detector": {"type": "magic"}}, ("detector", "type"), "magic", "simulator",
     ),
-    "an unknown section": ({"detectors": {}}, ("file", "detectors")),
-    "a negative number": ({"acquisition": {"nb_frames": -1}}, ("acquisition", "nb_frames")),
+    "a wrong shape": (
+        {"detector": {"type": "simulator", "shape": [0, 5]}}, ("detector", "shape.0"), 0, "> 0",
+    ),
+    "an unknown section": ({"detectors": {}}, ("file", "detectors"), {}, "detector"),
+    "a negative number": (
+        {"acquisition": {"nb_frames": -1}}, ("acquisition", "nb_frames"), -1, "≥ 0",
+    ),
+    "a word for a number": (
+        {"acquisition": {"nb_frames": "many"}}, ("acquisition", "nb_frames"), "many", "an integer",
+    ),
     "a roi outside": (
         {"acquisition": {"roi": {"y": 0, "x": 0, "height": 33, "width": 4}}},
-        ("acquisition", "roi"),
+        ("acquisition", "roi"), ld.Rect(0, 0, 33, 4), "within 32 rows",
     ),
     "an unsupported trigger": (
         {"acquisition": {"trigger_mode": "gate"}},
-        ("acquisition", "trigger_mode"),
+        ("acquisition", "trigger_mode"), "gate", "software",
     ),
-    "an exposure out of range": ({"acquisition": {"expo_time": 1e6}}, ("acquisition", "expo_time")),
-    "too many workers": ({"topology": {"workers": 99}}, ("topology", "workers")),
-    "an unknown dispatch": ({"topology": {"dispatch": "chance"}}, ("topology", "dispatch")),
-    "a policy that is none": ({"policy": {"on_absent": "cry"}}, ("policy", "on_absent")),
-    "a pool too small": ({"buffers": {"nbytes": 4000}}, ("buffers", "nbytes")),
-    "a pool too large": ({"buffers": {"nbytes": "1 TiB"}}, ("buffers", "nbytes")),
-    "nodes that are no list": ({"pipeline": {"name": "a"}}, ("pipeline", "pipeline")),
+    "an exposure out of range": (
+        {"acquisition": {"expo_time": 1e6}}, ("acquisition", "expo_time"), 1e6, "3600.0 s",
+    ),
+    "too many workers": ({"topology": {"workers": 99}}, ("topology", "workers"), 99, "at most 3"),
+    "an unknown dispatch": (
+        {"topology": {"dispatch": "chance"}}, ("topology", "dispatch"), "chance", "'single'",
+    ),
+    "a policy that is none": (
+        {"policy": {"on_absent": "cry"}}, ("policy", "on_absent"), "cry", "'abort' or 'mark'",
+    ),
+    "a bound that is none": (
+        {"policy": {"max_absent": 1.5}}, ("policy", "max_absent"), 1.5, "an integer or ≤ 1",
+    ),
+    "a pool too small": (
+        {"buffers": {"nbytes": 4000}}, ("buffers", "nbytes"), 4000, "at least 8192",
+    ),
+    "a pool too large": (
+        {"buffers": {"nbytes": "1 TiB"}}, ("buffers", "nbytes"), 1 << 40, "at most",
+    ),
+    "a pool of nothing": (
+        {"buffers": {"nbytes": "few"}}, ("buffers", "nbytes"), "few", "such as 512 MiB",
+    ),
+    "nodes that are no list": (
+        {"pipeline": {"name": "a"}}, ("pipeline", "pipeline"), {"name": "a"}, "- {name: …",
+    ),
     "two nodes of one name": (
         {"pipeline": [node("flip", axis="y"), node("flip", axis="x")]},
-        ("it", "name"),
+        ("it", "name"), "it", "not used yet",
+    ),
+    "a node with a slash": (
+        {"pipeline": [{"name": "a/b", "task": "flip", "axis": "y"}]},
+        ("a/b", "name"), "a/b", "letters, digits",
     ),
     "two savers on one file": (
         {
             "pipeline": [
-                {"name": "a", "task": "save_hdf5", "folder": "out"},
-                {"name": "b", "task": "save_hdf5", "folder": "out"},
+                {"name": "a", "task": "save_hdf5", "folder": "/nowhere"},
+                {"name": "b", "task": "save_hdf5", "folder": "/nowhere"},
             ]
         },
-        ("b", "prefix"),
+        ("b", "prefix"), "/nowhere/limadask_master.h5", "another folder or prefix",
     ),
-}
+}  # fmt: skip
+"""Sections; node and field, the value and part of what is allowed in the error."""
 
 
 @pytest.mark.parametrize("case", SECTIONS)
 def test_mistakes_of_a_section_are_found(client: Client, tmp_path: Path, case: str) -> None:
-    changes, (at, field) = SECTIONS[case]
+    changes, (at, field), value, allowed = SECTIONS[case]
     data = {"detector": {"type": "simulator", "shape": [32, 32]}, **changes}
-    if case == "no detector":
-        data = {}
     with pytest.raises(ld.ConfigError) as caught:
         ld.Acquisition.of(client, ld.Configuration.parse(data, tmp_path)).prepare()
-    assert (caught.value.node, caught.value.field) == (at, field), caught.value
+    error = caught.value
+    assert (error.node, error.field, error.value) == (at, field, value), error
+    assert allowed in error.allowed, error
 
 
 def test_too_few_workers_names_both_numbers(client: Client) -> None:
@@ -140,8 +206,9 @@ def test_too_few_workers_names_both_numbers(client: Client) -> None:
         client, ld.Configuration.parse({"detector": {"type": "simulator"}}, Path()).detector,
         topology=ld.Topology(workers=7, roles="separate"),
     )  # fmt: skip
-    with pytest.raises(ld.ConfigError, match=r"3 worker.*needs 8"):
+    with pytest.raises(ld.ConfigError, match=r"3 worker.*needs 8") as caught:
         acquisition.prepare()
+    assert (caught.value.value, caught.value.allowed) == (8, "at most 3")
 
 
 def test_a_run_that_was_refused_leaves_nothing_behind(client: Client, tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import pickle
 import sys
 from collections.abc import Callable
@@ -11,7 +13,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from dask.utils import key_split
-from distributed import Client
+from distributed import Client, Worker
 
 import limadask as ld
 from limadask.cluster.graph import ticket_tasks
@@ -21,6 +23,7 @@ from limadask_tasks import Flip, RoiStatistics, SaveHdf5
 
 Run = Callable[..., ld.Acquisition]
 ROI = ld.Rect(0, 0, 8, 8)
+BOUND = 10.0
 
 
 class Raising(ld.PixelTask):
@@ -160,6 +163,71 @@ def test_a_later_acquisition_does_not_wait_behind_a_backlog(client: Client) -> N
         backlog.abort()
         backlog.wait(timeout=60)
     assert later.record().counts()["present"] == 30
+
+
+async def priorities(uuids: list[str], dask_scheduler: Any) -> list[list[int]]:
+    """Dask's priorities of the tickets of some acquisitions, in their order; smaller go first."""
+    found: list[list[int]] = [[]]
+    async with asyncio.timeout(BOUND):
+        while not all(found):  # tickets are handed out beside the answer of prepare
+            await asyncio.sleep(0.01)
+            tasks = dask_scheduler.tasks.items()
+            tickets = {key: one for key, one in tasks if isinstance(key, tuple)}
+            found = [
+                [tickets[key].priority[0] for key in sorted(tickets) if key[0].endswith(uuid)]
+                for uuid in uuids
+            ]
+    return found
+
+
+def test_dask_has_the_same_order_by_acquisition_and_then_by_block(client: Client) -> None:
+    pipe = ld.Pipeline()
+    pipe.add("stats", RoiStatistics(rois=[ROI]))
+    urgent, older, newest = (
+        ld.Acquisition(client, Simulator(shape=(64, 48)), pipe, nb_frames=50, priority=priority)
+        for priority in (1, 0, 0)
+    )
+    with urgent, older, newest:
+        for one in (urgent, older, newest):
+            one.prepare()
+        order = [one.uuid for one in (urgent, newest, older)]
+        by_acquisition = client.run_on_scheduler(priorities, order)
+    assert all(len(set(one)) > 1 for one in by_acquisition)
+    ranked = [one for tickets in by_acquisition for one in tickets]
+    assert ranked == sorted(ranked)
+    assert len(set(ranked)) == len(ranked)
+
+
+def watch_parking(dask_worker: Worker) -> None:
+    """Note how many context variables there are where a ticket gives its thread slot back."""
+    parked: list[int] = []
+    handle = dask_worker.handle_stimulus
+
+    def note(*events: Any) -> None:
+        if any(one.stimulus_id.startswith("limadask-park") for one in events):
+            parked.append(len(contextvars.copy_context()))
+        handle(*events)
+
+    dask_worker.handle_stimulus = note
+    dask_worker.extensions["test-parked"] = parked
+
+
+def end_watching(dask_worker: Worker) -> list[int]:
+    del dask_worker.handle_stimulus
+    return list(dask_worker.extensions.pop("test-parked"))
+
+
+def test_tickets_park_in_a_fresh_context(client: Client, run: Run) -> None:
+    """What parks starts the next task: it would inherit the context, with Dask's callbacks."""
+    client.run(watch_parking)
+    pipe = ld.Pipeline()
+    pipe.add("stats", RoiStatistics(rois=[ROI]))
+    try:
+        run(pipe, buffers=ld.Buffers(nb_frames_per_block=1))
+    finally:
+        parked = [count for counts in client.run(end_watching).values() for count in counts]
+    assert len(parked) >= 40
+    assert set(parked) == {0}
 
 
 def test_workers_are_tuned(client: Client, run: Run) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import doctest
 import importlib.util
 import re
+from dataclasses import fields
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from limadask.events import Event
 
 ROOT = Path(__file__).parent.parent.parent
 STATES = ROOT / "docs" / "explanation" / "states.md"
@@ -28,6 +31,12 @@ def test_the_state_machines_are_drawn_as_they_are() -> None:
     page = STATES.read_text()
     assert page.count("stateDiagram-v2") == 2
     assert script("draw_states").drawn(page) == page, "run python docs/draw_states.py"
+
+
+def test_events_have_the_fields_that_are_told() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (`.*?) \|", STATES.read_text(), re.M)
+    told = {name: ["uuid", "time", *re.findall(r"`(\w+)`", text)] for name, text in rows}
+    assert told == {name: [one.name for one in fields(kind)] for name, kind in Event.kinds.items()}
 
 
 def test_each_rule_names_tests_that_exist_or_a_reason() -> None:

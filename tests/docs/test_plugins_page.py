@@ -33,6 +33,13 @@ def test_every_python_block_is_in_the_package_or_runs(monkeypatch: pytest.Monkey
     assert (shown, run) == (6, 2)
 
 
+@pytest.mark.parametrize(("title", "most"), [("task in twenty", 20), ("detector in thirty", 30)])
+def test_the_examples_are_as_short_as_their_titles_say(title: str, most: int) -> None:
+    section = PAGE.split(f"## A {title} lines\n")[1].partition("\n## ")[0]
+    (shown,) = re.findall(r"^```python\n(class .*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert len([line for line in shown.splitlines() if line.strip()]) <= most
+
+
 def test_the_entry_points_are_those_of_the_package() -> None:
     project = (PACKAGE / "pyproject.toml").read_text(encoding="utf-8")
     assert all(text in project for text in blocks("toml"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -47,6 +48,19 @@ def saved(
     return acquisition.files["file"], camera
 
 
+def middle(camera: Simulator) -> np.ndarray:
+    """The pixels of a frame in the middle, as the default signal has them."""
+    frame = camera.frame(MIDDLE).values
+    return frame if len(camera.bands) > 1 else frame[0]
+
+
+def test_several_workers_have_written(saved: tuple[str, Simulator]) -> None:
+    """Else the master joins nothing, and the others here say little."""
+    with h5py.File(saved[0]) as file:
+        sources = {one.file_name for one in file["entry/data/data"].virtual_sources()}
+    assert len({re.findall(r"_(\d+)_\d+\.h5$", name)[0] for name in sources}) > 1
+
+
 def test_xarray_opens_the_default_group(saved: tuple[str, Simulator]) -> None:
     path, camera = saved
     with xr.open_dataset(path, engine="h5netcdf", group="entry/data") as data:
@@ -66,8 +80,11 @@ def test_xarray_opens_the_default_group(saved: tuple[str, Simulator]) -> None:
 
 
 def test_xarray_opens_the_whole_tree(saved: tuple[str, Simulator]) -> None:
-    path, _ = saved
+    path, camera = saved
     with xr.open_datatree(path, engine="h5netcdf", phony_dims="access") as tree:
+        entry = tree[tree.attrs["default"]]
+        data = entry[entry.attrs["default"]]
+        assert np.array_equal(data[data.attrs["signal"]][MIDDLE], middle(camera))
         assert float(tree["entry/parameters/hardware"]["expo_time"]) == 1e-3
         assert int(tree["entry/metadata"]["run"]) == 4
 
@@ -88,6 +105,7 @@ def test_silx_finds_the_default_plot(saved: tuple[str, Simulator]) -> None:
         assert default.signal.shape[-2:] == (40, 30)
         assert default.signal_name == ("images" if len(camera.bands) > 1 else "data")
         assert default.axes_dataset_names[0] == "frame"
+        assert np.array_equal(default.signal[MIDDLE], middle(camera))
 
 
 def test_fabio_reads_a_frame_in_the_middle(saved: tuple[str, Simulator]) -> None:
@@ -120,17 +138,19 @@ def test_pyfai_finds_the_detector(saved: tuple[str, Simulator]) -> None:
         assert detector.name == "/entry/instrument/detector"
         assert detector["x_pixel_size"][()] == 75e-6
         frame = detector["data"][MIDDLE]
-    expected = camera.frame(MIDDLE).values
-    assert np.array_equal(frame, expected if len(camera.bands) > 1 else expected[0])
+    assert np.array_equal(frame, middle(camera))
 
 
-def test_h5web_s_server_reads_a_frame(saved: tuple[str, Simulator]) -> None:
+def test_h5web_s_server_reads_a_frame_of_the_default_signal(saved: tuple[str, Simulator]) -> None:
     path, camera = saved
     with h5py.File(path) as file:
-        content = create_content(file, "/entry/data/data")
-        assert content.metadata()["shape"] == (60, 40, 30)
+        place = ""
+        for attribute in ("default", "default", "signal"):
+            place += "/" + create_content(file, place or "/").attributes()[attribute]
+        content = create_content(file, place)
+        assert content.metadata()["shape"][-2:] == (40, 30)
         frame = content.data(selection=str(MIDDLE))
-    assert np.array_equal(frame, camera.frame(MIDDLE).values[0])
+    assert np.array_equal(frame, middle(camera))
 
 
 def test_nxvalidate_finds_no_error(saved: tuple[str, Simulator]) -> None:

@@ -41,9 +41,17 @@ def test_masked_pixels_become_the_largest_value_or_nan(
 
 def test_anything_but_zero_is_masked() -> None:
     spec = Spec(Grid((1, 5)), np.dtype("u2"))
-    mask = np.array([[0.0, 1.0, -2.5, np.nan, 1e-9]])
+    mask = np.array([[0.0, 1.0, -2.5, np.inf, 1e-9]])
     result = ran(spec, block(0, spec, 1, top=100), Mask(mask))
     np.testing.assert_array_equal(result.frames.pixels[0, 0, 0] == 65535, [0, 1, 1, 1, 1])
+
+
+def test_nan_says_neither_that_a_pixel_is_masked_nor_that_it_is_not() -> None:
+    spec = Spec(Grid((1, 3)), np.dtype("u2"))
+    with pytest.raises(ConfigError, match="NaN at 2 pixels") as caught:
+        Mask(np.array([[0.0, np.nan, np.nan]])).plan(spec)
+    assert (caught.value.field, caught.value.value) == ("array", "an array")
+    assert caught.value.allowed is not None
 
 
 @given(shapes(), st.booleans(), st.booleans(), seeds)
@@ -81,6 +89,15 @@ def test_an_image_of_another_shape_is_refused(kind: Any, shape: tuple[int, ...])
     assert (error.node, error.field) == ("n0", "array")
     assert str(shape) in str(error.value)
     assert error.allowed == "(4, 5) or (2, 4, 5)"
+
+
+@pytest.mark.parametrize("kind", [Mask, Background, Flatfield])
+@pytest.mark.parametrize("dtype", ["c16", "U3", "O", "M8[s]", "V8"])
+def test_an_image_without_real_numbers_is_refused(kind: Any, dtype: str) -> None:
+    with pytest.raises(ConfigError, match="no real numbers") as caught:
+        kind(np.ones((4, 5)).astype(dtype)).plan(Spec(Grid((4, 5)), np.dtype("u2")))
+    assert (caught.value.field, caught.value.value) == ("array", str(np.dtype(dtype)))
+    assert caught.value.allowed == "booleans, integers or floats"
 
 
 @pytest.mark.parametrize("kind", [Mask, Background, Flatfield])

@@ -147,9 +147,11 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path / "file", tmp_path / "file" / "below"):
         with pytest.raises(ConfigError, match="no folder") as caught:
             SaveHdf5(folder=str(folder)).check()
-        assert (caught.value.field, caught.value.value) == ("folder", str(folder))
-        with pytest.raises(ConfigError, match="cannot be written"):
+        with pytest.raises(ConfigError, match="cannot be written") as late:
             SaveHdf5(folder=str(folder)).open(SPEC, Place("file"))
+        for error in (caught.value, late.value):
+            assert (error.field, error.value) == ("folder", str(folder))
+            assert error.allowed == "a folder that can be made and written"
 
 
 @pytest.mark.parametrize("prefix", ["", "a/b", "../up", "/root"])
@@ -157,6 +159,7 @@ def test_a_prefix_is_no_path(prefix: str) -> None:
     with pytest.raises(ConfigError, match="prefix") as caught:
         SaveHdf5(folder="out", prefix=prefix)
     assert (caught.value.field, caught.value.value) == ("prefix", prefix)
+    assert caught.value.allowed == "a name without folders"
 
 
 def test_the_effective_parameters_name_every_choice() -> None:

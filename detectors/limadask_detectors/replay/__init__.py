@@ -63,8 +63,9 @@ class Replay(Detector):
             layout, told = images.layout, images.description()
             if not len(images):
                 raise ConfigError(
-                    f"{first.path} holds no images yet", field="path", value=first.path
-                )
+                    f"{first.path} holds no images yet", field="path", value=first.path,
+                    allowed="a file with at least one image",
+                )  # fmt: skip
             _try(images, first)
         for source in others if is_hdf5(first.path) else ():
             with _opened(source) as images:
@@ -117,4 +118,7 @@ def _try(images: Images, source: Source) -> None:
 
 
 def _unreadable(source: Source, error: OSError) -> ConfigError:
-    return ConfigError(f"{source.path} cannot be read: {error}", field="path", value=source.path)
+    return ConfigError(
+        f"{source.path} cannot be read: {error}", field="path", value=source.path,
+        allowed="a file of images that can be read",
+    )  # fmt: skip

@@ -38,6 +38,7 @@ class Source(NamedTuple):
                 f"{self.path} is no HDF5 file and has no datasets",
                 field="dataset",
                 value=self.dataset,
+                allowed="no dataset, or an HDF5 file",
             )
         return Pictures(self.path)
 

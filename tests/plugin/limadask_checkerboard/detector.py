@@ -22,8 +22,7 @@ class Checkerboard(ld.Detector):
         return ld.DetectorInfo(model="checkerboard", shape=self.shape, dtype="uint32")
 
     def receiver(self, index: int, count: int) -> CheckerboardReceiver:
-        y, x = np.indices(self.shape) // self.square
-        return CheckerboardReceiver(((y + x) % 2).astype("u4"))
+        return CheckerboardReceiver((np.indices(self.shape) // self.square).sum(0, "u4") % 2)
 
 
 class CheckerboardReceiver(ld.Receiver):
