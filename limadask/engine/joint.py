@@ -29,8 +29,7 @@ class JointLedger(Ledger):
         self.nb_there = 0
         """Frames whose fate is known and that are not absent."""
         self._news: list[FrameRun] = []
-        self._whole = Fates(FateTable())
-        self._stamped = Fates(FateTable())
+        self._lacking, self._stamped = Fates(FateTable()), Fates(FateTable())
 
     def settle(self, first: int, stop: int) -> None:
         """Mark those of the frames ``first ≤ i < stop`` whose every part is known."""
@@ -43,22 +42,16 @@ class JointLedger(Ledger):
         self._news += table.runs(numbers[is_new], joint[is_new])
         for code in np.unique(joint).tolist():
             self._fates.mark(numbers[joint == code], code)
-        stopped = table.code(Status.ABSENT, STOPPED)
-        absent = (table.status[codes] == Status.ABSENT) & (codes != stopped)
-        for is_lacking, status in ((True, Status.ABSENT), (False, Status.PRESENT)):
-            some = numbers[absent.any(axis=0)[known] == is_lacking]
-            if len(some):
-                self._whole.mark(some, self._whole.table.code(status, ""))
+        absent = table.status[codes] == Status.ABSENT
+        wanted = codes != table.code(Status.ABSENT, STOPPED)
+        lacks = ((absent & wanted).any(axis=0) & ~absent.all(axis=0))[known]
+        self._lacking.mark(numbers[lacks], self._lacking.table.code(Status.ABSENT, ""))
+        self._lacking.mark(numbers[~lacks], self._lacking.table.code(Status.PRESENT, ""))
 
     @property
     def nb_lacking(self) -> int:
         """Frames that lack a whole part, but not all of them."""
-        lacking = sum(count for one, _, count in self._whole.counts() if one == Status.ABSENT)
-        return lacking - self._nb_absent()
-
-    def _nb_absent(self) -> int:
-        fates = self._fates.counts()
-        return sum(n for one, cause, n in fates if one == Status.ABSENT and cause != STOPPED)
+        return sum(count for one, _, count in self._lacking.counts() if one == Status.ABSENT)
 
     def take_news(self) -> list[FrameRun]:
         """Return the frames whose fate has become known since the last call."""

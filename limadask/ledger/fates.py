@@ -146,7 +146,7 @@ class Fates:
 
     def _reached(self, where: Where) -> NDArray[np.uint16]:
         """Return the codes of some frames, a view where it is a range; makes room for them."""
-        reach = where.stop if isinstance(where, slice) else int(where[-1]) + 1
+        reach = where.stop if isinstance(where, slice) else int(where.max(initial=-1)) + 1
         if reach > len(self._codes):
             self._codes = _padded(self._codes, max(reach, 2 * len(self._codes), _PAGE))
         self.size = max(self.size, reach)

@@ -13,7 +13,7 @@ from distributed import Client
 import limadask as ld
 from limadask.cluster.local import process_cluster
 from limadask_detectors import Simulator
-from limadask_tasks import SaveHdf5
+from limadask_tasks import Assemble, SaveHdf5
 
 BLOCKS = ld.Buffers(nb_frames_per_block=5)
 
@@ -127,3 +127,32 @@ def test_the_only_receiver_that_dies_ends_a_run_that_allows_no_absent_frame(
         assert sum(counts.values()) == 400
         (absent,) = {cause for *_, cause in acquisition.record().ranges(ld.Status.ABSENT)}
         assert absent == "receiver_lost"
+
+
+@pytest.mark.parametrize("assembled", [False, True], ids=["apart", "assembled"])
+@pytest.mark.parametrize(
+    ("policy", "fails"), [(ld.Policy(on_absent="abort"), True), (ld.Policy(max_absent=3), False)]
+)
+def test_frames_that_lack_a_module_count(
+    client: Client, tmp_path: Path, assembled: bool, policy: ld.Policy, fails: bool
+) -> None:
+    pipe = ld.Pipeline()
+    if assembled:
+        pipe.add("whole", Assemble())
+    parent = "whole" if assembled else "input"
+    pipe.add("file", SaveHdf5(folder=str(tmp_path), prefix="run"), after=parent)
+    faults = {"drop": [7, 20, 59], "receivers": [1], "lose_packets": [30]}
+    with ld.Acquisition(
+        client, Simulator(shape=(68, 48), modules=2, gap=4, faults=faults), pipe, nb_frames=60,
+        expo_time=2e-3, buffers=BLOCKS, policy=policy,
+        topology=ld.Topology(receivers=2, workers=2, dispatch="partial"),
+    ) as acquisition:  # fmt: skip
+        acquisition.prepare()
+        acquisition.start()
+        if fails:
+            with pytest.raises(ld.AcquisitionFailed, match="lack a module, the policy allows 0"):
+                acquisition.wait(timeout=60)
+        else:
+            acquisition.wait(timeout=60)
+            counts = acquisition.record().counts()
+            assert (counts["present"], counts["partial"], counts["absent"]) == (56, 4, 0)

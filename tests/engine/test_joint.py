@@ -78,6 +78,28 @@ def test_the_cause_is_that_of_the_first_part_that_is_not_there() -> None:
     assert ledger.ranges(Status.PARTIAL) == [(0, 3, "receiver_lost")]
 
 
+def test_frames_that_lack_a_whole_part_are_counted_until_it_is_found() -> None:
+    ledger = JointLedger(2)
+    ledger.nb_frames = 8
+    ledger.parts[0].mark(0, 8, Status.PRESENT)
+    ledger.parts[1].mark(0, 3, Status.ABSENT, "detector")
+    ledger.parts[1].mark(3, 5, Status.PARTIAL, "packets_lost")
+    assert ledger.nb_lacking == 3
+    ledger.parts[1].mark(2, 3, Status.PRESENT)  # it was in a file
+    assert ledger.nb_lacking == 2
+    ledger.finish("stopped")  # the user did not want them any more
+    assert ledger.nb_lacking == 2
+    assert "2 lack a module, the policy allows 1" in ledger.excess(1, lacking=ledger.nb_lacking)
+    assert ledger.excess(2, lacking=ledger.nb_lacking) == ""
+
+
+def test_frames_that_lack_all_parts_lack_no_module() -> None:
+    ledger = JointLedger(2)
+    for part in ledger.parts:
+        part.mark(0, 4, Status.ABSENT, "detector")
+    assert (ledger.nb_lacking, ledger.counts()["absent"]) == (0, 4)
+
+
 def test_each_frame_is_stamped_once_by_its_first_part() -> None:
     ledger = JointLedger(2)
     numbers = np.arange(6)
