@@ -89,11 +89,11 @@ class StalledError(LimadaskError, TimeoutError):
     Parameters
     ----------
     stage:
-        What does not move: ``detector``, ``processing``, ``closing``, …
+        What does not move: ``detector``, ``processing``, ``closing``, ``scheduler``, …
     last_frame:
         The highest frame number seen so far; -1 where none was.
     message:
-        What to check.
+        What was waited for, and what to check.
     """
 
     def __init__(self, stage: str, last_frame: int, message: str) -> None:
@@ -101,7 +101,8 @@ class StalledError(LimadaskError, TimeoutError):
         self.stage, self.last_frame, self.message = stage, last_frame, message
 
     def __str__(self) -> str:
-        return f"{self.stage} stalled after frame {self.last_frame}: {self.message}"
+        seen = f"after frame {self.last_frame}" if self.last_frame >= 0 else "with no frame seen"
+        return f"{self.stage} stalled {seen}: {self.message}"
 
 
 def _config_error(message: str, parts: dict[str, Any]) -> ConfigError:

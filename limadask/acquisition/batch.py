@@ -234,7 +234,9 @@ class Batch(Sequence[Acquisition]):
         return self._link
 
     def _ask(self, command: str | None = None) -> dict[str, Any]:
-        answer: dict[str, Any] = self._connected().ask("batch", batch=self.uuid, command=command)
+        link = self._connected()
+        ask = link.command if command else link.ask
+        answer: dict[str, Any] = ask("batch", batch=self.uuid, command=command)
         return answer
 
     def _raise_failures(self, runs: Sequence[dict[str, Any]]) -> None:

@@ -210,7 +210,7 @@ class Following:
             raise StateError(
                 f"{command!r} is not allowed while nothing is prepared; allowed: prepare"
             )
-        answer = self._link.ask("command", None, uuid=self.uuid, command=command)
+        answer = self._link.command("command", uuid=self.uuid, command=command)
         self._raise_failure(answer["status"], answer["pickled"])
 
     def _know(self) -> Ready | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from typing import Any
 
+from limadask.cluster.beside import beside
 from limadask.engine.messages import dumps
 
 logger = logging.getLogger(__name__)
@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 async def answer_of(work: Callable[[], Any]) -> dict[str, Any]:
     """Do something in a thread; return its result, or its error as text and pickled."""
     try:
-        return {"result": await asyncio.to_thread(work)}
+        return {"result": await beside(work)}
     except Exception as error:
         logger.debug("answering with an error", exc_info=True)
         text = f"{type(error).__name__}: {error}"

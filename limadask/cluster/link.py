@@ -5,19 +5,20 @@ from __future__ import annotations
 import queue
 import threading
 import weakref
+from collections.abc import Awaitable, Callable
 from typing import Any, ClassVar
 
 from distributed import Client
 
-from limadask.cluster.nanny import LimadaskNanny
-from limadask.cluster.scheduler import TOPIC, LimadaskScheduler
-from limadask.cluster.worker import LimadaskWorker
+from limadask.cluster import asking
+from limadask.cluster.installing import install
+from limadask.cluster.scheduler import TOPIC
 from limadask.engine.messages import loads
-from limadask.errors import ConfigError, LimadaskError
-from limadask.events import Event, from_message
+from limadask.errors import LimadaskError, StalledError
+from limadask.events import Event, FramesDone, from_message
 
-ANSWER = 15.0
-"""Seconds that a scheduler may take to answer; Dask itself tries for 30 to reach a dead one."""
+KNOWN = 100
+"""Runs whose last frame is known to a client that gets no answer: those heard of last."""
 
 
 class Link:
@@ -32,6 +33,7 @@ class Link:
     def __init__(self, client: Client) -> None:
         self._client = weakref.ref(client)
         self._listeners: dict[str, weakref.WeakSet[Listener]] = {}
+        self._seen: dict[str, int] = {}
         install(client)
         client.subscribe_topic(TOPIC, self._hear)
 
@@ -52,41 +54,48 @@ class Link:
             raise LimadaskError("the Dask client is closed: make a new one and attach")
         return client
 
-    def ask(self, operation: str, bound: float | None = ANSWER, **message: Any) -> Any:
-        """Ask the coordinator; an error it answers with is raised here.
-
-        Parameters
-        ----------
-        operation, message:
-            What is asked.
-        bound:
-            Seconds that it may take; None where the coordinator itself has one.
+    def ask(self, operation: str, **message: Any) -> Any:
+        """Ask the coordinator what it can answer at once; its errors are raised here.
 
         Raises
         ------
         LimadaskError
             Whatever it answers with; also when the scheduler cannot be reached.
+        StalledError
+            When the scheduler does not answer.
         """
-        client, question = self.client, f"limadask_{operation}"
-        try:
-            answer = client.sync(
-                getattr(client.scheduler, question), **message, callback_timeout=bound
-            )
-        except TimeoutError as error:
-            raise LimadaskError(
-                f"the scheduler has not answered within {bound} s: it is dead, or very busy"
-            ) from error
-        except OSError as error:
-            raise LimadaskError(f"the scheduler cannot be reached: {error}") from error
-        if isinstance(answer, dict) and "error" in answer and "status" not in answer:
-            raise loads(answer["error"])
-        return answer
+        return self._ask(asking.soon, operation, message)
+
+    def command(self, operation: str, **message: Any) -> Any:
+        """Ask the coordinator for what takes its time: the scheduler shows that it lives.
+
+        How long a command may take, the coordinator itself bounds.
+
+        Raises
+        ------
+        LimadaskError
+            Whatever it answers with; also when the scheduler cannot be reached.
+        StalledError
+            When the scheduler gives no sign of life.
+        """
+        return self._ask(asking.at_last, operation, message)
 
     def ask_worker(self, address: str, operation: str, **message: Any) -> Any:
-        """Ask a worker directly: pixels do not go through the scheduler."""
+        """Ask a worker directly: pixels do not go through the scheduler.
+
+        Raises
+        ------
+        LimadaskError
+            Whatever it answers with; also when it cannot be reached.
+        StalledError
+            When it does not answer.
+        """
         client = self.client
+        question = getattr(client.rpc(address), f"limadask_{operation}")
         try:
-            answer = client.sync(getattr(client.rpc(address), f"limadask_{operation}"), **message)
+            answer = client.sync(question, **message, callback_timeout=asking.ANSWER)
+        except TimeoutError as error:
+            raise self._unanswered("worker", address, operation, message) from error
         except OSError as error:
             raise LimadaskError(f"worker {address} cannot be reached: {error}") from error
         if "error" in answer:
@@ -101,9 +110,36 @@ class Link:
         return listener
 
     def _hear(self, stamped: tuple[float, dict[str, Any]]) -> None:
-        _, message = stamped
-        for listener in list(self._listeners.get(message["uuid"], ())):
-            listener.put(from_message(message))
+        event = from_message(stamped[1])
+        if isinstance(event, FramesDone):
+            self._seen.pop(event.uuid, None)
+            self._seen[event.uuid] = event.last
+            if len(self._seen) > KNOWN:
+                del self._seen[next(iter(self._seen))]
+        for listener in list(self._listeners.get(event.uuid, ())):
+            listener.put(event)
+
+    def _ask(
+        self, ask: Callable[..., Awaitable[Any]], operation: str, message: dict[str, Any]
+    ) -> Any:
+        client = self.client
+        try:
+            answer = client.sync(ask, client, operation, message)
+        except TimeoutError as error:
+            address = client.scheduler.address
+            raise self._unanswered("scheduler", address, operation, message) from error
+        except OSError as error:
+            raise LimadaskError(f"the scheduler cannot be reached: {error}") from error
+        if isinstance(answer, dict) and "error" in answer and "status" not in answer:
+            raise loads(answer["error"])
+        return answer
+
+    def _unanswered(
+        self, who: str, address: str, operation: str, message: dict[str, Any]
+    ) -> StalledError:
+        last_frame = self._seen.get(message.get("uuid", ""), -1)
+        what = message.get("command") or operation
+        return asking.unanswered(who, address, what, last_frame)
 
 
 class Listener:
@@ -122,28 +158,3 @@ class Listener:
             return self._events.get(timeout=timeout)
         except queue.Empty:
             return None
-
-
-def install(client: Client) -> None:
-    """Install limadask on the scheduler and all workers, now and later.
-
-    Raises
-    ------
-    ConfigError
-        When limadask is not installed there.
-    """
-    for plugin, place in (
-        (LimadaskScheduler(), "scheduler"),
-        (LimadaskNanny(), "workers"),
-        (LimadaskWorker(), "workers"),
-    ):
-        try:
-            client.register_plugin(plugin)
-        except (ModuleNotFoundError, ImportError) as error:
-            raise ConfigError(
-                f"limadask cannot be imported on the {place}: install it there, in the same "
-                f"version as here ({error})",
-                node="cluster",
-                field=place,
-                value=client.scheduler.address,
-            ) from error

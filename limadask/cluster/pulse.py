@@ -57,15 +57,17 @@ class Pulses:
 
     def __init__(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
-        self._last: dict[str, tuple[float, Process]] = {}
+        self._last: dict[str, float] = {}
+        self._processes: dict[str, Process] = {}
 
     def beat(self, worker: str, process: Process) -> None:
         """Note a sign of life."""
-        self._last[worker] = time.monotonic(), process
+        self._last[worker], self._processes[worker] = time.monotonic(), process
 
     def forget(self, worker: str) -> None:
         """Note that a worker is gone."""
         self._last.pop(worker, None)
+        self._processes.pop(worker, None)
 
     async def look(self, busy: Collection[str], late: float) -> None:
         """Remove the workers that are frozen, or silent for too long.
@@ -73,23 +75,27 @@ class Pulses:
         Parameters
         ----------
         busy:
-            Those that take part in a run; the others give no signs.
+            Those that take part in a run, from the moment on when they are chosen; the others
+            give no signs.
         late:
             By how many seconds the scheduler itself is late: that is nobody's fault.
         """
         limit = dask.config.get("limadask.worker-stale-after", 5.0)
         now = time.monotonic()
-        self._last = {worker: told for worker, told in self._last.items() if worker in busy}
-        for worker, (heard, process) in list(self._last.items()):
+        self._last = {worker: self._last.get(worker, now) for worker in busy}
+        for worker, heard in list(self._last.items()):
             silence = now - heard - late
             if silence > min(SUSPICIOUS, limit) and (
-                silence > limit or await self._is_frozen(worker, process)
+                silence > limit or await self._is_frozen(worker)
             ):
                 logger.warning("worker %s gives no sign of life: taken for dead", worker)
                 await self._scheduler.remove_worker(worker, stimulus_id="limadask-stale")
 
-    async def _is_frozen(self, worker: str, process: Process) -> bool:
+    async def _is_frozen(self, worker: str) -> bool:
         """Ask whoever can see the process: this one, its nanny, or a worker beside it."""
+        process = self._processes.get(worker)
+        if process is None:  # it has never said anything
+            return False
         seen = is_frozen(process)
         if seen is not None:
             return seen
@@ -108,7 +114,7 @@ class Pulses:
         host, now = get_address_host(worker), time.monotonic()
         beside = [
             other
-            for other, (heard, _) in self._last.items()
+            for other, heard in self._last.items()
             if other != worker and get_address_host(other) == host and now - heard <= SUSPICIOUS
         ]
         known = self._scheduler.workers.get(worker)

@@ -64,6 +64,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
                     "runs",
                     "queue",
                     "batch",
+                    "silent",
                 )
             }
         )
@@ -356,6 +357,11 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
 
     async def _runs(self) -> list[str]:
         return list(self._coordinator.runs)
+
+    async def _silent(self, seconds: float) -> list[str]:
+        """Return the names of the workers that Dask has not heard of for some seconds."""
+        since = time.time() - seconds
+        return [str(one.name) for one in self._scheduler.workers.values() if one.last_seen < since]
 
     def _job_done(self, job: asyncio.Task[None]) -> None:
         self._jobs.discard(job)

@@ -19,6 +19,7 @@ from tornado.ioloop import PeriodicCallback
 
 from limadask.cluster.answers import answer_of
 from limadask.cluster.lasting import Lasting
+from limadask.cluster.leaving import leave
 from limadask.cluster.nanny import look
 from limadask.cluster.pulse import own_process
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
@@ -36,8 +37,6 @@ from limadask.frames import Frames
 logger = logging.getLogger(__name__)
 TICK = 0.25
 """Seconds between the signs of life that a worker gives while it takes part in a run."""
-DRAIN = 30.0
-"""Seconds that a worker whose scheduler is gone may take to process what it holds."""
 
 
 class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
@@ -50,6 +49,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         """Install handlers, threads and settings."""
         self.address: str = worker.address
         self._worker, self._loop = worker, worker.loop.asyncio_loop
+        self._greeted: set[str] = set()
         self._stations: dict[str, Station] = {}
         self._ranks: dict[str, int] = {}
         self._labels: dict[str, str] = {}
@@ -63,8 +63,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             {
                 f"limadask_{name}": getattr(self, f"_{name}")
                 for name in (
-                    "open", "prepare", "check", "setup", "start", "start_detector", "trigger",
-                    "stop", "give_back", "close", "found", "join", "release",
+                    "greet", "open", "prepare", "check", "setup", "start", "start_detector",
+                    "trigger", "stop", "give_back", "close", "found", "join", "release",
                 )
             }
         )  # fmt: skip
@@ -87,20 +87,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     async def teardown(self, worker: Worker) -> None:
         """Process what is held, without Dask, and close the files; then end the threads."""
         self._ticking.stop()
-        stations = list(self._stations.values())
-        try:
-            async with asyncio.timeout(DRAIN):
-                for station in stations:
-                    await self._drain(station)
-        except Exception:
-            logger.exception("draining acquisitions")
-        # files that were closed while a thread still writes would be begun anew, and a thread
-        # that is inside HDF5 when the process ends holds the lock that its end waits for
-        self._pool.close()
-        if not await asyncio.to_thread(self._pool.join, DRAIN):
-            logger.error("blocks are still being processed %s s after their scheduler went", DRAIN)
-        for station in stations:
-            await asyncio.to_thread(station.release)
+        await leave(list(self._stations.values()), self._pool)
         self._stations.clear()
 
     # ---- tickets ------------------------------------------------------------------------------
@@ -207,6 +194,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             station.blocks.release()
 
     # ---- what the coordinator asks --------------------------------------------------------------
+
+    async def _greet(self, uuid: str) -> dict[str, Any]:
+        """Give signs of life from now on, until the run is released."""
+        self._greeted.add(uuid)
+        return {"result": None}
 
     async def _open(self, uuid: str, request: bytes, index: int, count: int) -> dict[str, Any]:
         for station in self._stations.values():  # the new one needs memory
@@ -348,6 +340,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     async def _release(self, uuid: str) -> dict[str, Any]:
         station = self._stations.pop(uuid, None)
+        self._greeted.discard(uuid)
         self._ranks.pop(uuid, None)
         self._labels.pop(uuid, None)
         self.transfers.release(uuid)
@@ -384,12 +377,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         return self._stations[uuid]
 
     def _tick(self) -> None:
-        for uuid, station in self._stations.items():
-            if isinstance(station.blocks, HeldBlocks):
+        for uuid in self._greeted:
+            station = self._stations.get(uuid)
+            if station is not None and isinstance(station.blocks, HeldBlocks):
                 station.blocks.look()
-            self._send(
-                "limadask-tick", uuid, progress=station.progress(), process=self._process_identity
-            )
+            progress = station.progress() if station is not None else {}
+            self._send("limadask-tick", uuid, progress=progress, process=self._process_identity)
 
     def _receiver_ended(self, uuid: str) -> None:
         station = self._stations.get(uuid)
@@ -403,11 +396,3 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     def _send(self, operation: str, uuid: str, **message: Any) -> None:
         self._worker.batched_send({"op": operation, "uuid": uuid, **message})
-
-    async def _drain(self, station: Station) -> None:
-        if station.receiving is None and station.processing is None:
-            return
-        await asyncio.to_thread(station.stop, abort=True)
-        if station.blocks is not None and station.processing is not None:
-            for frames in station.blocks.undone():
-                await self._pool.run((0,), functools.partial(station.processing.process, frames))

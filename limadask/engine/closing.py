@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from limadask.engine.port import WorkerError
+from limadask.engine.watch import stalled
 from limadask.events import FileClosed
 from limadask.frames import Status
 
@@ -18,12 +19,15 @@ if TYPE_CHECKING:
 async def close(run: Run) -> None:
     """Wait for what is being processed, close the files, and write the ledger down."""
     crew, bounds = run.crew, run.bounds
+    settle = bounds.settling(run.stalled)
     if run.is_aborting:
         for worker in crew.living_receivers:
             run.send(worker, "limadask-drop")
         # the detector's end says how far the frame numbers went
-        await run.until(lambda: run.detector.ended, bounds.settle)
-    await run.until(lambda: not crew.tickets, bounds.settle)
+        await run.until(lambda: run.detector.ended, settle)
+    if not await run.until(lambda: not crew.tickets, settle):
+        text = f"blocks that have not come back within {settle:.0f} s: {len(crew.tickets)}"
+        run.note(str(stalled(run, "processing", text)))
     run.tell_progress()
     try:
         async with asyncio.timeout(bounds.close):
@@ -35,7 +39,8 @@ async def close(run: Run) -> None:
             if run.ready and crew.living_processors:
                 await _join(run)
     except TimeoutError:
-        run.note(f"closing the files took longer than {bounds.close} s")
+        text = f"it took longer than {bounds.close:.0f} s{crew.unanswered()}"
+        run.note(str(stalled(run, "closing", text)))
     except WorkerError as error:
         run.note(f"closing the files: {error.text}")
     except OSError as error:

@@ -30,6 +30,7 @@ class Crew:
     def __init__(self, receivers: list[WorkerInfo], processors: list[WorkerInfo]) -> None:
         self.receivers, self.processors = receivers, processors
         self.lost: set[str] = set()
+        self._unanswered: dict[tuple[str, str], None] = {}
         self.tickets: dict[int, Window] = {}
         self.progress: dict[str, Mapping[str, Any]] = {}
         self._over: set[str] = set()
@@ -120,6 +121,15 @@ class Crew:
         """Note that a worker is gone; what it receives is over."""
         self.lost.add(worker)
         self._over.add(worker)
+
+    def leave_unanswered(self, worker: str, operation: str) -> None:
+        """Note that a worker was asked for something, and that nobody waits for it any more."""
+        self._unanswered[worker, operation] = None
+
+    def unanswered(self) -> str:
+        """Return in words which workers have not answered, and what."""
+        told = [f"{self.name(worker)} to {what!r}" for worker, what in self._unanswered]
+        return f", no answer from {', '.join(told)}" if told else ""
 
     def end(self, receiver: str) -> None:
         """Note that a receiver has ended."""

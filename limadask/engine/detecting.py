@@ -7,7 +7,9 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from limadask.engine.messages import dumps
 from limadask.engine.port import WorkerError
+from limadask.engine.watch import stalled
 
 if TYPE_CHECKING:
     from limadask.engine.run import Run
@@ -24,7 +26,9 @@ async def start(run: Run) -> None:
             await asyncio.gather(*asked)
             await run.ask(run.crew.receivers[0].address, "start_detector")
     except TimeoutError:
-        run.fail(f"the detector did not start within {run.bounds.command} s")
+        text = f"it took longer than {run.bounds.command:.0f} s{run.crew.unanswered()}"
+        error = stalled(run, "start", text)
+        run.fail(str(error), dumps(error))
     except WorkerError as error:
         run.fail(error.text, error.pickled)
     except OSError as error:
@@ -50,7 +54,7 @@ async def halt(run: Run) -> None:
     """Stop the detector now and wait, not for long, for its receivers to end."""
     await stop(run, abort=True)
     if run.began:
-        await run.until(lambda: not run.crew.receives, run.bounds.settle)
+        await run.until(lambda: not run.crew.receives, run.bounds.settling(run.stalled))
     await give_back(run)
     run.detector.happen("halted")
 
@@ -78,7 +82,8 @@ async def ask_gently(run: Run, worker: str, operation: str, **message: Any) -> N
         async with asyncio.timeout(bound):
             await run.ask(worker, operation, **message)
     except TimeoutError:
-        run.note(f"{operation} on {name} took longer than {bound} s")
+        text = f"it took longer than {bound:.0f} s on {name}"
+        run.note(str(stalled(run, operation, text)))
     except WorkerError as error:
         run.note(f"{operation} on {name}: {error.text}")
     except OSError as error:

@@ -15,7 +15,12 @@ class Bounds:
     prepare: float = 120.0
     command: float = 20.0
     settle: float = 20.0
+    settle_stalled: float = 3.0
     close: float = 120.0
+
+    def settling(self, is_stalled: bool) -> float:
+        """Return what blocks under way may take to end: not long where nothing moved anyway."""
+        return self.settle_stalled if is_stalled else self.settle
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from limadask.engine.messages import dumps
 from limadask.engine.options import Options, Timing
 from limadask.engine.port import WorkerError, WorkerInfo
 from limadask.engine.roles import cast
+from limadask.engine.watch import stalled
 from limadask.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
     try:
         async with asyncio.timeout(run.bounds.prepare):
             run.crew = choose(workers, run.options)
+            stage = "greeting the workers"
+            await _greet(run)
             stage = "opening the receivers"
             endpoints = await _open(run)
             stage = "configuring the detector"
@@ -41,11 +44,15 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
             stage = "opening files and compiling"
             run.ready = await _setup(run, prepared)
     except TimeoutError:
-        run.fail(f"{stage} took longer than {run.bounds.prepare} s")
+        text = f"preparing took longer than {run.bounds.prepare:.0f} s{run.crew.unanswered()}"
+        late = stalled(run, stage, text)
+        run.fail(str(late), dumps(late))
     except WorkerError as error:
         run.fail(error.text, error.pickled)
     except OSError as error:
-        run.fail(f"{stage}: a worker cannot be reached: {error}")
+        lost = ", ".join(run.crew.name(one) for one in run.crew.lost)
+        who = f"{lost} gives no sign of life" if lost else "a worker cannot be reached"
+        run.fail(f"{stage}: {who} ({error}); check the workers' processes and their load")
     else:
         run.account.ledger.nb_frames = made["nb_frames"]
         run.timing = Timing(**made["timing"])
@@ -71,6 +78,11 @@ def choose(workers: list[WorkerInfo], wanted: Options) -> Crew:
         raise WorkerError(str(error), dumps(error)) from error
     kind = MatchingCrew if wanted.matched else ApartCrew if wanted.apart else Crew
     return kind(receivers, processors)
+
+
+async def _greet(run: Run) -> None:
+    """Let all workers give signs of life from here on: one that does not counts as dead."""
+    await asyncio.gather(*(run.ask(one, "greet") for one in run.crew.addresses))
 
 
 async def _open(run: Run) -> list[str]:

@@ -21,7 +21,6 @@ from limadask.engine.messages import dumps
 from limadask.engine.options import Bounds, Options, Timing
 from limadask.engine.port import Port
 from limadask.engine.watch import Watch
-from limadask.errors import StalledError
 from limadask.events import Event, FramesDone, FramesSaved, StateChanged
 from limadask.states import DetectorSide, ProcessingSide
 
@@ -186,7 +185,7 @@ class Run:
         if reason:
             self.fail(reason)
         if not self.crew.living_processors:
-            self.fail("no worker that processes is left")
+            self.fail(f"no worker that processes is left: {self.crew.name(worker)} was the last")
             for ticket in list(self.crew.tickets):
                 self.receipt(ticket, {"ending": "absent"})
         self.advance()
@@ -201,10 +200,8 @@ class Run:
         others:
             When another run was last processed by the same workers: it may have to wait for that.
         """
-        if found := self.watch.look(now, others):
-            stage, text = found
+        if error := self.watch.look(now, others):
             self.stalled = True
-            error = StalledError(stage, self.last_frame(), text)
             self.fail(str(error), dumps(error))
 
     def fail(self, text: str, pickled: bytes = b"") -> None:
@@ -310,7 +307,11 @@ class Run:
 
     async def ask(self, worker: str, operation: str, **message: Any) -> Any:
         """Ask a worker for something."""
-        return await self._port.call(worker, f"limadask_{operation}", self.uuid, **message)
+        try:
+            return await self._port.call(worker, f"limadask_{operation}", self.uuid, **message)
+        except asyncio.CancelledError:  # who has lost patience will say with whom
+            self.crew.leave_unanswered(worker, operation)
+            raise
 
     def send(self, worker: str, operation: str, **message: Any) -> None:
         """Tell a worker something."""

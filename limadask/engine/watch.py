@@ -5,12 +5,23 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
+from limadask.errors import StalledError
+
 if TYPE_CHECKING:
     from limadask.engine.run import Run
 
 Stage = Literal["detector", "processing"]
 ADVICE = {
     "prepare": "check the detector's connection",
+    "greeting the workers": "check the workers' processes and their load",
+    "opening the receivers": "check the workers that receive, and their network",
+    "configuring the detector": "check the detector's connection",
+    "checking files": "check the disk",
+    "opening files and compiling": "check the disk and the workers' load",
+    "start": "check the detector's state and its connection",
+    "trigger": "check the detector's state and its connection",
+    "stop": "check the detector's state and its connection",
+    "release": "check what closes there: the detector, its receiver and the tasks",
     "detector": "check the detector's state and its trigger",
     "processing": "check the tasks and the workers' load on the dashboard",
     "deferred": "its frames are held: ask for them by process(), its own or its batch's",
@@ -39,8 +50,8 @@ class Watch:
         self.waits = False
         """Whether its frames wait for those of other runs."""
 
-    def look(self, now: float, others: float = 0.0) -> tuple[Stage, str] | None:
-        """Return the stage that has stood still for too long, and what to say of it.
+    def look(self, now: float, others: float = 0.0) -> StalledError | None:
+        """Return what to say of a stage that has stood still for too long, if one has.
 
         Parameters
         ----------
@@ -65,7 +76,7 @@ class Watch:
         if waited <= patience:
             return None
         counts = f"{run.crew.received} frames received, {run.account.done} processed"
-        return stage, f"nothing has moved for {waited:.0f} s ({counts}); {ADVICE[stage]}"
+        return stalled(run, stage, f"nothing has moved for {waited:.0f} s ({counts})")
 
     def _due(self) -> Stage | None:
         """Return the stage that should move, if any; for some triggers nobody knows."""
@@ -82,3 +93,18 @@ class Watch:
         if not run.detector.ended:
             return "detector"
         return None if is_held else "processing"
+
+
+def stalled(run: Run, stage: str, text: str) -> StalledError:
+    """Return the error of a run that waits in vain.
+
+    Parameters
+    ----------
+    run:
+        The run.
+    stage:
+        A key of ``ADVICE``.
+    text:
+        What was waited for, and for how long.
+    """
+    return StalledError(stage, run.last_frame(), f"{text}; {ADVICE[stage]}")

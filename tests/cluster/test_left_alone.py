@@ -8,12 +8,16 @@ import select
 import subprocess
 import sys
 import textwrap
+import threading
 from pathlib import Path
 
 import psutil
+from distributed import Client
 
+import limadask as ld
 from limadask.cluster.local import process_cluster
 from limadask.storage import rescue, series_files
+from limadask_detectors import Simulator
 
 STARTER = """
     import sys
@@ -74,3 +78,19 @@ def test_a_block_being_processed_is_saved_before_the_files_are_closed(tmp_path: 
     assert [path.name for path in series_files(tmp_path, "run")[0]] == ["run_0_00000.h5"]
     (made,) = rescue(tmp_path).made
     assert made.frames == {"present": 4, "partial": 0, "absent": 0, "vetoed": 0}
+
+
+class NeverClosed(Simulator):
+    """A camera that does not let go."""
+
+    def close(self) -> None:
+        threading.Event().wait()
+
+
+def test_a_detector_that_hangs_when_it_is_closed_keeps_no_worker_alive() -> None:
+    with process_cluster(1) as cluster, Client(cluster.address) as client:
+        camera = NeverClosed(shape=(64, 48))
+        ld.Acquisition(client, camera, nb_frames=4, expo_time=1e-3).prepare()
+        cluster.scheduler.kill()
+        (worker,) = cluster.workers.values()
+        assert worker.wait(timeout=90) is not None

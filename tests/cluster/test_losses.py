@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -22,6 +23,7 @@ import limadask as ld
 from limadask.cluster.link import Link
 from limadask.cluster.local import ProcessCluster, process_cluster
 from limadask.engine.port import Ticket
+from limadask.memory import BufferPool
 from limadask.storage import read_contents, series_files
 from limadask_detectors import Simulator
 from limadask_tasks import RoiStatistics, SaveHdf5
@@ -223,7 +225,7 @@ STARTER = """
     from limadask_detectors import Simulator
     from limadask_tasks import SaveHdf5
 
-    address, folder = sys.argv[1:]
+    address, folder, starts = sys.argv[1:]
     client = Client(address)
     pipe = ld.Pipeline()
     pipe.add("file", SaveHdf5(folder=folder, prefix="run"))
@@ -232,16 +234,20 @@ STARTER = """
         topology=ld.Topology(workers=1, roles="separate"),
     )
     acquisition.prepare()
-    acquisition.start()
+    if starts == "start":
+        acquisition.start()
     receiver = acquisition.parameters.software.receivers[0]
     print(acquisition.uuid, receiver, flush=True)
     sys.stdin.read()
 """
 
 
-def started_elsewhere(cluster: ProcessCluster, folder: Path) -> tuple[Any, str, str]:
+def started_elsewhere(
+    cluster: ProcessCluster, folder: Path, starts: str = "start"
+) -> tuple[Any, str, str]:
     """Start a run from a process of its own; return the process, the uuid and the receiver."""
-    command = [sys.executable, "-c", textwrap.dedent(STARTER), cluster.address, str(folder)]
+    program = textwrap.dedent(STARTER)
+    command = [sys.executable, "-c", program, cluster.address, str(folder), starts]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     uuid, receiver = process.stdout.readline().split()
@@ -277,6 +283,36 @@ def test_a_run_outlives_its_client_and_then_its_receiver(tmp_path: Path) -> None
         assert sum(frames.values()) == 600
         assert frames["present"] > 100
         assert Path(status["files"]["file"]).is_file()
+
+
+def held(dask_worker: Any) -> tuple[int, int]:
+    """How many runs a worker knows, and how many pools are in its memory."""
+    pools = sum(type(one) is BufferPool for one in gc.get_objects())
+    return len(dask_worker.extensions["limadask"]._stations), pools
+
+
+def test_a_run_that_was_only_prepared_is_aborted_when_its_client_dies(tmp_path: Path) -> None:
+    with process_cluster(2) as cluster:
+        starter, uuid, receiver = started_elsewhere(cluster, tmp_path, "never")
+        try:
+            with Client(cluster.address) as client:
+                following = ld.attach(client, uuid)
+                assert following.state == ("prepared", "ready")
+                names = client.run(lambda dask_worker: dask_worker.name)
+                (control,) = (one for one, name in names.items() if name == receiver)
+                assert client.run(held)[control] == (1, 1)
+                starter.kill()
+                starter.wait()
+                link = Link.of(client)
+                status = follow(link, uuid, lambda told: told["is_over"])
+                assert following.state == ("aborted", "aborted")
+                assert (status["error"], status["frames"]["absent"]) == ("", 600)
+                deadline = time.monotonic() + 60
+                while set(client.run(held).values()) != {(0, 0)}:  # released right after its end
+                    assert time.monotonic() < deadline, client.run(held)
+        finally:
+            starter.kill()
+            starter.communicate()
 
 
 def test_workers_save_what_they_hold_when_the_scheduler_dies(tmp_path: Path) -> None:

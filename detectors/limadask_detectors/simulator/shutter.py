@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import secrets
+import socket
 import threading
-from multiprocessing.connection import Client, Connection, Listener
+import time
+from multiprocessing.connection import Connection
 from typing import Protocol
 
 from limadask.detector import Deal, End, Lost
+from limadask.errors import StalledError
 from limadask.parameters import HardwareParameters
 from limadask_detectors.simulator.clock import Clock
 from limadask_detectors.simulator.faults import Faults
 
 FIFO = 4
 """Frames that a camera in real time keeps while nobody takes them."""
+CONNECT = 10.0
+"""Seconds that the camera, or a stranger, may take to connect and to say who it is."""
 Coming = tuple[int, int]
 """A frame, and when its exposure began, UTC nanoseconds."""
 
@@ -101,24 +106,39 @@ class DealtShutter:
 
     def __init__(self, host: str) -> None:
         self._key = secrets.token_bytes(16)
-        self._listener = Listener((host, 0))
+        self._listener = socket.create_server((host, 0))
         self._camera: Connection | None = None
         self._ended = threading.Event()
 
     @property
     def address(self) -> str:
         """What the camera must know to be let in."""
-        host, port = self._listener.address
+        host, port = self._listener.getsockname()
         return f"{self._key.hex()}@{host}:{port}"
 
     def start(self) -> None:
         """Let the camera in, which has connected at prepare, and nobody else."""
+        deadline = time.monotonic() + CONNECT
         while self._camera is None:
-            came = self._listener.accept()
-            if secrets.compare_digest(came.recv_bytes(), self._key):
-                self._camera = came
+            came = self._accept(deadline)
+            if _says(came, self._key, deadline):
+                came.settimeout(None)
+                self._camera = Connection(came.detach())
             else:
                 came.close()
+
+    def _accept(self, deadline: float) -> socket.socket:
+        """Return who comes next."""
+        try:
+            self._listener.settimeout(_left(deadline))
+            return self._listener.accept()[0]
+        except TimeoutError as error:
+            place = self.address.partition("@")[2]
+            raise StalledError(
+                "start", -1,
+                f"the simulated camera has not connected to the receiver at {place} within "
+                f"{CONNECT:.0f} s; check that the worker of the first receiver can reach it",
+            ) from error  # fmt: skip
 
     def next(self, timeout: float) -> Coming | Lost | End | None:
         """Return the next frame that the camera deals to this receiver."""
@@ -155,13 +175,33 @@ class DealtShutter:
         self._listener.close()
 
 
+def _left(deadline: float) -> float:
+    """Return the seconds that are left; never 0, which would mean not to wait at all."""
+    return max(0.001, deadline - time.monotonic())
+
+
+def _says(came: socket.socket, key: bytes, deadline: float) -> bool:
+    """Tell whether somebody who came has the key; who does not say it in time has not."""
+    said = b""
+    try:
+        while len(said) < len(key):
+            came.settimeout(_left(deadline))
+            if not (more := came.recv(len(key) - len(said))):
+                return False
+            said += more
+    except OSError:  # TimeoutError is one
+        return False
+    return secrets.compare_digest(said, key)
+
+
 def connect(address: str) -> Connection:
     """Connect the camera to a receiver."""
     key, _, place = address.partition("@")
     host, _, port = place.rpartition(":")
-    receiver = Client((host, int(port)))
-    receiver.send_bytes(bytes.fromhex(key))
-    return receiver
+    receiver = socket.create_connection((host, int(port)), CONNECT)
+    receiver.sendall(bytes.fromhex(key))
+    receiver.settimeout(None)
+    return Connection(receiver.detach())
 
 
 def is_dead(faults: Faults, clock: Clock) -> bool:
