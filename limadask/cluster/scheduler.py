@@ -22,6 +22,7 @@ from limadask.engine.messages import dumps
 from limadask.engine.port import Nodes, Ticket, WorkerError, WorkerInfo
 from limadask.engine.roles import roles_of
 from limadask.engine.run import Run
+from limadask.engine.standing import standing
 from limadask.errors import LimadaskError
 from limadask.events import Event
 
@@ -321,7 +322,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         return self._told(run)
 
     def _told(self, run: Run) -> dict[str, Any]:
-        return {"status": run.status(), "pickled": run.pickled_error}
+        return {"status": standing(run), "pickled": run.pickled_error}
 
     async def _status(self, uuid: str) -> dict[str, Any]:
         try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from limadask.engine.port import Port
 from limadask.engine.run import Run
+from limadask.engine.standing import standing
 from limadask.errors import StateError
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,7 @@ class Batch:
 
     def status(self) -> list[dict[str, Any]]:
         """Return where its runs stand, in order."""
-        return [run.status() for run in self.runs]
+        return [standing(run) for run in self.runs]
 
     # ---- what is done -------------------------------------------------------------------------
 

@@ -252,35 +252,6 @@ class Run:
             return "failed"
         return "stopped" if self.stopped else "done"
 
-    def status(self) -> dict[str, Any]:
-        """Return where it stands, as plain data."""
-        crew, account = self.crew, self.account
-        free = {crew.name(one): told.get("free") for one, told in crew.progress.items()}
-        return {
-            "uuid": self.uuid,
-            "state": self.states,
-            "outcome": self.outcome,
-            "is_over": self.is_over,
-            "error": self.error,
-            "received": crew.received,
-            "processed": account.done,
-            "last_frame": self.last_frame(),
-            "nb_frames": account.ledger.nb_frames,
-            "frames": account.ledger.counts(),
-            "tickets": len(crew.tickets),
-            "began": self.began,
-            "acquired": self.acquired,
-            "ended": self.ended,
-            "files": self.files,
-            "failures": account.failures,
-            "seconds": dict(account.seconds),
-            "latency": account.latency(),
-            "free": free,
-            "stage": self._stage(),
-            "stall_timeout": self.options.stall_timeout,
-            "waits": self.watch.waits or (self.batch is not None and self.batch.delays(self)),
-        }
-
     def _wants_tickets(self) -> bool:
         early = "" if self.options.deferred else "ready"
         return self.processing.current in ("processing", early)
@@ -288,16 +259,6 @@ class Run:
     def last_frame(self) -> int:
         """Return the highest frame number that anybody has seen, -1 if none."""
         return max(self.crew.seen, self.account.last() + 1) - 1
-
-    def _stage(self) -> str:
-        if self.detector.current == "preparing":
-            return "prepare"
-        if self.is_aborting or self.processing.current == "closing":
-            return "closing"
-        if self.processing.current == "deferred" and self.detector.ended:
-            return "deferred"
-        behind = self.crew.received > self.account.done
-        return "processing" if self.detector.ended or behind else "detector"
 
     def excess(self) -> str:
         """Return in words that more frames are absent than may be, empty if not."""

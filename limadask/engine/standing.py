@@ -1,0 +1,51 @@
+"""Where a run stands, as plain data."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from limadask.engine.run import Run
+
+
+def standing(run: Run) -> dict[str, Any]:
+    """Return where a run stands: states, counts, times, files and failures."""
+    crew, account = run.crew, run.account
+    free = {crew.name(one): told.get("free") for one, told in crew.progress.items()}
+    return {
+        "uuid": run.uuid,
+        "state": run.states,
+        "outcome": run.outcome,
+        "is_over": run.is_over,
+        "error": run.error,
+        "received": crew.received,
+        "processed": account.done,
+        "last_frame": run.last_frame(),
+        "nb_frames": account.ledger.nb_frames,
+        "frames": account.ledger.counts(),
+        "tickets": len(crew.tickets),
+        "began": run.began,
+        "acquired": run.acquired,
+        "ended": run.ended,
+        "files": run.files,
+        "failures": account.failures,
+        "seconds": dict(account.seconds),
+        "latency": account.latency(),
+        "free": free,
+        "stage": _stage(run),
+        "stall_timeout": run.options.stall_timeout,
+        "waits": run.watch.waits or (run.batch is not None and run.batch.delays(run)),
+    }
+
+
+def _stage(run: Run) -> str:
+    """Return what it is at, in the words of those who wait for it."""
+    detector, processing = run.states
+    if detector == "preparing":
+        return "prepare"
+    if run.is_aborting or processing == "closing":
+        return "closing"
+    if processing == "deferred" and run.detector.ended:
+        return "deferred"
+    behind = run.crew.received > run.account.done
+    return "processing" if run.detector.ended or behind else "detector"
