@@ -70,8 +70,7 @@ class Run:
         self.parts: dict[str, list[bytes]] = {}
         self.files: dict[str, str] = {}
         self.error, self.pickled_error, self.ready = "", b"", b""
-        self.stopped = self.stalled = False
-        self._started = self.told_end = False
+        self.stopped = self.stalled = self._started = self.told_end = False
         self.prepares_ahead = self.gave_back = self._leaving = False
         self.batch: Batch | None = None
         self.timing, self.triggers = Timing(), 0
