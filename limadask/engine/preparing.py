@@ -27,8 +27,10 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
             run.crew = choose(workers, run.options)
             stage = "greeting the workers"
             await _greet(run)
+            _go_on(run)
             stage = "opening the receivers"
             endpoints = await _open(run)
+            _go_on(run)
             stage = "configuring the detector"
             control = run.crew.receivers[0]
             made = await run.ask(
@@ -37,16 +39,20 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
                 endpoints=endpoints,
                 pool_nbytes=(control.pool_nbytes, control.most_nbytes),
             )
+            _go_on(run)
             stage = "checking files"
             first = run.crew.processors[0].address
             request, prepared = run.request, made["prepared"]
             run.graph = await run.ask(first, "check", request=request, prepared=prepared)
+            _go_on(run)
             stage = "opening files and compiling"
             run.ready = await _setup(run, prepared)
     except TimeoutError:
         text = f"preparing took longer than {run.bounds.prepare:.0f} s{run.crew.unanswered()}"
         late = stalled(run, stage, text)
         run.fail(str(late), dumps(late))
+    except _Aborted:
+        return
     except WorkerError as error:
         run.fail(error.text, error.pickled)
     except OSError as error:
@@ -78,6 +84,15 @@ def choose(workers: list[WorkerInfo], wanted: Options) -> Crew:
         raise WorkerError(str(error), dumps(error)) from error
     kind = MatchingCrew if wanted.matched else ApartCrew if wanted.apart else Crew
     return kind(receivers, processors)
+
+
+class _Aborted(Exception):
+    """The run ends already: nothing more is to be opened."""
+
+
+def _go_on(run: Run) -> None:
+    if run.detector.current != "preparing":
+        raise _Aborted
 
 
 async def _greet(run: Run) -> None:

@@ -333,6 +333,8 @@ class Run:
 
     async def _prepare(self) -> None:
         await preparing.prepare(self, self._port.workers())
+        if self.is_over:  # aborted meanwhile: what was opened since then is to go as well
+            await self._release()
 
     async def _start(self) -> None:
         await detecting.start(self)

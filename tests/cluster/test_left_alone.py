@@ -1,4 +1,4 @@
-"""Workers whose scheduler is gone while they process."""
+"""What is left on workers when nobody wants it any more: nothing."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ import sys
 import textwrap
 import threading
 from pathlib import Path
+from typing import Any
 
 import psutil
-from distributed import Client
+from distributed import Client, Worker
 
 import limadask as ld
 from limadask.cluster.local import process_cluster
 from limadask.storage import rescue, series_files
 from limadask_detectors import Simulator
+from limadask_tasks import SaveHdf5
 
 STARTER = """
     import sys
     import limadask as ld
-    from distributed import Client
+    from distributed import Client, Worker
     from limadask_detectors import Simulator
     from limadask_tasks import SaveHdf5
 
@@ -94,3 +96,49 @@ def test_a_detector_that_hangs_when_it_is_closed_keeps_no_worker_alive() -> None
         cluster.scheduler.kill()
         (worker,) = cluster.workers.values()
         assert worker.wait(timeout=90) is not None
+
+
+class SlowToPrepare(Simulator):
+    """A camera that tells when it begins to be configured, and when it has been, later."""
+
+    fifo: str
+
+    def prepare(self, share: Any, endpoints: tuple[str, ...]) -> Any:
+        with open(self.fifo, "wb", buffering=0) as told:
+            told.write(b"1")
+            threading.Event().wait(1.0)
+            told.write(b"2")
+        return super().prepare(share, endpoints)
+
+
+def _stations(dask_worker: Worker) -> list[str]:
+    return list(dask_worker.extensions["limadask"]._stations)
+
+
+def test_a_run_that_is_aborted_while_it_is_prepared_leaves_nothing(
+    client: Client, tmp_path: Path
+) -> None:
+    """Preparing went on after the abort: it opened files, and made a pool that stayed."""
+    os.mkfifo(tmp_path / "fifo")
+    told = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    pipe = ld.Pipeline()
+    pipe.add("file", SaveHdf5(folder=str(tmp_path / "out"), prefix="run"))
+    camera = SlowToPrepare(shape=(64, 48), fifo=str(tmp_path / "fifo"))
+    acquisition = ld.Acquisition(client, camera, pipe, nb_frames=10)
+    preparing = threading.Thread(target=acquisition.prepare)
+    preparing.start()
+    try:
+        assert select.select([told], [], [], BOUND)[0]
+        assert os.read(told, 1) == b"1"
+        acquisition.abort()
+        preparing.join(BOUND)
+        assert acquisition.state == ("aborted", "aborted")
+        assert select.select([told], [], [], BOUND)[0]  # only now it comes back from the camera
+    finally:
+        os.close(told)
+    with ld.Acquisition(client, Simulator(shape=(64, 48)), ld.Pipeline(), nb_frames=3) as later:
+        later.prepare()  # all stages take longer for it than what was left of the other one
+        later.start()
+        later.wait(timeout=60)
+    assert [one for found in client.run(_stations).values() for one in found] == []
+    assert not (tmp_path / "out").exists()
