@@ -10,6 +10,9 @@ from hypothesis import HealthCheck, settings
 
 from limadask.cluster.local import local_client
 
+collect_ignore = ["plugin"]
+"""A third party's package: its tests run where it is installed."""
+
 settings.register_profile(
     "limadask",
     deadline=None,  # kernels are compiled in the first example

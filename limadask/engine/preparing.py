@@ -51,7 +51,7 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
         text = f"preparing took longer than {run.bounds.prepare:.0f} s{run.crew.unanswered()}"
         late = stalled(run, stage, text)
         run.fail(str(late), dumps(late))
-    except _Aborted:
+    except _EndsAlreadyError:
         return
     except WorkerError as error:
         run.fail(error.text, error.pickled)
@@ -86,13 +86,13 @@ def choose(workers: list[WorkerInfo], wanted: Options) -> Crew:
     return kind(receivers, processors)
 
 
-class _Aborted(Exception):
+class _EndsAlreadyError(Exception):
     """The run ends already: nothing more is to be opened."""
 
 
 def _go_on(run: Run) -> None:
     if run.detector.current != "preparing":
-        raise _Aborted
+        raise _EndsAlreadyError
 
 
 async def _greet(run: Run) -> None:

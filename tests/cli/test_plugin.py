@@ -39,6 +39,24 @@ def test_its_plugins_are_listed_and_a_broken_one_is_skipped(environment: dict[st
     assert "is skipped" in done.stderr
 
 
+def test_its_own_tests_inherit_the_suite_for_detectors(environment: dict[str, str]) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "test_checkerboard.py",
+    ]
+    done = subprocess.run(
+        [*command, "-c", os.devnull, "--rootdir", "."], cwd=PACKAGE, env=environment,
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+    assert " passed" in done.stdout
+
+
 def test_its_plugins_run_from_yaml(environment: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(
         """
