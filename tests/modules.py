@@ -1,10 +1,11 @@
-"""What the tests of receivers that each have a part of every frame share."""
+"""What the tests of receivers that each have a part of every frame share, and of big blocks."""
 
 from __future__ import annotations
 
 import signal
 from typing import Any
 
+import dask
 from distributed import Client
 
 import limadask as ld
@@ -41,3 +42,21 @@ def with_a_lost_worker(
             acquisition.start()
             acquisition.wait(told=told, timeout=60)
         return acquisition.record(), dict(acquisition.files)
+
+
+def readers(client: Client) -> int:
+    """How many workers read what others share."""
+
+    def count(dask_worker: Any) -> int:  # travels as it is: workers cannot import this module
+        return len(dask_worker.extensions["limadask"].transfers._readers)
+
+    return sum(client.run(count).values())
+
+
+def share(client: Client, is_wanted: bool) -> None:
+    """Tell all workers whether they may share memory."""
+
+    def tell() -> None:
+        dask.config.set({"limadask.shared-memory": is_wanted})
+
+    client.run(tell)

@@ -1,10 +1,9 @@
 """The same work without any framework: what there is to reach.
 
-One thread fills a ring from the simulator's source; two threads run the same compiled kernels on
-a frame at a time, and compress and write direct chunks. Prints frames a second, and CPU seconds a
-frame.
+One thread fills a ring from the simulator's source; THREADS run the same compiled kernels on a
+frame at a time, and compress and write direct chunks. Prints frames/s, and CPU seconds a frame.
 
-    python -m limadask_benchmarks.bare_loop FRAMES ROWS COLUMNS SLOTS [FILE]
+    python -m limadask_benchmarks.bare_loop FRAMES ROWS COLUMNS SLOTS THREADS [FILE]
 """
 
 from __future__ import annotations
@@ -23,7 +22,9 @@ from limadask_benchmarks.workload import ROIS, camera, flatfield, runs_of
 from limadask_tasks import kernels
 
 
-def run(frames: int, rows: int, columns: int, slots: int, path: str = "") -> tuple[float, float]:
+def run(
+    frames: int, rows: int, columns: int, slots: int, workers: int, path: str = ""
+) -> tuple[float, float]:
     """Return frames a second, and CPU seconds a frame."""
     ring = np.zeros((slots, 1, rows, columns), np.uint16)
     free: queue.SimpleQueue[int] = queue.SimpleQueue()
@@ -32,17 +33,16 @@ def run(frames: int, rows: int, columns: int, slots: int, path: str = "") -> tup
     source = camera(rows, columns).source()
     lock, file = threading.Lock(), h5py.File(path, "w", libver="latest") if path else None
     if file is not None:
-        shape = (frames, rows, columns)
-        options = dict(dataset_options("bshuf_lz4"))
-        data = file.create_dataset("data", shape, "f4", chunks=(1, rows, columns), **options)
+        options = dict(dataset_options("bshuf_lz4"), chunks=(1, rows, columns))
+        data = file.create_dataset("data", (frames, rows, columns), "f4", **options)
 
     def receive() -> None:
         for number in range(frames):
             slot = free.get()
             source.fill(number, ring[slot])
             full.put((number, slot))
-        full.put(None)
-        full.put(None)
+        for _ in range(workers):
+            full.put(None)
 
     def process() -> None:
         threadpool_limits(1, user_api="openmp")
@@ -61,7 +61,7 @@ def run(frames: int, rows: int, columns: int, slots: int, path: str = "") -> tup
     for slot in range(slots):
         ring[slot] = 1
         free.put(slot)
-    threads = [threading.Thread(target=target) for target in (receive, process, process)]
+    threads = [threading.Thread(target=job) for job in (receive, *workers * [process])]
     began, spent = time.perf_counter(), time.process_time()
     for thread in threads:
         thread.start()
@@ -74,6 +74,6 @@ def run(frames: int, rows: int, columns: int, slots: int, path: str = "") -> tup
 
 if __name__ == "__main__":
     sys.setswitchinterval(1e-4)
-    count, height, width, ring_slots = (int(argument) for argument in sys.argv[1:5])
-    run(8, height, width, 4)  # compiled kernels, warm memory
-    print(*run(count, height, width, ring_slots, *sys.argv[5:6]))  # noqa: T201
+    count, height, width, ring_slots, threads = (int(argument) for argument in sys.argv[1:6])
+    run(8, height, width, 4, threads)  # compiled kernels, warm memory
+    print(*run(count, height, width, ring_slots, threads, *sys.argv[6:7]))  # noqa: T201

@@ -103,9 +103,9 @@ def run(client: Client, pipe: ld.Pipeline, **parameters: Any) -> dict[str, Any]:
     return told
 
 
-def bare_loop(frames: int, folder: Path | None) -> tuple[float, float]:
+def bare_loop(frames: int, folder: Path | None, threads: int = 2) -> tuple[float, float]:
     """Return frames a second and CPU seconds a frame of the bare loop, in a process of its own."""
-    sizes = map(str, (frames, ROWS, COLUMNS, POOL // (ROWS * COLUMNS * 2)))
+    sizes = map(str, (frames, ROWS, COLUMNS, POOL // (ROWS * COLUMNS * 2), threads))
     command = [sys.executable, "-m", "limadask_benchmarks.bare_loop", *sizes]
     if folder is not None:
         command.append(str(folder / "bare.h5"))

@@ -11,9 +11,10 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from distributed import Client
 
@@ -22,6 +23,7 @@ from limadask.cluster.local import environment
 HERE = "10.77.0.1"
 PORT = 8786
 BOUND = 60.0
+SETTINGS = {"limadask.worker-stale-after": 3.0}
 
 
 def ip(*arguments: str) -> None:
@@ -56,13 +58,16 @@ def mend(name: str) -> None:
 
 
 @contextmanager
-def hosts(names: list[str], folder: Path) -> Iterator[tuple[Client, Callable[[str], None]]]:
+def hosts(
+    names: list[str], folder: Path, settings: Mapping[str, Any] | None = None
+) -> Iterator[tuple[Client, Callable[[str], None]]]:
     """Run ``dask scheduler`` and a client here, and ``dask worker`` on each host.
 
-    Yields the client, and what starts a worker on a host again.
+    ``settings`` are Dask's, of all these processes. Yields the client, and what starts a worker on
+    a host again.
     """
     make_network(names)
-    variables = {**os.environ, **environment({"limadask.worker-stale-after": 3.0})}
+    variables = {**os.environ, **environment({**SETTINGS, **(settings or {})})}
     with ExitStack() as stack:
 
         def start(*command: str) -> None:

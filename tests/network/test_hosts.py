@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-SCENARIO = Path(__file__).with_name("cut_scenario.py")
+HERE = Path(__file__).parent
 UNSHARE = (
     "unshare", "--user", "--map-root-user", "--net", "--mount", "--pid", "--fork", "--kill-child",
     "--mount-proc",
@@ -29,14 +29,20 @@ def why_not() -> str:
     return done.stderr.strip() or f"status {done.returncode}" if done.returncode else ""
 
 
-def ran(folder: Path, host: str = "-", seconds: float = 0.0) -> dict[str, Any]:
-    """Run the scenario in namespaces of its own."""
+def told_by(scenario: str, folder: Path, *arguments: str) -> dict[str, Any]:
+    """Run a scenario in namespaces of its own."""
     if reason := why_not():
         pytest.skip(f"no network namespaces here: {reason}")
-    command = [*UNSHARE, sys.executable, str(SCENARIO), str(folder), host, str(seconds)]
+    command = [*UNSHARE, sys.executable, str(HERE / scenario), str(folder), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=150)
     assert done.returncode == 0, done.stderr
     told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def ran(folder: Path, host: str = "-", seconds: float = 0.0) -> dict[str, Any]:
+    """Run an acquisition, and cut the link of a host."""
+    told = told_by("cut_scenario.py", folder, host, str(seconds))
     assert sum(told["counts"].values()) == 400
     assert told["saved"]
     assert told["afterwards"] == 60
@@ -67,3 +73,10 @@ def test_frames_of_a_receiver_without_a_link_have_a_cause(tmp_path: Path) -> Non
     assert told["counts"]["absent"] > 0
     assert told["causes"] == ["receiver_lost"]
     assert told["elapsed"] < 60
+
+
+def test_big_parts_of_two_hosts_are_put_together_on_a_third(tmp_path: Path) -> None:
+    told = told_by("parts_scenario.py", tmp_path)
+    assert told["counts"] == {"present": 20, "partial": 0, "absent": 0, "vetoed": 0}
+    assert told["right"] == list(range(20))
+    assert min(told["sent"]["rx-0"], told["sent"]["rx-1"]) >= 20 << 20  # 20 blocks of 1 MiB

@@ -14,7 +14,8 @@ import h5py
 import numpy as np
 import pytest
 from distributed import Client
-from slurm_queue import cancel_all, wait_until
+from pages import commands, free_port, printed, running
+from slurm_queue import cancel_all
 
 import limadask as ld
 from limadask_detectors import Simulator
@@ -201,26 +202,18 @@ def test_jobs_that_do_not_start_in_time_are_told(queue: Queue, tmp_path: Path) -
 
 
 def test_jobs_join_a_scheduler_that_runs_by_itself(queue: Queue, tmp_path: Path) -> None:
-    file = tmp_path / "scheduler.json"
-    dask = [sys.executable, "-m", "dask"]
-    listen = ["--interface", "lo", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
-    with subprocess.Popen([*dask, "scheduler", *listen], stderr=subprocess.DEVNULL) as scheduler:
+    """By the commands on the page about SLURM."""
+    port = free_port()
+    scheduler, receiver, processor, run = commands("slurm.md", port)
+    written(tmp_path, "run.yaml", RUN.replace("workers: 2", "workers: 1"))
+    with running(scheduler, tmp_path):
         try:
-            wait_until(file.exists, "the scheduler runs")
-            address = json.loads(file.read_text())["address"]
-            for partition, role in (("receivers", "receiver"), *2 * [("compute", "processing")]):
-                worker = f"{' '.join(dask)} worker {address} --interface lo --nthreads 1"
-                worker += f" --resources {role}=1 --local-directory {tmp_path}"
-                output = str(tmp_path / "%j.out")
-                submit = ["sbatch", "-p", partition, "-o", output, "--wrap", worker]
-                subprocess.run(submit, check=True, stdout=subprocess.DEVNULL)
-            with Client(address) as client:
-                client.wait_for_workers(3, timeout=100)
-            run = written(tmp_path, "run.yaml", RUN)
-            done = limadask("run", run, "--cluster", address, "--json")
-            assert done.returncode == 0, done.stderr
-            assert json.loads(done.stdout.splitlines()[-1])["frames"]["present"] == 100
-            assert len(queue()) == 3  # they stay for the next run
+            for submit in (receiver, processor):
+                printed(submit, tmp_path)
+            with Client(f"tcp://127.0.0.1:{port}", timeout=100) as client:
+                client.wait_for_workers(2, timeout=100)
+            told = json.loads(printed([*run, "--json"], tmp_path).splitlines()[-1])
+            assert told["frames"]["present"] == 100
+            assert len(queue()) == 2  # they stay for the next run
         finally:
             cancel_all()
-            scheduler.terminate()

@@ -10,10 +10,12 @@ from limadask_benchmarks.scale.rearm import rearm
 from limadask_benchmarks.scale.receivers import receivers
 from limadask_benchmarks.scale.topologies import topologies
 from limadask_benchmarks.scale.transfer import transfer
+from limadask_benchmarks.scale.workers import workers
 
 Say = Callable[[str], object]
 PARTS: Mapping[str, Callable[[Say], list[Figure]]] = {
     "topologies": topologies,
+    "workers": workers,
     "transfer": transfer,
     "rearm": rearm,
     "receivers": receivers,

@@ -1,7 +1,8 @@
 """What each topology costs and gives, against the bare loop on the same cores.
 
 Numbers as in the documentation: 1 is one process for everything, 2 one receiver and two processing
-workers, 3 two receivers that also process, 4 two receivers and two processing workers.
+workers, 3 two receivers that also process, 4 two receivers and two processing workers. All
+receivers together have pools as large as the ring of the bare loop.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from distributed import Client
 import limadask as ld
 from limadask.cluster.local import ProcessCluster, process_cluster
 from limadask_benchmarks.results import Figure, paired, paired_cost
-from limadask_benchmarks.spine import bare_loop, pipeline, run
+from limadask_benchmarks.spine import POOL, bare_loop, pipeline, run
 
 Say = Callable[[str], object]
 TOPOLOGIES: Mapping[str, ld.Topology] = {
@@ -29,7 +30,6 @@ FRAMES = 6000
 REPEATS = 5
 CORES = 2
 """Threads that process, as many as those of the bare loop."""
-POOL = 256 << 20
 
 
 def topologies(say: Say, frames: int = FRAMES, repeats: int = REPEATS) -> list[Figure]:
@@ -42,12 +42,12 @@ def topologies(say: Say, frames: int = FRAMES, repeats: int = REPEATS) -> list[F
             threads = CORES // topology.workers
             cluster = stack.enter_context(process_cluster(topology.nb_workers, threads))
             clusters[name] = cluster, stack.enter_context(Client(cluster.address))
-            _measure(*clusters[name], topology, frames // 10)  # warm
+            measure(*clusters[name], topology, frames // 10)  # warm
         for _ in range(repeats):
             bare, bare_cpu = bare_loop(frames, None)
             told = [f"bare loop {bare:.0f} frames/s, {bare_cpu * 1e3:.2f} ms of CPU a frame"]
             for name, topology in TOPOLOGIES.items():
-                rate, cpu = _measure(*clusters[name], topology, frames)
+                rate, cpu = measure(*clusters[name], topology, frames)
                 rates[name].append((rate, bare))
                 costs[name].append((cpu, bare_cpu))
                 told.append(f"topology {name}: {rate:.0f}, {cpu * 1e3:.2f} ms")
@@ -62,7 +62,7 @@ def topologies(say: Say, frames: int = FRAMES, repeats: int = REPEATS) -> list[F
     ]
 
 
-def _measure(
+def measure(
     cluster: ProcessCluster, client: Client, topology: ld.Topology, frames: int
 ) -> tuple[float, float]:
     """Return frames a second, and CPU seconds a frame of all processes but the client's."""
@@ -71,7 +71,7 @@ def _measure(
     before = sum(map(_spent, watched))
     told = run(
         client, pipeline(None), nb_frames=frames, expo_time=0, topology=topology,
-        buffers=ld.Buffers(nbytes=POOL),
+        buffers=ld.Buffers(nbytes=POOL // topology.receivers),
     )  # fmt: skip
     spent = sum(map(_spent, watched)) - before
     return frames / (told["ended"] - told["began"]), spent / frames
