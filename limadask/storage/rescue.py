@@ -188,12 +188,22 @@ def _check_numbers(numbers: NDArray[np.int64], nb_frames: int | None) -> None:
 
 
 def _known(master: Path) -> Iterator[str]:
-    """Yield the acquisitions that a master has an entry for."""
-    if master.exists():
+    """Yield the acquisitions that a master has an entry for.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read.
+    """
+    if not master.exists():
+        return
+    try:
         with h5py.File(master, "r") as file:
             for entry in file.values():
                 if isinstance(entry, h5py.Group) and "entry_identifier" in entry:
                     yield entry["entry_identifier"].asstr()[()]
+    except DAMAGED as error:
+        raise OSError(f"{master} is damaged, move it away to have it made anew: {error}") from error
 
 
 def _check_quiet(files: list[Path]) -> None:

@@ -18,9 +18,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+import limadask as ld
 from limadask.frames import Spec
 from limadask.geometry import Grid
-from limadask.storage import Chunks, FileSeries, encoder
+from limadask.storage import Chunks, FileSeries, encoder, rescue
 from limadask.storage.data_file import DETECTOR
 from limadask.task import Place
 
@@ -117,11 +118,16 @@ def damage(folder: Path, flips: list[tuple[float, int]], cut: float, marked: boo
     raw, content = raw_bytes(path), bytearray(path.read_bytes())
     if marked:
         content[MARKED] = 5
-    places = [int(place * (len(content) - 1)) for place, _ in flips]
-    for place, (_, value) in zip(places, flips, strict=True):
-        content[place] = value
-    path.write_bytes(content[: int(cut * len(content))])
-    return made, bool(raw & set(places))
+    path.write_bytes(damaged(content, flips, cut))
+    return made, any(int(place * (len(content) - 1)) in raw for place, _ in flips)
+
+
+def damaged(content: bytes | bytearray, flips: list[tuple[float, int]], cut: float) -> bytes:
+    """Change some bytes and cut off the end."""
+    changed = bytearray(content)
+    for place, value in flips:
+        changed[int(place * (len(changed) - 1))] = value
+    return bytes(changed[: int(cut * len(changed))])
 
 
 @example(flips=[(1 / 64, 0)], cut=1.0, marked=True)
@@ -140,6 +146,21 @@ def test_a_damaged_data_file(
         assert all(told["equal"].values()), told
     if not told["error"]:
         assert {"9", "10", "11"} <= set(told["equal"]), "the sound file is not in the master"
+
+
+# bytes of masters are not changed: they have no checksums, and HDF5 itself may crash on them
+@given(cut=st.floats(0, 0.999))
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_master_file_that_was_cut_off(reader: Reader, folder: Path, cut: float) -> None:
+    made, _ = damage(folder, [], 1.0, False)
+    rescue(made)
+    path = made / "run_master.h5"
+    path.write_bytes(damaged(path.read_bytes(), [], cut))
+    with pytest.raises(ld.ConfigError, match="is no master file"):
+        ld.open(path)
+    told = reader.look(made)
+    shutil.rmtree(made)
+    assert f"{path} is damaged, move it away to have it made anew" in told["error"]
 
 
 def test_sound_files_are_read_whole(reader: Reader, folder: Path) -> None:
