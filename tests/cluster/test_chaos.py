@@ -7,6 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from threading import Event, Thread
 
+import h5py
 import pytest
 
 from limadask.storage.data_file import DataFile
@@ -77,7 +78,8 @@ def test_it_goes_red_when_files_do_not_tell_causes(expected: Path, tmp_path: Pat
 def test_a_flush_is_heard_of_as_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flushed, over = list[int](), Event()
     monkeypatch.setattr(flushes, "_flush", flushed.append)
-    monkeypatch.setattr(DataFile, "flush", DataFile.flush)  # to be put back
+    for patched in (DataFile, h5py.Dataset):
+        monkeypatch.setattr(patched, "flush", patched.flush)  # to be put back
 
     def flush() -> None:
         while not over.wait(0.001):

@@ -7,10 +7,14 @@ import select
 import time
 from pathlib import Path
 
+import h5py
+
 from limadask.storage.data_file import DataFile
 
 NAME = "flushes"
-_flush = DataFile.flush
+STEP = 5e-4
+"""Seconds by which each dataset's flush is put off: all would be over before a kill arrives."""
+_flush, _flush_dataset = DataFile.flush, h5py.Dataset.flush
 
 
 class Flushes:
@@ -58,11 +62,16 @@ class Flushes:
 
 
 def tell_flushes(folder: Path) -> None:
-    """Let this process tell whenever it begins to flush a data file."""
+    """Let this process tell whenever it begins to flush a data file, and take its time for it."""
     pipe = os.open(folder / NAME, os.O_WRONLY | os.O_NONBLOCK)
 
     def flush(self: DataFile) -> None:
         os.write(pipe, f"{os.getpid()}\n".encode())
         _flush(self)
 
+    def flush_dataset(self: h5py.Dataset) -> None:
+        time.sleep(STEP)
+        _flush_dataset(self)
+
     DataFile.flush = flush  # type: ignore[method-assign]
+    h5py.Dataset.flush = flush_dataset

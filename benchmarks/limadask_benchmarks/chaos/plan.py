@@ -62,7 +62,7 @@ class Kill:
     @property
     def delay(self) -> float:
         """Seconds to wait then."""
-        most = {"prepare": 1.0, "acquiring": 0.02, "flushing": 0.0, "closing": 0.1}
+        most = {"prepare": 1.0, "acquiring": 0.02, "flushing": 0.002, "closing": 0.1}
         return most[self.phase] * self.moment
 
 

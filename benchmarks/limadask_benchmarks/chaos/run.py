@@ -229,15 +229,14 @@ class _Run:
 
     def _wait_for_moment(self, receiver: str, processor: str) -> None:
         """Wait for the moment of the kill, once it is due."""
-        if self._kill.phase != "flushing":
-            time.sleep(self._kill.delay)
-            return
-        # one that receives may never flush: any flush will do then, as for the scheduler
-        kind, cluster, process = self._kill.kind, self._cluster, None
-        is_shared = TOPOLOGIES[self._kill.topology].roles == "shared"
-        if cluster is not None and (kind == "processor" or (kind == "receiver" and is_shared)):
-            process = cluster.workers[receiver if kind == "receiver" else processor].pid
-        self._flushes.wait(process, timeout=1.0)
+        if self._kill.phase == "flushing":
+            # one that receives may never flush: any flush will do then, as for the scheduler
+            kind, cluster, process = self._kill.kind, self._cluster, None
+            is_shared = TOPOLOGIES[self._kill.topology].roles == "shared"
+            if cluster is not None and (kind == "processor" or (kind == "receiver" and is_shared)):
+                process = cluster.workers[receiver if kind == "receiver" else processor].pid
+            self._flushes.wait(process, timeout=1.0)
+        time.sleep(self._kill.delay)
 
     def _strike(self, receiver: str, processor: str) -> None:
         kind, cluster, self._struck = self._kill.kind, self._cluster, time.monotonic()
