@@ -59,7 +59,7 @@ def test_nothing_is_left_half_done(phase: str, expected: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_it_goes_red_without_the_flush(expected: Path, tmp_path: Path) -> None:
-    assert run(Kill("processor", "flushing", 0.5), tmp_path, expected, "flush").lost > 0
+    assert run(Kill("processor", "acquiring", 0.5), tmp_path, expected, "flush").lost > 0
 
 
 @pytest.mark.slow
