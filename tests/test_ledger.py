@@ -277,3 +277,38 @@ def test_many_stamps_take_little_more_room_than_their_times() -> None:
         stamps = told["timestamp"].values.astype("datetime64[ns]").view(np.int64)
         assert stamps.tolist() == [10 * number + 7 for number in range(count)]
         assert told["receiver"].values.tolist() == ["r0", "r1"] * (count // 2)
+
+
+def a_dump() -> dict[str, Any]:
+    """A dump with a bit of everything, runs as lengths among it."""
+    ledger = Ledger(1000)
+    ledger.mark(0, 900, Status.PRESENT)
+    ledger.mark(900, 1000, Status.ABSENT, "detector")
+    ledger.stamp(np.arange(5), np.arange(5) * 10, "a")
+    ledger.failures.add("node", 3, 4, "no")
+    return ledger.dump()
+
+
+MALFORMED: list[tuple[str, Any]] = [
+    ("nb_frames", ...), ("fates", ...), ("fates", None), ("fates.fates", []),
+    ("fates.fates", [(77, "")]), ("fates.fates", [(1,)]), ("fates.codes", None),
+    ("fates.codes", b"\1"), ("fates.codes", b"\xff" * 4), ("fates.lengths", b"abc"),
+    ("fates.lengths", bytes(24)), ("fates.lengths", b"\xff" * 16), ("stamps", 3),
+    ("stamps", [(b"123", b"", "a")]), ("stamps", [b"1"]), ("failures", []), ("failures", None),
+    ("failures", ([("node", 3)], 0)),
+]  # fmt: skip
+"""What is changed in a dump, and into what; left out where it is an ellipsis."""
+
+
+@pytest.mark.parametrize(("path", "value"), MALFORMED)
+def test_what_is_no_dump_is_refused(path: str, value: Any) -> None:
+    data = a_dump()
+    assert len(Ledger.load(data)) == 1000
+    *above, last = path.split(".")
+    inner = data[above[0]] if above else data
+    if value is ...:
+        del inner[last]
+    else:
+        inner[last] = value
+    with pytest.raises(ValueError, match="no dump of a ledger"):
+        Ledger.load(data)

@@ -46,11 +46,12 @@ class JointAccount(Account):
         self._tell_news()
 
     def _count(self, numbers: NDArray[np.int64], odd: Odd) -> None:
-        # its parts that are there are saved, though others are missing
+        # its parts that are there are saved, though others never came
         self._unsaved |= {
             number
             for number, (status, cause) in odd.items()
-            if status != Status.ABSENT and not is_saved(status, cause)
+            if not is_saved(status, cause)
+            and (status != Status.ABSENT or cause.startswith("task_error:"))
         }
         self._tell_news()
 

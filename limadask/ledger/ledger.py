@@ -198,11 +198,20 @@ class Ledger:
 
     @classmethod
     def load(cls, data: dict[str, Any]) -> Ledger:
-        """Return the ledger that was dumped."""
-        ledger = cls(data["nb_frames"])
-        ledger._fates = Fates.load(data["fates"], ledger._fates.table)
-        ledger._stamps = Stamps.load(data["stamps"])
-        ledger.failures = Failures.load(data["failures"])
+        """Return the ledger that was dumped.
+
+        Raises
+        ------
+        ValueError
+            When this is no dump of a ledger.
+        """
+        try:
+            ledger = cls(data["nb_frames"])
+            ledger._fates = Fates.load(data["fates"], ledger._fates.table)
+            ledger._stamps = Stamps.load(data["stamps"])
+            ledger.failures = Failures.load(data["failures"])
+        except (LookupError, TypeError, ValueError) as error:
+            raise ValueError(f"this is no dump of a ledger: {error!r}") from error
         return ledger
 
     def _repr_html_(self) -> str:

@@ -245,12 +245,11 @@ class CallStep(Step):
         if not isinstance(result, xr.DataArray):
             raise TypeError(f"{self.label} planned frames and returned {type(result).__name__}")
         given = value.frames()
-        frames = unlabelled(result, given.span)
+        frames = unlabelled(result)
         if "frame" not in result.coords:
             if len(frames) != len(given):
                 raise ValueError(f"{self.label} returned frames without their numbers")
-            frames = given.carrying(frames.pixels)
-        if not np.array_equal(frames.numbers, given.numbers):
+        elif not np.array_equal(frames.numbers, given.numbers):
             raise ValueError(
                 f"{self.label} returned the frames {_range(frames.numbers)}, it was given "
                 f"{_range(given.numbers)}: a task returns the frames it gets"
@@ -261,7 +260,8 @@ class CallStep(Step):
                 f"{self.label} planned frames {planned.frame_shape} {planned.dtype} and "
                 f"returned {got[0]} {got[1]}"
             )
-        return Value(frames.pixels, Tile(frames, slice(None)))
+        # what is known of frames is not for tasks to change, nor to forget: times, status, causes
+        return Value(frames.pixels, Tile(given.carrying(frames.pixels), slice(None)))
 
 
 def blank(spec: Spec) -> NDArray[Any]:

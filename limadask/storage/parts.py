@@ -16,6 +16,8 @@ from limadask.storage.data_file import CAUSES, DATA, DETECTOR, VALIDITY
 from limadask.storage.recovery import recover
 
 logger = logging.getLogger(__name__)
+DAMAGED = OSError, KeyError, RuntimeError, ValueError, TypeError
+"""What h5py and its callers raise for files that are damaged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,25 +124,15 @@ def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
     tables, lengths, lacking, causes = [], [0] * len(files), [], dict[int, str]()
     for index, path in enumerate(files):
         try:
-            recover(path)
-            with h5py.File(path, "r") as file:
-                length, part = len(file[DATA]), int(file["entry"].attrs.get("part", 0))
-                columns = [file[f"{DETECTOR}/{name}"][:length] for name in _COLUMNS]
-                lacks = file[f"{VALIDITY}/frame_number"][: len(file[f"{VALIDITY}/invalid"])]
-                told = dict(_causes(file))
-        except (OSError, KeyError, RuntimeError) as error:
+            table, lengths[index], lacks, told = read_file(path)
+        except DAMAGED as error:
             logger.warning("%s cannot be read: %s", path, error)
             continue
         causes = {**told, **causes}
-        if len(lacks):
-            lacking.append(Lacking(Path(path), part, lacks))
-        rows = min(map(len, columns))
-        table = np.empty(rows, _ROW)
-        for name, column in zip(_COLUMNS, columns, strict=True):
-            table[name] = column[:rows]
-        table["file"], table["slot"], table["part"] = index, np.arange(rows), part
-        tables.append(table[table["frame_number"] >= 0])
-        lengths[index] = length
+        table["file"] = index
+        tables.append(table)
+        if len(lacks.numbers):
+            lacking.append(lacks)
     whole = np.concatenate(tables) if tables else np.empty(0, _ROW)
     _, first = np.unique(whole[["part", "frame_number"]], return_index=True)
     whole = whole[first]
@@ -156,6 +148,28 @@ def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
     ]
     stamps = whole["timestamp"][first]
     return Contents(pieces, numbers, stamps, status, tuple(lacking), tuple(missing), causes)
+
+
+def read_file(path: Path) -> tuple[NDArray[np.void], int, Lacking, dict[int, str]]:
+    """Return the table of a file's frames, its length, which lack pixels, and causes by number.
+
+    Raises
+    ------
+    Exception
+        One of :data:`DAMAGED` when it cannot be read.
+    """
+    recover(path)
+    with h5py.File(path, "r") as file:
+        length, part = len(file[DATA]), int(file["entry"].attrs.get("part", 0))
+        columns = [file[f"{DETECTOR}/{name}"][:length] for name in _COLUMNS]
+        lacks = file[f"{VALIDITY}/frame_number"][: len(file[f"{VALIDITY}/invalid"])]
+        causes = dict(_causes(file))
+    rows = min(map(len, columns))
+    table = np.empty(rows, _ROW)
+    for name, column in zip(_COLUMNS, columns, strict=True):
+        table[name] = column[:rows]
+    table["slot"], table["part"] = np.arange(rows), part
+    return table[table["frame_number"] >= 0], length, Lacking(Path(path), part, lacks), causes
 
 
 def _causes(file: h5py.File) -> Iterator[tuple[int, str]]:
@@ -193,7 +207,7 @@ def unreadable(files: Sequence[Path]) -> list[str]:
             with h5py.File(path, "r") as file:
                 if DATA not in file:
                     raise OSError("it holds no frames")
-        except (OSError, RuntimeError) as error:
+        except DAMAGED as error:
             text = str(error) if path.exists() else "the file is gone"
             found.append(f"{path}: {text}")
     return found
@@ -211,7 +225,7 @@ def files_of_run(files: Sequence[Path], uuid: str) -> list[Path]:
             with h5py.File(path, "r") as file:
                 if file["entry"].attrs.get("acquisition") == uuid:
                     mine.append(path)
-        except (OSError, KeyError, RuntimeError) as error:
+        except DAMAGED as error:
             logger.warning("%s is left out: %s", path, error)
     return mine
 

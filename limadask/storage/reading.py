@@ -58,7 +58,7 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
                     node.dataset = _with_validity(placed, entry, str(path))
     except ConfigError:
         raise
-    except (OSError, KeyError, ValueError) as error:
+    except Exception as error:  # xarray and h5netcdf raise whatever they stumble over
         raise ConfigError(
             f"is no master file of limadask: {error}", field="path", value=str(path),
             allowed="a master file, complete and with its data files",

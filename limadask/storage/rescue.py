@@ -14,6 +14,7 @@ from typing import Any
 import h5py
 import numpy as np
 import psutil
+from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
 from limadask.frames import Mosaic, Spec
@@ -21,8 +22,8 @@ from limadask.geometry import Affine, Grid, Rect
 from limadask.ledger import Ledger
 from limadask.storage.data_file import DATA
 from limadask.storage.master import write_master
-from limadask.storage.parts import read_contents
-from limadask.storage.recovery import is_marked, recover
+from limadask.storage.parts import DAMAGED, read_contents, read_file
+from limadask.storage.recovery import is_marked
 from limadask.storage.series import all_series
 from limadask.task import RunRecord
 
@@ -168,23 +169,41 @@ def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[str, list[Path]]
     found: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         try:
-            recover(path)
+            table, *_ = read_file(path)
             with h5py.File(path, "r") as file:
                 uuid = file["entry"].attrs.get("acquisition")
-                if uuid and "origin" in file["entry"]:
-                    found[str(uuid)].append(path)
-        except (OSError, KeyError, RuntimeError) as error:
+                has_origin = "origin" in file["entry"]
+            if uuid and has_origin:
+                _check_numbers(table["frame_number"], _origin(path)[0].whole.nb_frames)
+                found[str(uuid)].append(path)
+        except DAMAGED as error:
             damaged[str(path)] = f"{type(error).__name__}: {error}"
     return found
 
 
+def _check_numbers(numbers: NDArray[np.int64], nb_frames: int | None) -> None:
+    """Refuse frame numbers beyond the run: a master up to a damaged one would have no end."""
+    if nb_frames is not None and len(numbers) and numbers.max() >= nb_frames:
+        raise OSError(f"it tells of frame {numbers.max()}, where {nb_frames} were expected")
+
+
 def _known(master: Path) -> Iterator[str]:
-    """Yield the acquisitions that a master has an entry for."""
-    if master.exists():
+    """Yield the acquisitions that a master has an entry for.
+
+    Raises
+    ------
+    OSError
+        When it cannot be read.
+    """
+    if not master.exists():
+        return
+    try:
         with h5py.File(master, "r") as file:
             for entry in file.values():
                 if isinstance(entry, h5py.Group) and "entry_identifier" in entry:
                     yield entry["entry_identifier"].asstr()[()]
+    except DAMAGED as error:
+        raise OSError(f"{master} is damaged, move it away to have it made anew: {error}") from error
 
 
 def _check_quiet(files: list[Path]) -> None:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import closing
 from pathlib import Path
+from threading import Event, Thread
 
+import h5py
 import pytest
 
+from limadask.storage.data_file import DataFile
+from limadask_benchmarks.chaos import flushes
 from limadask_benchmarks.chaos.plan import KINDS, Kill
 from limadask_benchmarks.chaos.run import Verdict, expected_frames, run
 
@@ -53,7 +59,7 @@ def test_nothing_is_left_half_done(phase: str, expected: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 def test_it_goes_red_without_the_flush(expected: Path, tmp_path: Path) -> None:
-    assert run(Kill("processor", "flushing", 0.5), tmp_path, expected, "flush").lost > 0
+    assert run(Kill("processor", "acquiring", 0.5), tmp_path, expected, "flush").lost > 0
 
 
 @pytest.mark.slow
@@ -62,7 +68,36 @@ def test_it_goes_red_when_a_status_is_dropped(expected: Path, tmp_path: Path) ->
     assert (found.nameless, found.lost) == (1, 1)
 
 
+@pytest.mark.slow
+def test_it_goes_red_when_files_do_not_tell_causes(expected: Path, tmp_path: Path) -> None:
+    found = run(Kill("scheduler", "acquiring", 0.5), tmp_path, expected, "causes")
+    assert found.nameless > 0
+    assert found.lost > 0
+
+
+def test_a_flush_is_heard_of_as_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    flushed, over = list[int](), Event()
+    monkeypatch.setattr(flushes, "_flush", flushed.append)
+    for patched in (DataFile, h5py.Dataset):
+        monkeypatch.setattr(patched, "flush", patched.flush)  # to be put back
+
+    def flush() -> None:
+        while not over.wait(0.001):
+            DataFile.flush(len(flushed))  # type: ignore[arg-type]
+
+    with closing(flushes.Flushes(tmp_path)) as heard:
+        assert not heard.wait(None, 0.01)
+        flushes.tell_flushes(tmp_path)
+        telling = Thread(target=flush)
+        telling.start()
+        found = [heard.wait(process, 0.2) for process in (None, os.getpid(), os.getpid() + 1)]
+        over.set()
+        telling.join(30)
+    assert found == [True, True, False]
+    assert flushed == list(range(len(flushed)))
+
+
 def test_verdicts_add_up() -> None:
-    total = Verdict(faults=1, acknowledged=10)
-    total += Verdict(faults=1, acknowledged=5, hangs=1)
-    assert total == Verdict(faults=2, acknowledged=15, hangs=1)
+    total = Verdict(faults=1, acknowledged=10, longest=3.0)
+    total += Verdict(faults=1, acknowledged=5, hangs=1, longest=2.0)
+    assert total == Verdict(faults=2, acknowledged=15, hangs=1, longest=3.0)

@@ -1,4 +1,4 @@
-"""How many frames may be absent: the bound holds also where that is known only at the end."""
+"""Policies on a cluster: how many frames may be absent, and what becomes of tasks that raise."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
+import xarray as xr
 from distributed import Client
 
 import limadask as ld
@@ -99,6 +101,90 @@ def test_frames_that_a_stop_leaves_out_do_not_count(client: Client, tmp_path: Pa
     assert acquisition.statistics()["outcome"] == "stopped"
     causes = {cause for *_, cause in acquisition.record().ranges(ld.Status.ABSENT)}
     assert causes == {"stopped"}
+
+
+class Held(Simulator):
+    """A camera that one acquisition alone can hold."""
+
+    lock: str
+
+    def prepare(self, share: Any, endpoints: tuple[str, ...]) -> Any:
+        Path(self.lock).touch(exist_ok=False)
+        return super().prepare(share, endpoints)
+
+    def close(self) -> None:
+        Path(self.lock).unlink(missing_ok=True)
+
+
+def test_a_run_that_is_aborted_leaves_its_detector_and_valid_files(
+    client: Client, tmp_path: Path
+) -> None:
+    camera = Held(shape=(64, 48), faults={"drop": [23]}, lock=str(tmp_path / "lock"))
+    pipe = ld.Pipeline()
+    pipe.add("file", SaveHdf5(folder=str(tmp_path), prefix="run"))
+    policy = ld.Policy(on_absent="abort")
+    given: Any = {"expo_time": 2e-3, "buffers": BLOCKS, "policy": policy}
+    with ld.Acquisition(client, camera, pipe, nb_frames=50_000, **given) as acquisition:
+        acquisition.prepare()
+        assert Path(camera.lock).exists()
+        acquisition.start()
+        with pytest.raises(ld.AcquisitionFailed, match="1 frames are absent"):
+            acquisition.wait(timeout=60)
+        assert not Path(camera.lock).exists()  # it was given back
+        received = acquisition.statistics()["received"]
+        status = acquisition.ledger.status.values
+        assert received < 50_000
+    with h5py.File(acquisition.files["file"]) as file:
+        data, saved = file["entry/data/data"], file["entry/data/frame_status"][()]
+        assert saved.tolist() == status.tolist()
+        present = np.flatnonzero(saved == ld.Status.PRESENT).tolist()
+        assert len(present) == acquisition.record().counts()["present"] >= 20
+        assert all(np.array_equal(data[one], camera.frame(one).values[0]) for one in present)
+        assert (data[23] == np.iinfo(data.dtype).max).all()
+    with acquisition_of(client, tmp_path / "next", {}, nb_frames=10) as following:
+        following.prepare()
+        following.start()
+        following.wait(timeout=60)
+    assert following.record().counts()["present"] == 10
+    assert acquisition.statistics()["received"] == received
+
+
+class Flaky(ld.Task):
+    """Raises the first time that it gets a block; writes down each time."""
+
+    folder: str
+
+    def __call__(self, block: xr.DataArray) -> xr.DataArray:
+        log = Path(self.folder) / str(int(block["frame"][0]))
+        is_new = not log.exists()
+        with log.open("a") as file:
+            file.write("x")
+        if is_new:
+            raise OSError("not the first time")
+        return block
+
+
+@pytest.mark.parametrize(("on_error", "calls", "present"), [("retry", 2, 100), ("mark", 1, 0)])
+def test_a_task_that_raises_once_is_tried_again_where_the_policy_says_so(
+    client: Client, tmp_path: Path, on_error: Any, calls: int, present: int
+) -> None:
+    (tmp_path / "calls").mkdir()
+    pipe = ld.Pipeline()
+    pipe.add("flaky", Flaky(folder=str(tmp_path / "calls")))
+    pipe.add("file", SaveHdf5(folder=str(tmp_path), prefix="run"), after="flaky")
+    with ld.Acquisition(
+        client, Simulator(shape=(64, 48)), pipe, nb_frames=100, expo_time=1e-3, buffers=BLOCKS,
+        policy=ld.Policy(on_error=on_error),
+    ) as acquisition:  # fmt: skip
+        acquisition.prepare()
+        acquisition.start()
+        acquisition.wait(timeout=60)
+    logs = {int(log.name): log.read_text() for log in (tmp_path / "calls").iterdir()}
+    assert logs == dict.fromkeys(range(0, 100, 5), "x" * calls)
+    assert acquisition.record().counts()["present"] == present
+    assert bool(acquisition.statistics()["failures"]) == (not present)
+    absent = {cause for *_, cause in acquisition.record().ranges(ld.Status.ABSENT)}
+    assert absent == (set() if present else {"task_error:flaky"})
 
 
 def test_the_only_receiver_that_dies_ends_a_run_that_allows_no_absent_frame(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from fabio.cbfimage import CbfImage
 from fabio.edfimage import EdfImage
 from fabio.tifimage import TifImage
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from limadask.detector import End, Frame, Lost, share
@@ -86,8 +87,36 @@ FILTERS = {
 }
 
 
+HEADER = struct.Struct(">QI")
+"""Of bitshuffle and LZ4: bytes of the image, and of a block."""
+MALFORMED = [
+    HEADER.pack(480, 8192)[:7],
+    HEADER.pack(480, 8192),
+    HEADER.pack(480, 0) + bytes(60),
+    HEADER.pack(480, 1) + bytes(60),
+    HEADER.pack(480, 0xFFFFFFFF) + bytes(60),
+    HEADER.pack(0, 8192) + bytes(60),
+    HEADER.pack(479, 8192) + bytes(479),
+    HEADER.pack(1 << 40, 8192) + bytes(60),
+    HEADER.pack(0xFFFFFFFFFFFFFFFF, 8192) + b"\xff" * 60,
+    HEADER.pack(480, 512) + b"\x7f\xff\xff\xff" + bytes(60),  # a block longer than what is there
+    HEADER.pack(480, 512) + b"\x80\x00\x00\x00" + bytes(60),
+    b"\x02\x01\x01\x04" + struct.pack("<III", 1 << 31, 480, 1 << 31) + bytes(60),  # Blosc
+    b"\x02\x01\x02\x04" + struct.pack("<III", 480, 0, 76) + bytes(60),
+]
+"""Chunks that tell sizes which are not theirs."""
+
+
+def with_malformed(test: Any) -> Any:
+    """Try a test with all malformed chunks too."""
+    for chunk in MALFORMED:
+        test = example(damage=chunk, cut=1.0)(test)
+    return test
+
+
 @pytest.mark.parametrize("compression", FILTERS)
 @pytest.mark.parametrize("is_virtual", [False, True], ids=["plain", "virtual"])
+@with_malformed
 @given(damage=st.one_of(st.binary(min_size=1, max_size=600), damages), cut=st.floats(0.01, 1))
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_damaged_chunk(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -150,11 +151,12 @@ def test_frames_are_told_safe_when_the_last_of_their_parts_is_known() -> None:
     assert absent == [(6, 6), (7, 9)]
 
 
-def test_what_a_task_raised_for_in_one_part_is_not_told_safe() -> None:
+@pytest.mark.parametrize("fate", [Status.PARTIAL, Status.ABSENT])
+def test_what_a_task_raised_for_in_one_part_is_not_told_safe(fate: Status) -> None:
     account = JointAccount(lambda kind, **fields: None, 2)
     account.tells_saved = True
     spoiled = receipt([0, 1, 2], [])
-    spoiled["odd"] = [(1, int(Status.PARTIAL), "task_error:file")]
+    spoiled["odd"] = [(1, int(fate), "task_error:file")]
     account.take(receipt([1, 2], [(0, "packets_lost")]), "a, b", 0)
     account.take(spoiled, "a, b", 1)
     assert account.take_saved() == [(0, 0), (2, 2)]

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from harness import Collect, chained, run
+from harness import Collect, Collector, chained, run
 from strategies import block
 
 from limadask.errors import ConfigError
-from limadask.frames import Labels, Spec
+from limadask.frames import Labels, Spec, Status
 from limadask.geometry import Grid
 from limadask.pipeline import Pipeline, plan
 from limadask.task import Products, dataset, empty, task
@@ -76,6 +76,24 @@ def test_frames_run_through_it() -> None:
     result = run(chained(right_half(), gain(factor=0.5, offset=1)), [frames[:4], frames[4:]], SPEC)
     assert result.failures == []
     np.testing.assert_array_equal(result.frames.pixels, frames.pixels[..., 2:] * 0.5 + 1)
+
+
+@task
+def bare(block: xr.DataArray) -> xr.DataArray:
+    """Return no more than pixels and frame numbers."""
+    return xr.DataArray(block.values, {"frame": block["frame"].values}, block.dims)
+
+
+def test_what_is_known_of_frames_is_known_after_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    collectors: list[Collector] = []
+    monkeypatch.setattr(Collect, "open", lambda *_: collectors.append(Collector()) or collectors[0])
+    frames = block(1, SPEC, 4)
+    frames.status[2], frames.causes = Status.PARTIAL, {2: "packets_lost"}
+    run(chained(bare()), [frames], SPEC)
+    (told,) = collectors[0].parts
+    assert told.status.tolist() == frames.status.tolist()
+    assert told.timestamps.tolist() == frames.timestamps.tolist()
+    assert told.causes == frames.causes
 
 
 def test_by_products_are_planned_with_their_labels_and_sizes() -> None:

@@ -1,8 +1,9 @@
 """``limadask bench chaos``: processes are killed at random moments; nothing may be lost.
 
 Each run is a cluster of real processes, a client that starts an acquisition, and a process that
-logs every acknowledgement as it is sent. After the kill a program that knows only h5py holds every
-acknowledged frame against the camera's, and every frame called absent against the fill value.
+logs every acknowledgement as it is sent. The camera loses packets of some frames, and a task raises
+for others. After the kill a program that knows only h5py holds every acknowledged frame against the
+camera's, every frame called absent against the fill value, and every fate against what it may be.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def chaos(
     kinds:
         Who is killed, in turn: ``receiver``, ``processor``, ``scheduler``, ``client``, ``local``.
     sabotage:
-        ``flush`` or ``status`` breaks the saver on purpose, to see that this finds it.
+        ``flush``, ``status`` or ``causes`` breaks the saver on purpose, to see that this finds it.
     parts:
         Topologies of the runs, in turn, see :data:`~limadask_benchmarks.chaos.plan.TOPOLOGIES`.
 
@@ -65,8 +66,8 @@ def chaos(
             say(f"{number + 1}/{runs} {kill}: {verdict}")
     say(f"{total.faults} faults injected ({_counted(done)})")
     say(f"{total.acknowledged} frames acknowledged before, {total.lost} of them lost")
-    say(f"{total.nameless} frames without status or cause, {total.wrong} with wrong pixels")
-    say(f"{total.hangs} hangs")
+    say(f"{total.nameless} frames without their status or cause, {total.wrong} with wrong pixels")
+    say(f"{total.hangs} hangs, at most {total.longest:.1f} s from a kill to the end of its run")
     return [
         Figure.none_of("frames_lost", total.lost, total.acknowledged),
         Figure.none_of("frames_nameless", total.nameless, total.frames),

@@ -1,4 +1,4 @@
-"""Logs every acknowledgement of a run as it is sent, and how the run ended."""
+"""Logs every acknowledgement of a run as it is sent, and the ledger at its end."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from distributed import Client
 
 import limadask as ld
+from limadask_benchmarks.chaos.plan import NB_FRAMES
 
 
 def main() -> None:
@@ -22,17 +23,9 @@ def main() -> None:
                 print("saved", event.first, event.last, flush=True)
             elif isinstance(event, ld.StateChanged):
                 print("state", event.side, event.state, flush=True)
-        record = run.record()
-        told = {
-            "counts": record.counts(),
-            "nameless": sum(
-                one.stop - one.first
-                for one in record.runs()
-                if not one.status or (one.status != ld.Status.PRESENT and not one.cause)
-            ),
-            "nb_frames": len(record),
-        }
-        print("over", json.dumps(told), flush=True)
+        status, codes, causes = run.record().columns(NB_FRAMES)
+        fates = [(fate, causes[code]) for fate, code in zip(status.tolist(), codes, strict=True)]
+        print("over", json.dumps(fates), flush=True)
 
 
 if __name__ == "__main__":

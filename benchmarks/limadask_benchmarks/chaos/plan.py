@@ -56,17 +56,21 @@ class Kill:
         """
         if self.phase == "closing":
             return told[0] == "state" and told[2] in ("acquired", "closing")
-        # "acquiring" strikes after some frames, "flushing" in the middle of a write
+        # "acquiring" strikes after some frames, "flushing" in the next flush after them
         return told[0] == "saved" and int(told[2]) >= self.moment * NB_FRAMES * 0.9
 
     @property
     def delay(self) -> float:
         """Seconds to wait then."""
-        return {"prepare": 1.0, "acquiring": 0.02, "flushing": 0.002, "closing": 0.1}[
-            self.phase
-        ] * self.moment
+        most = {"prepare": 1.0, "acquiring": 0.02, "flushing": 0.002, "closing": 0.1}
+        return most[self.phase] * self.moment
 
 
 NB_FRAMES = 300
 SHAPE = (128, 96)
 PER_BLOCK = 4
+EXPO_TIME = 2e-3
+LOSSY = tuple(range(5, NB_FRAMES, 13))
+"""Frames that lose packets."""
+FAILING = (61, 150, 236)
+"""Frames that a task before the saver raises for."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import operator
 import signal
 import subprocess
 import sys
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -18,11 +19,22 @@ import numpy as np
 import psutil
 
 from limadask.cluster.local import ProcessCluster, process_cluster
-from limadask_benchmarks.chaos.plan import NB_FRAMES, SHAPE, TOPOLOGIES, Kill
+from limadask_benchmarks.chaos.flushes import Flushes
+from limadask_benchmarks.chaos.plan import (
+    EXPO_TIME,
+    FAILING,
+    LOSSY,
+    NB_FRAMES,
+    SHAPE,
+    TOPOLOGIES,
+    Kill,
+)
 from limadask_detectors import Simulator
 
 BOUND = 60.0
-"""Seconds after which a run that has not ended hangs."""
+"""Seconds within which a run begins, and says something from then on."""
+END = 30.0
+"""Seconds that a run may take to its end from the kill on, beside what it still has to expose."""
 
 
 @dataclass
@@ -36,9 +48,11 @@ class Verdict:
     acknowledged, lost:
         Frames acknowledged before the end, and those of them that are not in the files.
     frames, nameless, wrong:
-        Frames of the runs, those without status or cause, and those with wrong pixels.
+        Frames of the runs, those without their status or cause, and those with wrong pixels.
     hangs:
-        Runs that did not end.
+        Runs that did not end in time.
+    longest:
+        Seconds from a kill to the end of its run, at most.
     """
 
     faults: int = 0
@@ -48,17 +62,19 @@ class Verdict:
     nameless: int = 0
     wrong: int = 0
     hangs: int = 0
+    longest: float = 0.0
 
     def __iadd__(self, other: Verdict) -> Self:
         for one in fields(self):
-            setattr(self, one.name, getattr(self, one.name) + getattr(other, one.name))
+            joined = max if one.name == "longest" else operator.add
+            setattr(self, one.name, joined(getattr(self, one.name), getattr(other, one.name)))
         return self
 
     def __str__(self) -> str:
         found = f"{self.acknowledged} acknowledged, {self.lost} lost"
         counts = {name: getattr(self, name) for name in ("nameless", "wrong", "hangs")}
         bad = [f"{count} {name}" for name, count in counts.items() if count]
-        return ", ".join([found, *bad])
+        return ", ".join([found, *bad, f"{self.longest:.1f} s to its end"])
 
 
 class Program:
@@ -110,7 +126,7 @@ class Program:
 
 def camera() -> Simulator:
     """Return the camera of all runs."""
-    return Simulator(shape=SHAPE, modules=2, gap=4, growth=2.0)
+    return Simulator(shape=SHAPE, modules=2, gap=4, growth=2.0, faults={"lose_packets": LOSSY})
 
 
 def expected_frames(folder: Path) -> Path:
@@ -123,9 +139,10 @@ def expected_frames(folder: Path) -> Path:
 
 def run(kill: Kill, folder: Path, expected: Path, sabotage: str = "") -> Verdict:
     """Run an acquisition, kill, and look what is left."""
-    verdict, log = Verdict(faults=1), set[int]()
+    verdict, log, ledger = Verdict(faults=1), set[int](), None
     with ExitStack() as stack:
         starter, logger = Program(stack, "starter"), Program(stack, "logger")
+        flushes = stack.enter_context(closing(Flushes(folder)))
         cluster = None
         if kill.kind != "local":
             needed = TOPOLOGIES[kill.topology].nb_workers + 1  # one to spare
@@ -135,14 +152,18 @@ def run(kill: Kill, folder: Path, expected: Path, sabotage: str = "") -> Verdict
             "address": address, "folder": str(folder), "sabotage": sabotage,
             "topology": kill.topology,
         }  # fmt: skip
+        one = _Run(kill, starter, logger, cluster, flushes)
         try:
-            over = _Run(kill, starter, logger, cluster, asked).to_its_end(log)
+            ledger = one.to_its_end(asked, log)
         except (TimeoutError, subprocess.TimeoutExpired, psutil.TimeoutExpired):
-            verdict.hangs, over = 1, None
+            verdict.hangs = 1
+        verdict.longest = one.since_kill
     verdict.acknowledged = len(log)
-    if over is not None:
-        verdict.nameless += over["nameless"]
-    _look(folder, expected, log, verdict, TOPOLOGIES[kill.topology].dispatch == "partial")
+    known = {
+        "acknowledged": sorted(log), "lossy": LOSSY, "failing": FAILING,
+        "has_parts": TOPOLOGIES[kill.topology].dispatch == "partial", "ledger": ledger,
+    }  # fmt: skip
+    _look(folder, expected, known, verdict)
     return verdict
 
 
@@ -155,14 +176,27 @@ class _Run:
         starter: Program,
         logger: Program,
         cluster: ProcessCluster | None,
-        asked: dict[str, str],
+        flushes: Flushes,
     ) -> None:
         self._kill, self._starter, self._logger = kill, starter, logger
-        self._cluster, self._asked = cluster, asked
+        self._cluster, self._flushes = cluster, flushes
+        self._struck = 0.0
 
-    def to_its_end(self, log: set[int]) -> dict[str, Any] | None:
-        """Run, kill and wait; return how it ended where anybody can tell."""
-        self._starter.tell(json.dumps(self._asked))
+    @property
+    def since_kill(self) -> float:
+        """Seconds since the kill."""
+        return time.monotonic() - self._struck if self._struck else 0.0
+
+    @property
+    def _left(self) -> float:
+        """Seconds until whatever is waited for must have come."""
+        if not self._struck:
+            return BOUND
+        return max(0.0, END + NB_FRAMES * EXPO_TIME - self.since_kill)
+
+    def to_its_end(self, asked: dict[str, str], log: set[int]) -> list[Any] | None:
+        """Run, kill and wait; return the ledger where anybody can tell."""
+        self._starter.tell(json.dumps(asked))
         told = self._starter.hear()
         if told is None:
             raise RuntimeError("the client did not start")
@@ -179,24 +213,33 @@ class _Run:
         self._logger.tell(f"{address} {uuid}")
         self._logger.hear()
         self._starter.tell("")
-        struck = False
-        while (told := self._logger.hear()) is not None:
+        while (told := self._logger.hear(self._left)) is not None:
             if told[0] == "saved":
                 log |= set(range(int(told[1]), int(told[2]) + 1))
             if told[0] == "over":
-                return dict(json.loads(told[1]))
-            if not struck and self._kill.is_due(told):
-                struck = True
-                time.sleep(self._kill.delay)
+                return list(json.loads(told[1]))
+            if not self._struck and self._kill.is_due(told):
+                self._wait_for_moment(receiver, processor)
                 self._strike(receiver, processor)
-            if struck and self._kill.kind in ("scheduler", "local"):
+            if self._struck and self._kill.kind in ("scheduler", "local"):
                 break
-        self._drain(log)
         self._wait_for_processes()
+        self._drain(log)
         return None
 
+    def _wait_for_moment(self, receiver: str, processor: str) -> None:
+        """Wait for the moment of the kill, once it is due."""
+        if self._kill.phase == "flushing":
+            # one that receives may never flush: any flush will do then, as for the scheduler
+            kind, cluster, process = self._kill.kind, self._cluster, None
+            is_shared = TOPOLOGIES[self._kill.topology].roles == "shared"
+            if cluster is not None and (kind == "processor" or (kind == "receiver" and is_shared)):
+                process = cluster.workers[receiver if kind == "receiver" else processor].pid
+            self._flushes.wait(process, timeout=1.0)
+        time.sleep(self._kill.delay)
+
     def _strike(self, receiver: str, processor: str) -> None:
-        kind, cluster = self._kill.kind, self._cluster
+        kind, cluster, self._struck = self._kill.kind, self._cluster, time.monotonic()
         if kind in ("client", "local"):
             children = psutil.Process(self._starter.process.pid).children(recursive=True)
             self._orphans = children if kind == "local" else []
@@ -213,7 +256,7 @@ class _Run:
         elif self._kill.kind != "client":
             self._starter.tell("")  # it may have been prepared before the kill
             self._starter.tell("")
-            self._starter.process.wait(timeout=BOUND)
+            self._starter.process.wait(timeout=self._left)
 
     def _drain(self, log: set[int]) -> None:
         """Take what the logger had heard before its scheduler died."""
@@ -226,14 +269,14 @@ class _Run:
         """Wait until workers have ended by themselves, as they must without a scheduler."""
         if self._cluster is not None and self._kill.kind == "scheduler":
             for worker in self._cluster.workers.values():
-                worker.wait(timeout=BOUND)
+                worker.wait(timeout=self._left)
         elif self._kill.kind == "local":
-            _, alive = psutil.wait_procs(self._orphans, timeout=BOUND)
+            _, alive = psutil.wait_procs(self._orphans, timeout=self._left)
             if alive:
                 raise TimeoutError(f"{len(alive)} processes are left behind")
 
 
-def _look(folder: Path, expected: Path, log: set[int], verdict: Verdict, has_parts: bool) -> None:
+def _look(folder: Path, expected: Path, known: dict[str, Any], verdict: Verdict) -> None:
     """Recover what has no master, and hold it against what should be there."""
     command = [sys.executable, "-m", "limadask", "recover", "--force", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
@@ -241,17 +284,15 @@ def _look(folder: Path, expected: Path, log: set[int], verdict: Verdict, has_par
         raise RuntimeError(f"recovering failed: {done.stderr}")
     master = folder / "run_master.h5"
     if not master.exists():
-        verdict.lost = len(log)
+        verdict.lost = len(known["acknowledged"])
         return
-    acknowledged = folder / "acknowledged.json"
-    acknowledged.write_text(json.dumps(sorted(log)))
+    told = folder / "known.json"
+    told.write_text(json.dumps(known))
     program = Path(__file__).with_name("check.py")
-    command = [sys.executable, str(program), str(master), str(expected), str(acknowledged)]
-    command += ["parts"] if has_parts else []
+    command = [sys.executable, str(program), str(master), str(expected), str(told)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     if done.returncode:
         raise RuntimeError(f"the files cannot be read: {done.stderr}")
-    told = json.loads(done.stdout)
-    verdict.frames, verdict.lost = NB_FRAMES, told["lost"]
-    verdict.wrong += told["wrong"]
-    verdict.nameless += told["nameless"]
+    found = json.loads(done.stdout)
+    verdict.frames, verdict.lost = NB_FRAMES, found["lost"]
+    verdict.wrong, verdict.nameless = found["wrong"], found["nameless"]

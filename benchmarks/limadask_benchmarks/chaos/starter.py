@@ -10,10 +10,10 @@ from distributed import Client
 
 import limadask as ld
 from limadask.cluster.local import local_client
-from limadask_benchmarks.chaos.plan import NB_FRAMES, PER_BLOCK, TOPOLOGIES
+from limadask_benchmarks.chaos.plan import EXPO_TIME, FAILING, NB_FRAMES, PER_BLOCK, TOPOLOGIES
 from limadask_benchmarks.chaos.run import camera
-from limadask_benchmarks.chaos.sabotage import savers
-from limadask_tasks import Assemble, RoiStatistics
+from limadask_benchmarks.chaos.savers import savers
+from limadask_tasks import Assemble, Failing, RoiStatistics
 
 
 def main() -> None:
@@ -30,9 +30,11 @@ def main() -> None:
             pipe.add("whole", Assemble())
         if topology.dispatch != "partial" or pipe.assembles:
             pipe.add("stats", RoiStatistics(rois=[ld.Rect(0, 0, 8, 8)]))
-        pipe.add("file", savers[asked["sabotage"]](folder=asked["folder"], prefix="run"))
+        pipe.add("failing", Failing(frames=FAILING))
+        saver = savers[asked["sabotage"]](folder=asked["folder"], prefix="run")
+        pipe.add("file", saver, after="failing")
         acquisition = ld.Acquisition(
-            client, camera(), pipe, nb_frames=NB_FRAMES, expo_time=2e-3, stall_timeout=10.0,
+            client, camera(), pipe, nb_frames=NB_FRAMES, expo_time=EXPO_TIME, stall_timeout=10.0,
             topology=topology, buffers=ld.Buffers(nb_frames_per_block=PER_BLOCK),
         )  # fmt: skip
         print("preparing", client.scheduler.address, acquisition.uuid, flush=True)
