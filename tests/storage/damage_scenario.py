@@ -40,9 +40,15 @@ def looked_at(folder: Path) -> dict[str, Any]:
     return {"error": "", "equal": equal, "damaged": done.damaged}
 
 
-for line in sys.stdin:
-    try:
-        told = looked_at(Path(line.strip()))
-    except Exception as error:  # not one that we name
-        told = {"unnamed": repr(error)}
-    print(json.dumps(told), flush=True)
+def main() -> None:
+    """Answer until nobody asks any more."""
+    for line in sys.stdin:
+        try:
+            told = looked_at(Path(line.strip()))
+        except Exception as error:  # not one that we name
+            told = {"unnamed": repr(error)}
+        print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main()
