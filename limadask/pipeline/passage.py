@@ -63,7 +63,9 @@ class Passage:
             if isinstance(result, Judged):
                 self.outcome.add_veto(step.name, result.vetoed)
                 result = result.value
-            for value in result if isinstance(result, list) else (result,):
+            # a sum may yield several frames, or none; what a sink makes a list of is its own affair
+            several = isinstance(step.node.task, Accumulating) and isinstance(result, list)
+            for value in result if several else (result,):
                 self._keep(step, value, values, inputs[0], part)
 
     def _keep(

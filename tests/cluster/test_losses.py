@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import subprocess
 import sys
@@ -42,28 +41,6 @@ class Busy(ld.Task):
         while time.perf_counter() < end:
             pass
         return block.copy()
-
-
-class Dying(ld.Sink):
-    """Kills its process when a frame passes, after the sinks before it have written."""
-
-    at: int
-
-    def open(self, spec: ld.Spec, place: ld.Place) -> Any:
-        at = self.at
-
-        class Writer:
-            def encode(self, frames: ld.Frames) -> Any:
-                return frames.numbers.copy()
-
-            def write(self, encoded: list[Any]) -> None:
-                if any(at in numbers for numbers in encoded):
-                    os._exit(1)
-
-            def close(self) -> dict[str, Any]:
-                return {}
-
-        return Writer()
 
 
 def when(condition: Callable[[dict[str, Any]], bool], action: Callable[[], object]) -> Any:
@@ -162,29 +139,6 @@ def test_frames_of_a_lost_receiver_are_absent_with_their_cause(
             "receiver_lost"
         }
         assert len(saved(acquisition)) == counts["present"]
-
-
-def test_files_win_over_the_ledger(tmp_path: Path) -> None:
-    pipe = saving(tmp_path)
-    pipe.add("dying", Dying(at=23))
-    with process_cluster(2) as cluster, Client(cluster.address) as client:
-        acquisition = ld.Acquisition(
-            client,
-            CAMERA,
-            pipe,
-            nb_frames=40,
-            expo_time=2e-3,
-            topology=ld.Topology(workers=2),
-            buffers=ld.Buffers(nb_frames_per_block=5),
-        )
-        with acquisition:
-            acquisition.prepare()
-            acquisition.start()
-            acquisition.wait(timeout=60)
-        # the worker died after it had saved the block of frame 23 and before it could say so
-        status = acquisition.ledger.status.values
-        assert status[23] == ld.Status.PRESENT
-        assert 23 in saved(acquisition)
 
 
 def test_the_run_ends_when_the_last_worker_dies(tmp_path: Path) -> None:
@@ -390,7 +344,7 @@ def test_the_other_receiver_goes_on(tmp_path: Path, dispatch: Any, roles: Any) -
             assert max(absent) < 250
         else:
             assert {number % 2 for number in absent} == {1}
-            assert counts["present"] > 170
+            assert counts["present"] > 150  # all even ones, and those before the kill
         assert saved(acquisition) == set(range(300)) - absent
 
 

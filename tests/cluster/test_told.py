@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 import xarray as xr
 from distributed import Client
@@ -21,19 +22,23 @@ SHAPE = (64, 48)
 
 
 class Dying(ld.Sink):
-    """Kills its process when a frame passes, after the sinks before it have written."""
+    """Ends the first worker's process amid a block, after the sinks before it have written."""
 
-    at: int
+    since: int
+    last_word: str
+    """Where it writes the frames of that block."""
 
     def open(self, spec: ld.Spec, place: ld.Place) -> Any:
-        at = self.at
+        since, last_word = self.since, Path(self.last_word)
 
         class Writer:
             def encode(self, frames: ld.Frames) -> Any:
-                return frames.numbers.copy()
+                return frames.numbers.tolist()
 
             def write(self, encoded: list[Any]) -> None:
-                if any(at in numbers for numbers in encoded):
+                numbers = [number for part in encoded for number in part]
+                if place.rank == 0 and numbers[0] >= since:
+                    last_word.write_text(" ".join(map(str, numbers)))
                     os._exit(1)
 
             def close(self) -> dict[str, Any]:
@@ -146,12 +151,13 @@ def test_what_a_task_raised_is_in_the_ledger_and_in_the_files(
         assert (failures["first"][0], failures["last"][0]) == (failed.first, failed.last)
 
 
-def test_what_a_dead_worker_had_saved_keeps_its_fate(tmp_path: Path) -> None:
-    """The worker dies between the flush and the receipt of frames, some of which lack pixels."""
+def test_files_win_over_the_ledger(tmp_path: Path) -> None:
+    """The receiver's worker dies after it has saved a block and before it could say so."""
     pipe = ld.Pipeline()
     pipe.add("file", SaveHdf5(folder=str(tmp_path), prefix="run"))
-    pipe.add("dying", Dying(at=23), after="input")
-    camera = Simulator(shape=SHAPE, faults={"lose_packets": [22, 23]})
+    pipe.add("dying", Dying(since=20, last_word=str(tmp_path / "word")), after="input")
+    lacking = set(range(2, 40, 5))
+    camera = Simulator(shape=SHAPE, faults={"lose_packets": sorted(lacking)})
     with process_cluster(2) as cluster, Client(cluster.address) as client:
         acquisition = ld.Acquisition(
             client, camera, pipe, nb_frames=40, expo_time=2e-3, buffers=BLOCKS,
@@ -160,11 +166,19 @@ def test_what_a_dead_worker_had_saved_keeps_its_fate(tmp_path: Path) -> None:
         acquisition.prepare()
         acquisition.start()
         acquisition.wait(timeout=60)
-        record, ledger = acquisition.record(), acquisition.ledger
+        ledger = acquisition.ledger
     status, cause = master(acquisition, "file")
-    lacking = [one for one in record.ranges(ld.Status.PARTIAL) if one[2] == "packets_lost"]
-    assert {n for first, last, _ in lacking for n in range(first, last + 1)} == {22, 23}
     assert status == [int(one) for one in ledger.status.values]
+    assert cause == ledger.cause.values.tolist()
+    saved = [int(number) for number in (tmp_path / "word").read_text().split()]
+    assert len(lacking.intersection(saved)) == 1
+    with h5py.File(acquisition.files["file"]) as file:
+        for number in saved:
+            if number in lacking:
+                assert (status[number], cause[number]) == (ld.Status.PARTIAL, "packets_lost")
+                continue
+            assert status[number] == ld.Status.PRESENT
+            expected = camera.frame(number).values[0]
+            assert np.array_equal(file["entry/data/data"][number], expected)
     for number, fate in enumerate(status):
         assert fate == ld.Status.PRESENT or cause[number], number
-    assert {cause[22], cause[23]} == {"packets_lost"}

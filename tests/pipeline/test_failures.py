@@ -251,6 +251,26 @@ def test_a_sink_that_raises_loses_its_frames(where: str, lost: range) -> None:
     assert outcome.cause(5) == "task_error:bad"
 
 
+class Listing(Collect):
+    """Encodes frames as a list of their numbers."""
+
+    def open(self, spec: Spec, place: Any) -> Any:
+        class Writer(Collector):
+            def encode(self, frames: Frames) -> Any:
+                return frames.numbers.tolist()
+
+            def write(self, encoded: list[Any]) -> None:
+                assert [one for part in encoded for one in part] == list(range(12))
+
+        return Writer()
+
+
+def test_a_sink_gets_what_it_has_encoded_as_it_was() -> None:
+    pipe = Pipeline()
+    pipe.add("listing", Listing())
+    assert ran(pipe).failures == []
+
+
 @pytest.mark.parametrize("where", ["task", "encode", "write"])
 def test_a_failure_holds_no_memory_of_its_block(where: str) -> None:
     pool = BufferPool(1, 12 * SPEC.frame_nbytes)
