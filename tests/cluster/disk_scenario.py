@@ -51,6 +51,10 @@ class Filling(ld.Sink):
         return Writer()
 
 
+TRIES = 50
+"""How often a folder is tried to be made read-only amid writes."""
+
+
 def mount(*arguments: str) -> None:
     subprocess.run(["mount", *arguments], check=True)
 
@@ -58,7 +62,12 @@ def mount(*arguments: str) -> None:
 def turn_readonly(folder: Path) -> None:
     """Let the folder be read-only from here on; files that are open stay as they are."""
     mount("--bind", str(folder), str(folder))
-    mount("-o", "remount,bind,ro", str(folder))
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return mount("-o", "remount,bind,ro", str(folder))
+        except subprocess.CalledProcessError:  # busy: somebody is writing at this very moment
+            if not tries_left:
+                raise
 
 
 def pipeline(folder: Path, per_file: int, on_error: str) -> ld.Pipeline:
