@@ -101,12 +101,17 @@ def _load_all(group: str, base: type[Any]) -> dict[str, Any]:
         try:
             loaded[name] = _load(entry, base)
         except (Exception, SystemExit) as error:  # any code may run at import
-            warnings.warn(
-                f"plugin {name!r} ({entry.value}) is skipped: {type(error).__name__}: {error}",
-                PluginWarning,
-                stacklevel=2,
-            )
+            warn_skipped("plugin", entry, error)
     return loaded
+
+
+def warn_skipped(what: str, entry: EntryPoint, error: BaseException) -> None:
+    """Warn of something that another package brings and that cannot be loaded."""
+    warnings.warn(
+        f"{what} {entry.name!r} ({entry.value}) is skipped: {type(error).__name__}: {error}",
+        PluginWarning,
+        stacklevel=3,
+    )
 
 
 def _loads_to(entry: EntryPoint, value: Detector) -> bool:

@@ -275,4 +275,6 @@ def attach(client: Client, uuid: str, stall_timeout: float | None = None) -> Fol
     """
     link = Link.of(client)
     status = Following(uuid, link).statistics()  # it is an error here, not later, if there is none
-    return Following(uuid, link, stall_timeout or status["stall_timeout"])
+    if stall_timeout is None:
+        stall_timeout = status["stall_timeout"]
+    return Following(uuid, link, stall_timeout)

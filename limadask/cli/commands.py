@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
 from importlib.metadata import EntryPoint, entry_points
 
 import click
 
-from limadask.registry import PluginWarning
+from limadask.registry import warn_skipped
 
 GROUP = "limadask.commands"
 
@@ -37,10 +36,6 @@ def _load(entry: EntryPoint) -> click.Command | None:
         if not isinstance(loaded, click.Command):
             raise TypeError(f"{entry.value} is no command of click")
     except (Exception, SystemExit) as error:  # any code may run at import
-        warnings.warn(
-            f"command {entry.name!r} ({entry.value}) is skipped: {type(error).__name__}: {error}",
-            PluginWarning,
-            stacklevel=2,
-        )
+        warn_skipped("command", entry, error)
         return None
     return loaded

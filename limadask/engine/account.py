@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from limadask.events import FramesAbsent, FramesPartial, FramesVetoed, TaskFailed
 from limadask.frames import Status
-from limadask.ledger import FrameRun, Ledger
+from limadask.ledger import Failed, FateTable, FrameRun, Ledger
 
 TOLD = {Status.PARTIAL: FramesPartial, Status.VETOED: FramesVetoed}
 """Events that tell of frames of a status, in ranges."""
@@ -88,7 +88,7 @@ class Account:
             self.ledger.failures.add(node, first, last, text)
             self._publish(TaskFailed, node=node, first=first, last=last, text=text)
             if abort and not reason:
-                reason = f"{node!r} raised for frames {first} to {last}: {text}"
+                reason = str(Failed(node, first, last, text))
         return reason
 
     def note_trouble(self, node: str, number: int, text: str) -> None:
@@ -137,9 +137,9 @@ class Account:
                 self._publish(FramesAbsent, first=run.first, last=run.stop - 1, cause=run.cause)
             else:
                 told[run.status, run.cause].append((run.first, run.stop - 1))
-        for (status, cause), ranges in told.items():
+        for (status, cause), some in told.items():
             if status in TOLD:
-                self._publish(TOLD[status], ranges=tuple(ranges), cause=cause)
+                self._publish(TOLD[status], ranges=tuple(some), cause=cause)
 
     def take_saved(self) -> list[tuple[int, int]]:
         """Return the frames that have become safe since the last call: first and last."""
@@ -202,15 +202,11 @@ def is_saved(status: int, cause: str) -> bool:
     return status == Status.PRESENT
 
 
-def _runs(odd: Odd) -> list[FrameRun]:
+def _runs(odd: Odd) -> Iterator[FrameRun]:
     """Return single frames as runs, in order."""
-    runs: list[FrameRun] = []
-    for number, (status, cause) in sorted(odd.items()):
-        first, before = number, runs[-1] if runs else None
-        if before and (before.stop, before.status, before.cause) == (number, status, cause):
-            first = runs.pop().first
-        runs.append(FrameRun(first, number + 1, Status(status), cause))
-    return runs
+    table, numbers = FateTable(), sorted(odd)
+    codes = [table.code(Status(status), cause) for status, cause in map(odd.__getitem__, numbers)]
+    return table.runs(np.array(numbers), np.array(codes))
 
 
 def ranges(numbers: NDArray[np.int64]) -> list[tuple[int, int]]:

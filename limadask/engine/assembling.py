@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -47,7 +46,9 @@ class Assembler:
         there = [one for one in blocks if one is not None]
         if not there:
             return Ending.ABSENT if Ending.ABSENT in answers else Ending.UNUSED
-        numbers = np.unique(np.concatenate([one.numbers for one in there]))
+        numbers, counts = np.unique(
+            np.concatenate([one.numbers for one in there]), return_counts=True
+        )
         if not len(numbers):
             return Ending.ABSENT
         shape = (len(numbers), *self._whole.frame_shape)
@@ -68,8 +69,7 @@ class Assembler:
             for number, cause in block.causes.items():
                 causes.setdefault(number, cause)
         whole.span, whole.causes, whole.invalid = span, causes, invalid
-        there_of = Counter(number for one in there for number in one.numbers.tolist())
-        whole.nb_lacking = sum(count < len(answers) for count in there_of.values())
+        whole.nb_lacking = int((counts < len(answers)).sum())
         return whole
 
 

@@ -59,8 +59,10 @@ class JointAccount(Account):
         """Count and tell of frames whose fate is known by now, all parts of them."""
         news = self.ledger.take_news()
         self._tell(news)
-        for run in news if self.tells_saved else ():
-            if run.status != Status.ABSENT:
+        for run in news:
+            if self.tells_saved and run.status != Status.ABSENT:
                 numbers = np.arange(run.first, run.stop)
                 self._saved += ranges(numbers[~np.isin(numbers, list(self._unsaved))])
+            if self._unsaved:  # each frame is told once
+                self._unsaved.difference_update(range(run.first, run.stop))
         self.done, self.nb_lacking = self.ledger.nb_there, self.ledger.nb_lacking

@@ -14,7 +14,7 @@ import xarray as xr
 
 from limadask.errors import AcquisitionFailed, ConfigError
 from limadask.frames import Spec, Status, concatenated, spec_of, unlabelled
-from limadask.ledger import Ledger
+from limadask.ledger import Failed, Ledger
 from limadask.parameters import Policy
 from limadask.pipeline.hold import Hold, Holder
 from limadask.pipeline.outcome import Failure, Outcome
@@ -158,8 +158,7 @@ class _Work:
         """Return why the policy ends the work, empty where it does not."""
         for failure in self._outcomes[-1].failures if self._outcomes else ():
             if failure.abort:
-                where = f"frames {failure.first} to {failure.last}"
-                return f"{failure.node!r} raised for {where}: {failure.text}"
+                return str(Failed(failure.node, failure.first, failure.last, failure.text))
         return self._ledger.excess(self._policy.bound, self._count)
 
     def _products(self) -> dict[str, xr.Dataset]:

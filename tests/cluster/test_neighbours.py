@@ -41,6 +41,16 @@ def working(client: Client, log: Path, seconds: float, **fields: Any) -> ld.Acqu
     return ld.Acquisition(client, Simulator(shape=SHAPE), pipe, **given)
 
 
+def run_newest_beside(old: ld.Acquisition, newest: ld.Acquisition) -> None:
+    """Let the newest run to its end while there is a backlog of the old one."""
+    old.prepare()
+    newest.prepare()
+    old.start()
+    old.wait("acquired", timeout=60)
+    newest.start()
+    newest.wait(timeout=60)
+
+
 def begun(log: Path) -> list[tuple[int, float, int]]:
     """Return process, time and frame of each block, as they began."""
     rows = [line.split() for line in log.read_text().splitlines()]
@@ -53,12 +63,7 @@ def test_a_backlog_keeps_its_patience_when_a_newer_run_has_ended(tmp_path: Path)
         old = working(client, tmp_path / "old", 0.6, nb_frames=8, stall_timeout=1.5)
         newest = working(client, tmp_path / "newest", 0.15, nb_frames=20)
         with old, newest:
-            old.prepare()
-            newest.prepare()
-            old.start()
-            old.wait("acquired", timeout=60)
-            newest.start()
-            newest.wait(timeout=60)
+            run_newest_beside(old, newest)
             left = 8 - old.statistics()["processed"]
             old.wait(timeout=60)
         assert left > 1  # it did wait
@@ -74,12 +79,7 @@ def test_the_newest_waits_for_one_block_on_separate_workers(tmp_path: Path) -> N
         old = working(client, logs[0], 0.2, nb_frames=60, topology=topology)
         newest = working(client, logs[1], 0.0, nb_frames=20, expo_time=0.05, topology=topology)
         with old, newest:
-            old.prepare()
-            newest.prepare()
-            old.start()
-            old.wait("acquired", timeout=60)
-            newest.start()
-            newest.wait(timeout=60)
+            run_newest_beside(old, newest)
             old.abort()
         software = [one.parameters.software for one in (old, newest)]
         assert software[0] is not None
