@@ -2,10 +2,12 @@
 
 from limadask.detector.contract import (
     Capabilities,
+    Column,
     Detector,
     DetectorInfo,
     End,
     Frame,
+    GoniometerAxis,
     Lost,
     Receiver,
 )
@@ -15,11 +17,13 @@ from limadask.detector.share import Share, binned_dtype, hardware_grid, share, s
 
 __all__ = [
     "Capabilities",
+    "Column",
     "Deal",
     "Detector",
     "DetectorInfo",
     "End",
     "Frame",
+    "GoniometerAxis",
     "Lost",
     "Receiver",
     "Share",

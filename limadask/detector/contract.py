@@ -4,19 +4,45 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, NonNegativeInt, PositiveInt
 
 from limadask.detector.deal import Deal
+from limadask.frames import Codec
 from limadask.geometry import Grid, Rect
 from limadask.model import Model, MutableModel
 from limadask.parameters import Dispatch, HardwareParameters, TriggerMode
+
+
+class GoniometerAxis(Model):
+    """One axis of the goniometer, which turns or shifts the sample during a run.
+
+    The innermost axis, which carries the sample, comes first.
+    """
+
+    name: str
+    """Its name: ``omega``, ``chi``, ``phi``, ``kappa``, …"""
+    start: float
+    """Where it stands when the first frame begins, degrees."""
+    increment: float = 0.0
+    """How far it goes from one frame to the next, degrees."""
+    vector: tuple[float, float, float] = (-1.0, 0.0, 0.0)
+    """Its direction in the frame of NeXus (McStas): z along the beam, y up."""
+
+
+class Column(Model):
+    """Something that the detector tells of each frame, besides its pixels: a number."""
+
+    name: str
+    """Name, where NeXus has one that of NXdetector: ``start_time``, ``real_time``, …"""
+    units: str = ""
+    """Its units, such as ``s``."""
 
 
 class DetectorInfo(Model):
@@ -46,6 +72,12 @@ class DetectorInfo(Model):
     """Wavelength of the radiation in Å."""
     beam_centre: tuple[float, float] | None = None
     """Where the direct beam hits, ``(y, x)`` in detector pixels."""
+    thresholds: tuple[float, ...] = ()
+    """Energy above which photons count, eV, for each band."""
+    goniometer: tuple[GoniometerAxis, ...] = ()
+    """How the sample is turned."""
+    columns: tuple[Column, ...] = ()
+    """What it tells of each frame, in the order of :attr:`Frame.values`."""
 
     modules: tuple[Rect, ...] = ()
     """Where its modules lie, in the order in which they are shared out among receivers; empty
@@ -104,6 +136,13 @@ class Frame:
         Why they are missing, such as ``packets_lost``.
     invalid:
         Which pixels are missing, shape ``(y, x)`` or ``(band, y, x)``, if the plugin knows.
+    chunks:
+        The bands as the detector has compressed them, from a receiver that :attr:`~Receiver.packs`.
+        They are read once and then released, as what is lent.
+    codec:
+        How they are compressed.
+    values:
+        What else it tells of the frame: a number for each of :attr:`DetectorInfo.columns`.
     """
 
     index: int
@@ -113,6 +152,9 @@ class Frame:
     complete: bool = True
     cause: str = ""
     invalid: NDArray[np.bool_] | None = None
+    chunks: Sequence[bytes | memoryview | NDArray[np.uint8]] = ()
+    codec: Codec = "none"
+    values: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +187,9 @@ class Receiver(ABC):
     The calls come in this order: ``open``, ``arm``, ``start``, then ``give`` and ``take`` from
     the acquisition thread, ``stop`` from another thread, ``close``.
     """
+
+    packs: ClassVar[bool] = False
+    """Whether all its frames come compressed, as :attr:`Frame.chunks`; it is given no buffers."""
 
     def __init__(self) -> None:
         self.given: deque[NDArray[Any]] = deque()
@@ -221,6 +266,24 @@ class Detector(MutableModel):
             What the receivers' ``open`` returned.
         """
         return share
+
+    def as_armed(self, info: DetectorInfo) -> DetectorInfo:
+        """Say again what it is, after ``prepare``, where that has changed what it had said."""
+        return info
+
+    def fault(self) -> str:
+        """Say why the acquisition cannot go on, nothing while it can; must return at once.
+
+        It is asked several times a second between ``start`` and the end, where it is controlled.
+        """
+        return ""
+
+    def is_over(self) -> bool:
+        """Tell whether it has sent its last frame, as far as it knows; must return at once.
+
+        Receivers then end when nothing comes any more, also where none has seen an :class:`End`.
+        """
+        return False
 
     def receiver(self, index: int, count: int) -> Receiver:
         """Make receiver ``index`` of ``count``; called on its worker."""

@@ -51,6 +51,25 @@ def intolerable(run: Run, worker: str) -> str:
     )
 
 
+def end_quietly(run: Run) -> None:
+    """Let all receivers end, when nothing comes any more: the detector says that it is over."""
+    if not run.told_end and run.crew.receives:
+        run.told_end = True
+        run.spawn(_stop_when_quiet(run))
+
+
+async def _stop_when_quiet(run: Run) -> None:
+    """Stop the receivers when none of them has had a frame for a while, though all had room."""
+    crew = run.crew
+    while crew.receives:
+        count = crew.received
+        await run.until(lambda: not crew.receives, END_GRACE)
+        has_room = all(one.get("free") != 0 for one in crew.progress.values())
+        if crew.received == count and has_room:
+            await detecting.stop(run, abort=False)
+            return
+
+
 def end_rest(run: Run) -> None:
     """Let all receivers end where one has seen the end, or nothing is left to come."""
     crew, account = run.crew, run.account

@@ -162,10 +162,14 @@ class Run:
             self.tell_saved_frames()
         if trouble := progress.get("trouble"):
             self.account.note_trouble("input", self.crew.seen, trouble)
+        if (fault := progress.get("fault")) and self.detector.current == "acquiring":
+            self.fail(f"the detector: {fault}")
         if (now := time.monotonic()) - self._told_progress >= PROGRESS:
             self._told_progress = now
             self.tell_progress()
         receivers.end_rest(self)
+        if progress.get("over"):
+            receivers.end_quietly(self)
 
     def receiver_ended(self, worker: str, progress: Mapping[str, Any], error: str) -> None:
         """Take that a receiver's thread has ended."""

@@ -79,8 +79,9 @@ class Station:
         """Configure the detector and decide on the blocks; done on the control worker alone."""
         info, shared = planning.share_of(self.request)
         self._controls = True
-        hardware = self.request.detector.prepare(shared.hardware, endpoints)
-        return planning.prepare(self.request, info, hardware, pool_nbytes)
+        detector = self.request.detector
+        hardware = detector.prepare(shared.hardware, endpoints)
+        return planning.prepare(self.request, detector.as_armed(info), hardware, pool_nbytes)
 
     def check(self, prepared: Prepared) -> list[tuple[str, list[str]]]:
         """Look at files and folders before any is opened; return nodes and their parents."""
@@ -237,7 +238,9 @@ class Station:
         statistics = self.pool_statistics()
         pool = {"free": statistics.free, "slots": statistics.slots} if statistics else {}
         trouble = self.blocks.trouble if isinstance(self.blocks, HeldBlocks) else ""
-        return {**message, "free": 0, "trouble": trouble, **pool}
+        detector = self.request.detector if self._controls else None
+        told = {"fault": detector.fault(), "over": detector.is_over()} if detector else {}
+        return {**message, "free": 0, "trouble": trouble, **pool, **told}
 
     @property
     def part(self) -> int | None:

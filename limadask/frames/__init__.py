@@ -2,6 +2,7 @@
 
 from limadask.frames.frames import NEVER, Frames, Labels, concatenated, spec_of, unlabelled
 from limadask.frames.mosaic import Mosaic, region_of
+from limadask.frames.packed import Codec, Packed
 from limadask.frames.spec import DIMS, Spec, fill_value
 from limadask.frames.status import CAUSES, Status
 
@@ -9,9 +10,11 @@ __all__ = [
     "CAUSES",
     "DIMS",
     "NEVER",
+    "Codec",
     "Frames",
     "Labels",
     "Mosaic",
+    "Packed",
     "Spec",
     "Status",
     "concatenated",

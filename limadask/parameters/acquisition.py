@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
@@ -58,6 +58,10 @@ class HardwareParameters(AcquisitionParameters):
     """Bands it delivers."""
     shape: tuple[PositiveInt, PositiveInt]
     """Rows and columns of the images it delivers."""
+    series: str = ""
+    """What the detector calls this acquisition, such as a number that it counts up."""
+    settings: dict[str, Any] = Field(default_factory=dict)
+    """Everything else that it is set to, by its own names."""
 
     @property
     def period(self) -> float:

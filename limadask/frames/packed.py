@@ -1,0 +1,55 @@
+"""Frames as the detector has compressed them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Codec = Literal["none", "bshuf_lz4", "lz4"]
+"""How chunks are compressed, each as an HDF5 filter would: not at all, by 32008, by 32004."""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """Compressed frames in one piece of memory: a chunk for each band of each frame.
+
+    Parameters
+    ----------
+    data:
+        The memory, shape ``(byte,)``, uint8.
+    offsets, sizes:
+        Where in it each chunk begins, and its bytes, shape ``(frame, band)``, int64.
+    codec:
+        How the chunks are compressed.
+    shape:
+        Rows and columns of the image in a chunk.
+    dtype:
+        Type of its pixels, in the byte order of this computer.
+    """
+
+    data: NDArray[np.uint8]
+    offsets: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    codec: Codec
+    shape: tuple[int, int]
+    dtype: np.dtype[Any]
+
+    def __len__(self) -> int:
+        return len(self.offsets)
+
+    def __getitem__(self, part: slice | NDArray[Any]) -> Packed:
+        return replace(self, offsets=self.offsets[part], sizes=self.sizes[part])
+
+    @property
+    def pixels_shape(self) -> tuple[int, int, int, int]:
+        """Shape ``(frame, band, y, x)`` of the pixels in it."""
+        return (*self.offsets.shape, *self.shape)
+
+    def chunks(self) -> list[NDArray[np.uint8]]:
+        """Return all bands of the first frame, then of the second, …: views, no copies."""
+        ends = self.offsets + self.sizes
+        data = self.data
+        return [data[start:end] for start, end in zip(self.offsets.flat, ends.flat, strict=True)]
