@@ -1,0 +1,1 @@
+"""DECTRIS detectors that speak SIMPLON: EIGER2, PILATUS4, SELUN."""
