@@ -70,8 +70,7 @@ class DectrisReceiver(Receiver):
         self._handover: Handover | None = None
         self._receive: Callable[[float], Parts | None] = _nothing
         self._over = self._aborted = False
-        self._until = math.inf
-        self._pause = QUIET
+        self._until, self._pause = math.inf, QUIET
         self._codec: Codec | None = None
         self.dropped, self.unreadable = 0, 0
         """Messages of other series, and such that cannot be read."""
@@ -88,6 +87,8 @@ class DectrisReceiver(Receiver):
 
     def arm(self, hardware: HardwareParameters) -> None:
         """Make ready for a series; one without a name is the first that is seen."""
+        self._over = self._aborted = False
+        self._until, self._codec = math.inf, None
         before = self._handover.series if self._handover is not None else None
         number = int(hardware.series) if hardware.series else None
         self._series = Series(number, self._passive, before)
@@ -132,9 +133,7 @@ class DectrisReceiver(Receiver):
         try:
             message = self._stream.identify(parts)
         except ValueError as error:
-            if not self.unreadable:
-                logger.warning("a message from %s cannot be read: %s", self._address, error)
-            self.unreadable += 1
+            self._note("a message", error)
             return None
         place = self._series.place(message)
         if place == "before":
@@ -171,8 +170,13 @@ class DectrisReceiver(Receiver):
         )  # fmt: skip
 
     def _lost(self, message: Message, error: ValueError) -> Lost:
-        logger.warning("image %s of series %s: %s", message.number, message.series, error)
+        self._note(f"image {message.number} of series {message.series}", error)
         return Lost(message.number, message.number, "decode_error")
+
+    def _note(self, what: str, error: ValueError) -> None:
+        if not self.unreadable:
+            logger.warning("%s from %s cannot be read: %s", what, self._address, error)
+        self.unreadable += 1
 
     def _unexpected(self, message: Message, error: ValueError) -> UnsupportedError:
         return UnsupportedError(
@@ -186,7 +190,7 @@ class DectrisReceiver(Receiver):
             message = self._stream.identify(parts)
         except ValueError:
             return False
-        return self._series.place(message) == "after"
+        return self._series.number is None or self._series.place(message) == "after"
 
 
 def _nothing(timeout: float) -> None:
