@@ -27,6 +27,8 @@ from limadask_benchmarks.receive.stream2 import Stream2
 
 COPIED = 1 << 18
 """Bytes up to which it costs less to copy a message than to lend it."""
+PATIENCE = 30_000
+"""Milliseconds that receivers may take to connect, and to take a message."""
 AHEAD = 0.001
 """Seconds for which it is not worth to sleep."""
 
@@ -58,6 +60,7 @@ class Sender:
         self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
         self._socket.linger, self._socket.sndhwm = 0, capacity
+        self._socket.sndtimeo = PATIENCE
         self._monitor = self._socket.get_monitor_socket(
             zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_DISCONNECTED
         )
@@ -96,8 +99,10 @@ class Sender:
         return bytearray(part.replace(header, b"\1" + header[1:], 1))
 
     def wait_for(self, peers: int) -> None:
-        """Wait until so many receivers are connected."""
+        """Wait until so many receivers are connected; TimeoutError when they are not in time."""
         while self._peers < peers or self._monitor.poll(0):
+            if not self._monitor.poll(PATIENCE):
+                raise TimeoutError(f"{self._peers} of {peers} receivers have connected")
             event = recv_monitor_message(self._monitor)["event"]
             self._peers += 1 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else -1
 

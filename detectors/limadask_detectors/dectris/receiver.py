@@ -13,11 +13,11 @@ from limadask.errors import ConfigError
 from limadask.frames import Codec
 from limadask.parameters import HardwareParameters
 from limadask_detectors.dectris import stream1, stream2
+from limadask_detectors.dectris.chosen_series import ChosenSeries
 from limadask_detectors.dectris.connection import ALONE, SHARED, Connection, Parts
 from limadask_detectors.dectris.format import Format
 from limadask_detectors.dectris.handover import Handover
 from limadask_detectors.dectris.message import Message, Stream, UnsupportedError
-from limadask_detectors.dectris.series import Series
 
 GLANCE = 0.05
 """Seconds after which a receiver that waits looks whether it was stopped."""
@@ -65,7 +65,7 @@ class DectrisReceiver(Receiver):
             )  # fmt: skip
         self._stream, self._address, self._count = STREAMS[stream], address, count
         self._passive = passive
-        self._series = Series(None)
+        self._series = ChosenSeries(None)
         self._connection: Connection | None = None
         self._handover: Handover | None = None
         self._receive: Callable[[float], Parts | None] = _nothing
@@ -91,7 +91,7 @@ class DectrisReceiver(Receiver):
         self._until, self._codec = math.inf, None
         before = self._handover.series if self._handover is not None else None
         number = int(hardware.series) if hardware.series else None
-        self._series = Series(number, self._passive, before)
+        self._series = ChosenSeries(number, self._passive, before)
         self._format = Format.of(hardware)
         self._pause = hardware.period + QUIET
 

@@ -7,7 +7,7 @@ from typing import Literal
 from limadask_detectors.dectris.message import Message
 
 
-class Series:
+class ChosenSeries:
     """Tells messages of the series that is taken from others.
 
     Parameters
