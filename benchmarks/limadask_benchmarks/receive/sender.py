@@ -106,6 +106,10 @@ class Sender:
             event = recv_monitor_message(self._monitor)["event"]
             self._peers += 1 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else -1
 
+    def send_parts(self, parts: Parts) -> None:
+        """Send any message."""
+        self._socket.send_multipart(parts)
+
     def close(self) -> None:
         """Close the socket, with what waits in it."""
         self._socket.disable_monitor()
