@@ -13,6 +13,8 @@ FRESH = 10.0
 """Seconds for which messages are kept when no receiver is there."""
 MOST = 64 << 20
 """Bytes of the messages that are kept then."""
+QUIET, LONGEST = 0.02, 0.2
+"""Seconds without a message after which no more is on its way, and for which that is waited for."""
 _handovers: dict[str, Handover] = {}
 _lock = threading.Lock()
 
@@ -77,10 +79,16 @@ class Handover:
             if self._receivers or self._connection is None:
                 return
             self._left = time.monotonic()
-            room = MOST
-            while room > 0 and (parts := self._connection.receive(0.0)) is not None:
-                if keeps(parts):
-                    self._kept.append(parts)
-                    room -= sum(len(one) for one in parts)
+            self._keep(self._connection, keeps)
             self._connection.close()
             self._connection = None
+
+    def _keep(self, connection: Connection, keeps: Callable[[Parts], bool]) -> None:
+        room = MOST
+        while room > 0 and time.monotonic() < self._left + LONGEST:
+            parts = connection.receive(QUIET)
+            if parts is None:
+                return
+            if keeps(parts):
+                self._kept.append(parts)
+                room -= sum(len(one) for one in parts)

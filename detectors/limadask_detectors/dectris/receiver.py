@@ -185,12 +185,13 @@ class DectrisReceiver(Receiver):
         )
 
     def _is_for_next(self, parts: Parts) -> bool:
-        """Tell whether a message is of a series after this one."""
+        """Tell whether a message that was not read is of a series after this one."""
+        if self._over or self._series.number is None:
+            return True
         try:
-            message = self._stream.identify(parts)
+            return self._stream.identify(parts).series != self._series.number
         except ValueError:
             return False
-        return self._series.number is None or self._series.place(message) == "after"
 
 
 def _nothing(timeout: float) -> None:
