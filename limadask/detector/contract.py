@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -188,7 +188,7 @@ class Receiver(ABC):
     the acquisition thread, ``stop`` from another thread, ``close``.
     """
 
-    packs: ClassVar[bool] = False
+    packs: bool = False
     """Whether all its frames come compressed, as :attr:`Frame.chunks`; it is given no buffers."""
 
     def __init__(self) -> None:

@@ -121,6 +121,7 @@ def receipt(outcome: Outcome, waited: float) -> dict[str, Any]:
         "numbers": outcome.numbers.tobytes(),
         "timestamps": outcome.timestamps.tobytes(),
         "odd": odd,
+        "missing": outcome.missing(),
         "products": {node: dumps(parts) for node, parts in outcome.products.items()},
         "failures": _joined(outcome.failures),
         "notes": outcome.notes,

@@ -95,10 +95,7 @@ class Processing:
         try:
             outcome = self._programs[frames.part].run(frames)
             waited = time.time() - frames.born if frames.born else 0.0
-            there = set(frames.numbers.tolist()) if frames.causes else set()
-            missing = [(one, why) for one, why in frames.causes.items() if one not in there]
-            told = receipt(outcome, waited)
-            return {**told, "missing": missing, "lacking": frames.nb_lacking}
+            return {**receipt(outcome, waited), "lacking": frames.nb_lacking}
         except Exception as error:  # nothing may reach Dask: a traceback would hold the slot
             return _failed(frames, error)
 

@@ -17,10 +17,11 @@ from limadask.engine.processing import Closed, Processing
 from limadask.engine.receiving import Receiving
 from limadask.engine.spool import Spool
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Spec
+from limadask.frames import Frames, Spec, packed_bound
 from limadask.ledger import Ledger
 from limadask.memory import Allocator, BufferPool, PoolStatistics
 from limadask.parameters import SoftwareParameters
+from limadask.storage import sound, unpacked
 from limadask.task import Place, RunRecord
 
 logger = logging.getLogger(__name__)
@@ -144,9 +145,8 @@ class Station:
         if deferral is None or prepared is None:
             return None
         folder = self.request.buffers.folder or deferral.folder
-        frame_nbytes = self._received(prepared).frame_nbytes
         try:
-            self._spool = Spool(folder, prepared.nb_frames_per_block * frame_nbytes)
+            self._spool = Spool(folder, self.pool_size[1])
         except OSError as error:
             raise ConfigError(
                 f"frames cannot be held there: {error}",
@@ -165,8 +165,11 @@ class Station:
         prepared = self._prepared
         if self.receiver is None or prepared is None:
             return 0, 0
-        frame_nbytes = self._received(prepared).frame_nbytes
-        return prepared.nb_slots, prepared.nb_frames_per_block * frame_nbytes
+        spec = self._received(prepared)
+        nbytes = spec.frame_nbytes
+        if self.receiver.packs:
+            nbytes = packed_bound(nbytes, len(spec.bands))
+        return prepared.nb_slots, prepared.nb_frames_per_block * nbytes
 
     def make_pool(self, allocator: Allocator | None = None) -> None:
         """Make the receiver's pool; last of all, when preparing has given its memory back."""
@@ -193,6 +196,17 @@ class Station:
             frames.part = part
             deliver(frames)
 
+        def deliver_pixels(frames: Frames) -> None:
+            deliver(unpacked(sound(frames)))
+
+        handed: Callable[[Frames], object]
+        if prepared is not None and prepared.is_apart:
+            handed = deliver_part
+        elif self.receiver is not None and self.receiver.packs and self.part is not None:
+            handed = deliver_pixels  # parts are put together by their pixels
+        else:
+            handed = deliver
+
         def is_stuck() -> bool:
             return isinstance(blocks, HeldBlocks) and blocks.is_stuck
 
@@ -203,7 +217,7 @@ class Station:
                 self._received(prepared),
                 prepared.nb_frames_per_block,
                 prepared.patience,
-                deliver_part if prepared.is_apart else deliver,
+                handed,
                 ended,
                 takes_late=self._takes_late,
                 is_stuck=is_stuck,

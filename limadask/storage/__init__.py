@@ -2,6 +2,7 @@
 
 from limadask.storage.codec import Compression, dataset_options, encoder
 from limadask.storage.data_file import Chunks
+from limadask.storage.decoding import decodable, sound, unpack, unpacked
 from limadask.storage.find import (
     absolute_path,
     check_sources,
@@ -28,6 +29,7 @@ __all__ = [
     "absolute_path",
     "check_sources",
     "dataset_options",
+    "decodable",
     "encoder",
     "files_of_run",
     "find_images",
@@ -38,7 +40,10 @@ __all__ = [
     "recover",
     "rescue",
     "series_files",
+    "sound",
     "split_path",
+    "unpack",
+    "unpacked",
     "unreadable",
     "write_master",
 ]
