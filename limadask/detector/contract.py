@@ -11,7 +11,7 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from limadask.detector.deal import Deal
 from limadask.frames import Codec
@@ -39,7 +39,7 @@ class GoniometerAxis(Model):
 class Column(Model):
     """Something that the detector tells of each frame, besides its pixels: a number."""
 
-    name: str
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     """Name, where NeXus has one that of NXdetector: ``start_time``, ``real_time``, …"""
     units: str = ""
     """Its units, such as ``s``."""

@@ -207,7 +207,9 @@ class Hdf5Writer:
         }
         odd = frames.numbers[frames.status != Status.PRESENT].tolist()
         causes = {number: frames.causes[number] for number in odd if number in frames.causes}
-        return Chunks(frames.numbers, frames.timestamps, frames.status, chunks, invalid, causes)
+        return Chunks(
+            frames.numbers, frames.timestamps, frames.status, chunks, invalid, causes, frames.values
+        )
 
     def write(self, encoded: list[Chunks]) -> None:
         """Append and flush."""

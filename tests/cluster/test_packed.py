@@ -104,7 +104,8 @@ def test_a_saver_after_a_veto_writes_the_chunks_of_frames_that_are_kept(
     sums = [int(source.frame(number).values[0].astype(np.int64).sum()) for number in range(40)]
     pipe = ld.Pipeline()
     level = float(np.median(sums))
-    pipe.add("bright", MinIntensity(minimum=level, band="a", roi=ld.Rect(0, 0, *SHAPE), statistic="sum"))
+    whole = ld.Rect(0, 0, *SHAPE)
+    pipe.add("bright", MinIntensity(minimum=level, band="a", roi=whole, statistic="sum"))
     pipe.add("file", SaveHdf5(folder=str(tmp_path), vetoed=vetoed), after="bright")
     run(client, source, pipe, 40)
     encode, chunks = encoder("bshuf_lz4"), chunks_of(tmp_path, "limadask")

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr, model_validator
 
-from limadask.detector import Capabilities, Detector, DetectorInfo
+from limadask.detector import Capabilities, Column, Detector, DetectorInfo
 from limadask.errors import ConfigError
 from limadask.faults import NONE
 from limadask.geometry import grid_coordinates
@@ -100,6 +100,7 @@ class Simulator(Detector):
             wavelength=WAVELENGTH,
             beam_centre=self._scene().centre,
             modules=self._scene().module_places(),
+            columns=(Column(name="start_time", units="s"), Column(name="real_time", units="s")),
         )
 
     def capabilities(self) -> Capabilities:

@@ -150,6 +150,7 @@ class SimulatorReceiver(Receiver):
         hardware = self._hardware
         self._new -= not self.packs  # without buffers it may be sent as many frames as before
         frame = Frame(number, timestamp=stamp)
+        frame.values = number * hardware.period, hardware.expo_time
         if self.packs or self._buffers == "lend":
             pixels = np.empty((len(hardware.bands), *self._cut.shape), self._cut.dtype)
         else:
