@@ -66,6 +66,8 @@ class Prepared:
     """What each receiver delivers, where each has a part of every frame."""
     is_apart: bool = False
     """Whether these parts are processed apart from each other."""
+    packs: bool = False
+    """Whether frames come compressed."""
 
     @property
     def is_matched(self) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from limadask.detector import Deal, Receiver
@@ -82,7 +83,8 @@ class Station:
         self._controls = True
         detector = self.request.detector
         hardware = detector.prepare(shared.hardware, endpoints)
-        return planning.prepare(self.request, detector.as_armed(info), hardware, pool_nbytes)
+        prepared = planning.prepare(self.request, detector.as_armed(info), hardware, pool_nbytes)
+        return replace(prepared, packs=self.receiver is not None and self.receiver.packs)
 
     def check(self, prepared: Prepared) -> list[tuple[str, list[str]]]:
         """Look at files and folders before any is opened; return nodes and their parents."""
@@ -167,7 +169,7 @@ class Station:
             return 0, 0
         spec = self._received(prepared)
         nbytes = spec.frame_nbytes
-        if self.receiver.packs:
+        if prepared.packs:
             nbytes = packed_bound(nbytes, len(spec.bands))
         return prepared.nb_slots, prepared.nb_frames_per_block * nbytes
 

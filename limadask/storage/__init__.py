@@ -2,7 +2,7 @@
 
 from limadask.storage.codec import Compression, dataset_options, encoder
 from limadask.storage.data_file import Chunks
-from limadask.storage.decoding import decodable, sound, unpack, unpacked
+from limadask.storage.decoding import compile_checks, decodable, sound, unpack, unpacked
 from limadask.storage.find import (
     absolute_path,
     check_sources,
@@ -28,6 +28,7 @@ __all__ = [
     "Soundness",
     "absolute_path",
     "check_sources",
+    "compile_checks",
     "dataset_options",
     "decodable",
     "encoder",

@@ -17,6 +17,7 @@ from limadask.storage.codec import bitshuffle_library
 
 _HEADER = 12
 """Bytes in front of a chunk: those of the pixels, big-endian u8, and of a block, u4."""
+_CHECKS: dict[Codec, Any] = {"bshuf_lz4": lz4_kernels.bitshuffled, "lz4": lz4_kernels.plain}
 CORRUPT = "decode_error"
 """The cause of frames that are absent because they cannot be decoded."""
 
@@ -44,14 +45,20 @@ def decodable(packed: Packed) -> NDArray[np.bool_]:
         raise ValueError(f"chunks lie outside the {packed.data.size} bytes of their block")
     else:
         good = np.empty(packed.offsets.shape, bool)
-        check = {"bshuf_lz4": lz4_kernels.bitshuffled, "lz4": lz4_kernels.plain}[packed.codec]
         data = packed.data.view()
         data.flags.writeable = False  # one compiled function serves memory of all kinds
-        check(
+        _CHECKS[packed.codec](
             data, packed.offsets.ravel(), packed.sizes.ravel(), nbytes,
             packed.dtype.itemsize, good.reshape(-1),
         )  # fmt: skip
     return np.asarray(good.all(axis=1))
+
+
+def compile_checks() -> None:
+    """Compile what :func:`decodable` calls."""
+    nothing = np.zeros((1, 1), np.int64)
+    for codec in _CHECKS:
+        decodable(Packed(np.zeros(1, np.uint8), nothing, nothing, codec, (1, 1), np.dtype("u1")))
 
 
 def unpack(packed: Packed, out: NDArray[Any]) -> None:
