@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -254,6 +254,14 @@ class Detector(MutableModel):
     def capabilities(self) -> Capabilities:
         """Say what the detector can do itself."""
         return Capabilities()
+
+    def status(self) -> Model | None:
+        """Say how it is now: its state, temperatures, …; None where it has nothing to say."""
+        return None
+
+    def limits(self) -> Mapping[str, Model]:
+        """Say of its own parameters what it allows now: value, unit, lowest, highest, access."""
+        return {}
 
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:
         """Configure the detector; return what it really took.
