@@ -31,6 +31,11 @@ class Model(BaseModel):
             self.__dict__.update(before)  # pydantic keeps what an after-validator refuses
             raise config_error(error, type(self)) from None
 
+    def _repr_html_(self) -> str:
+        from limadask.views import model_html
+
+        return model_html(self)
+
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated again."""
         return type(self)(**{**dict(self), **changes})

@@ -13,6 +13,23 @@ from limadask.errors import StateError
 
 
 @contextmanager
+def noted() -> Iterator[list[int]]:
+    """Note that Ctrl-C was pressed, and go on; pressed again, it ends the program."""
+    signals: list[int] = []
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if signals:
+            raise KeyboardInterrupt
+        signals.append(number)
+
+    before = signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield signals
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def interruptible(going: Acquisition | Batch) -> Iterator[None]:
     """Let Ctrl-C stop it after this frame, and abort it the second time."""
     commands: list[Callable[[], None]] = [going.stop, going.abort]

@@ -9,6 +9,7 @@ from distributed import Client
 
 from limadask.acquisition.batch import Processing
 from limadask.acquisition.check import check as check_configuration
+from limadask.cli.repeated import check_repeated, run_repeatedly
 from limadask.cli.several import load_all, report_all, run_all
 from limadask.cli.single import nothing_done, refuse, report, run_to_end
 from limadask.cluster.local import local_client
@@ -32,6 +33,12 @@ from limadask.errors import ConfigError, LimadaskError
     default="live",
     help="Process frames as they come, or hold them until the last acquisition is acquired.",
 )
+@click.option(
+    "--repeat",
+    is_flag=True,
+    help="Run FILE again and again until Ctrl-C: series after series of a detector that others "
+    "start.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object as the last line.")
 def run(
     files: tuple[str, ...],
@@ -39,6 +46,7 @@ def run(
     workers: int | None,
     timeout: float,
     processing: Processing,
+    repeat: bool,
     as_json: bool,
 ) -> None:
     """Run the acquisition that FILE describes, or several one after the other.
@@ -47,14 +55,20 @@ def run(
     then none is begun.
     """
     is_single = len(files) == 1 and processing == "live"
+    if repeat and not is_single:
+        raise click.UsageError("--repeat takes one FILE, and --processing live")
     try:
         if is_single:
             configurations = [Configuration.load(files[0])]
+            if repeat:
+                check_repeated(configurations[0])
         else:
             configurations = load_all(files, cluster == "local")
         needed = workers or max(one.topology.nb_workers for one in configurations)
         with connect(cluster, needed, timeout) as client:
-            if is_single:
+            if repeat:
+                told = run_repeatedly(client, configurations[0])
+            elif is_single:
                 told = [run_to_end(client, configurations[0])[0]]
             else:
                 told = run_all(client, configurations, processing)
@@ -62,9 +76,9 @@ def run(
         refuse(error, as_json)
     except (OSError, LimadaskError) as error:
         told = [nothing_done(str(error)) for _ in files]
-    if len(files) == 1:
+    if len(told) == 1:
         report(told[0], as_json)
-    report_all(files, told, as_json)
+    report_all(files if len(files) == len(told) else files * len(told), told, as_json)
 
 
 @click.command()

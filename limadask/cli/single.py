@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
@@ -14,13 +16,20 @@ from limadask.acquisition.acquisition import Acquisition
 from limadask.acquisition.summary import as_text, summary
 from limadask.cli.interrupt import interruptible
 from limadask.configuration import Configuration
-from limadask.errors import ConfigError, LimadaskError
+from limadask.errors import ConfigError, LimadaskError, StateError
 
 FAILED, BAD_CONFIG = 1, 2
 
 
-def run_to_end(client: Client, configuration: Configuration) -> tuple[dict[str, Any], Acquisition]:
-    """Run an acquisition with a progress bar; return its summary, also when it failed."""
+def run_to_end(
+    client: Client,
+    configuration: Configuration,
+    is_wanted: Callable[[], bool] = lambda: True,
+) -> tuple[dict[str, Any], Acquisition]:
+    """Run an acquisition with a progress bar; return its summary, also when it failed.
+
+    It is stopped as soon as it has started where it is no longer wanted by then.
+    """
     refuse_triggers(configuration)
     acquisition = Acquisition.of(client, configuration)
     failure = ""
@@ -29,6 +38,9 @@ def run_to_end(client: Client, configuration: Configuration) -> tuple[dict[str, 
         with interruptible(acquisition):
             try:
                 acquisition.start()
+                if not is_wanted():
+                    with suppress(StateError):  # it may be over already
+                        acquisition.stop()
                 show_progress(acquisition)
             except ConfigError:
                 raise

@@ -37,12 +37,12 @@ TRIAL = 5.0
 
 @dataclass(frozen=True, slots=True)
 class SharedBlock:
-    """A block whose pixels have stayed in the memory of its receiver.
+    """A block whose pixels, or chunks, have stayed in the memory of its receiver.
 
     Parameters
     ----------
     frames:
-        Everything but the pixels.
+        Everything but these.
     handle:
         Where these are.
     receiver:
@@ -56,7 +56,7 @@ class SharedBlock:
 
 @sizeof.register(Frames)
 def _(frames: Frames) -> int:
-    return int(frames.pixels.nbytes) + 25 * len(frames) + 200
+    return int(frames.memory.nbytes) + 25 * len(frames) + 200
 
 
 @sizeof.register(SharedBlock)
@@ -120,11 +120,12 @@ class Transfers:
         allocator, able = self._shared.get(uuid, (None, set[str]()))
         if allocator is None or processor not in able or not isinstance(answer, Frames):
             return answer
-        handle = allocator.handle(answer.pixels)
-        if handle is None or answer.pixels.nbytes < SHARED_FROM:
+        memory = answer.memory
+        handle = allocator.handle(memory)
+        if handle is None or memory.nbytes < SHARED_FROM:
             return answer
-        blank = np.empty((0, *answer.pixels.shape[1:]), answer.pixels.dtype)
-        return SharedBlock(answer.carrying(blank), handle, self._worker.address)
+        blank = np.empty((0, *memory.shape[1:]), memory.dtype)
+        return SharedBlock(answer.moved(blank), handle, self._worker.address)
 
     async def send(self, uuid: str, ticket: int) -> dict[str, Any]:
         """Send a block by TCP to a worker that cannot open it."""
@@ -162,10 +163,10 @@ class Transfers:
         if not isinstance(block, SharedBlock):
             return block
         try:
-            pixels = self._readers[uuid].read(block.handle)
+            memory = self._readers[uuid].read(block.handle)
         except (KeyError, OSError):  # made for another worker than this one, which is lost
             return await self._fetch(uuid, ticket, block.receiver)
-        return Ending.ABSENT if pixels is None else block.frames.carrying(pixels)
+        return Ending.ABSENT if memory is None else block.frames.moved(memory)
 
     async def _fetch(self, uuid: str, ticket: int, receiver: str) -> Answer:
         try:

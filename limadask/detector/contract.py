@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import ConfigDict, NonNegativeInt, PositiveInt
+from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from limadask.detector.deal import Deal
 from limadask.frames import Codec
@@ -39,7 +39,7 @@ class GoniometerAxis(Model):
 class Column(Model):
     """Something that the detector tells of each frame, besides its pixels: a number."""
 
-    name: str
+    name: str = Field(pattern="^[a-z][a-z0-9_]*$")
     """Name, where NeXus has one that of NXdetector: ``start_time``, ``real_time``, …"""
     units: str = ""
     """Its units, such as ``s``."""
@@ -188,7 +188,7 @@ class Receiver(ABC):
     the acquisition thread, ``stop`` from another thread, ``close``.
     """
 
-    packs: ClassVar[bool] = False
+    packs: bool = False
     """Whether all its frames come compressed, as :attr:`Frame.chunks`; it is given no buffers."""
 
     def __init__(self) -> None:
@@ -254,6 +254,14 @@ class Detector(MutableModel):
     def capabilities(self) -> Capabilities:
         """Say what the detector can do itself."""
         return Capabilities()
+
+    def status(self) -> Model | None:
+        """Say how it is now: its state, temperatures, …; None where it has nothing to say."""
+        return None
+
+    def limits(self) -> Mapping[str, Model]:
+        """Say of its own parameters what it allows now: value, unit, lowest, highest, access."""
+        return {}
 
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:
         """Configure the detector; return what it really took.

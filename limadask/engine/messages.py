@@ -66,6 +66,8 @@ class Prepared:
     """What each receiver delivers, where each has a part of every frame."""
     is_apart: bool = False
     """Whether these parts are processed apart from each other."""
+    packs: bool = False
+    """Whether frames come compressed."""
 
     @property
     def is_matched(self) -> bool:
@@ -121,6 +123,7 @@ def receipt(outcome: Outcome, waited: float) -> dict[str, Any]:
         "numbers": outcome.numbers.tobytes(),
         "timestamps": outcome.timestamps.tobytes(),
         "odd": odd,
+        "missing": outcome.missing(),
         "products": {node: dumps(parts) for node, parts in outcome.products.items()},
         "failures": _joined(outcome.failures),
         "notes": outcome.notes,

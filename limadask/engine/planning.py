@@ -77,6 +77,7 @@ def prepare(
         np.dtype(hardware.dtype),
         hardware.bands,
         hardware.nb_frames or None,
+        columns=tuple((one.name, one.units) for one in info.columns),
     )
     nb_merged = _plan(request, info, raw).nb_merged
     if nb_merged > 1 and request.topology.receivers > 1 and request.deal().dispatch != "partial":

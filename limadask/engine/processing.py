@@ -16,6 +16,7 @@ from limadask.engine.messages import Prepared, Request, receipt
 from limadask.engine.recovered import Fates, fates_of, saved_by_all
 from limadask.frames import Frames, Status
 from limadask.pipeline import Partition, Plan, Program, Walk
+from limadask.storage import compile_checks
 from limadask.task import Place, RunRecord, Sink, Writer
 
 logger = logging.getLogger(__name__)
@@ -68,6 +69,8 @@ class Processing:
     def __init__(
         self, request: Request, prepared: Prepared, planned: Plan, place: Place, own: int | None
     ) -> None:
+        if prepared.packs:
+            compile_checks()  # before frames come
         self._planned, self._place, self._own = planned, place, own
         self._nb_parts = len(prepared.parts) if prepared.is_apart else 1
         self._programs: dict[int, Program] = {}
@@ -95,10 +98,7 @@ class Processing:
         try:
             outcome = self._programs[frames.part].run(frames)
             waited = time.time() - frames.born if frames.born else 0.0
-            there = set(frames.numbers.tolist()) if frames.causes else set()
-            missing = [(one, why) for one, why in frames.causes.items() if one not in there]
-            told = receipt(outcome, waited)
-            return {**told, "missing": missing, "lacking": frames.nb_lacking}
+            return {**receipt(outcome, waited), "lacking": frames.nb_lacking}
         except Exception as error:  # nothing may reach Dask: a traceback would hold the slot
             return _failed(frames, error)
 

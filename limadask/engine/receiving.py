@@ -13,7 +13,8 @@ import numpy as np
 from limadask.detector import End, Frame, Lost, Receiver
 from limadask.engine.gaps import GRACE, Absence, Gaps
 from limadask.engine.order import Order
-from limadask.engine.slot import Slot
+from limadask.engine.packed_slot import PackedSlot
+from limadask.engine.slot import PixelSlot, Slot
 from limadask.frames import Frames, Spec
 from limadask.memory import BufferPool
 
@@ -110,6 +111,7 @@ class Receiving(threading.Thread):
         self._accounted = self._block = 0
         self._order = Order(receiver.deal, spec.nb_frames)
         self._slot: Slot | None = None
+        self._pending: Frame | None = None
         self._gaps, self._takes_late = Gaps(), takes_late
         self.progress, self.details = Progress(), ""
 
@@ -124,7 +126,7 @@ class Receiving(threading.Thread):
         finally:
             self._close_block()  # what had come before an error is there all the same
             self._tell_absences(float("inf"))
-            self._slot = None
+            self._slot = self._pending = None
             self._receiver.given.clear()
             self.progress.ended = True
             self._when_ended()
@@ -142,7 +144,7 @@ class Receiving(threading.Thread):
                 self._tell_absences(time.monotonic())
             if not self._has_room():
                 continue
-            item = self._receiver.take(TAKE_TIMEOUT)
+            item, self._pending = self._pending or self._receiver.take(TAKE_TIMEOUT), None
             if isinstance(item, End):
                 break
             if isinstance(item, Lost):
@@ -157,28 +159,42 @@ class Receiving(threading.Thread):
         return done or self._halt.is_set() or time.monotonic() > self._grace
 
     def _has_room(self) -> bool:
-        """Give the receiver the buffers of a slot when it has none left."""
+        """Have a slot, whose buffers the receiver is given, if it takes any."""
         if self._slot is None or self._slot.is_full:
             self._close_block()
             self._slot = None  # or it would keep the very memory that is waited for
-            pixels = self._pool.lend(
-                (self._size, *self._spec.frame_shape), self._spec.dtype, TAKE_TIMEOUT
-            )
-            self._leaves_out = pixels is None and self._is_stuck()
-            if pixels is None:
+            slot = self._new_slot(TAKE_TIMEOUT)
+            self._leaves_out = slot is None and self._is_stuck()
+            if slot is None:
                 self._starved = True
                 if not self._leaves_out:
                     return False
-                pixels = np.empty((1, *self._spec.frame_shape), self._spec.dtype)
-            self._slot = Slot(pixels, self._spec.fill)
-            for buffer in pixels:
-                self._receiver.give(buffer)
+                slot = self._new_slot(None)
+            self._slot = slot
         return True
+
+    def _new_slot(self, timeout: float | None) -> Slot | None:
+        """Return a slot of the pool, if there is one in time; without one, room for one frame."""
+        spec, shape = self._spec, (self._size, *self._spec.frame_shape)
+        if self._receiver.packs:
+            if timeout is None:
+                return PackedSlot(np.empty(0, np.uint8), spec)
+            memory = self._pool.lend((self._pool.slot_nbytes,), np.uint8, timeout)
+            return None if memory is None else PackedSlot(memory, spec)
+        pixels = (
+            np.empty((1, *spec.frame_shape), spec.dtype)
+            if timeout is None
+            else self._pool.lend(shape, spec.dtype, timeout)
+        )
+        if pixels is None:
+            return None
+        for buffer in pixels:
+            self._receiver.give(buffer)
+        return PixelSlot(pixels, spec)
 
     def _leave_out(self, frame: Frame) -> None:
         """Note that a frame came, and that nowhere is room for it."""
-        if frame.lent is not None:
-            self._give_back(frame)
+        self._give_back(frame)
         place = self._place(frame.index)
         if place is not None and place >= self.progress.next:
             self._skip_to(place, "overrun")
@@ -191,6 +207,9 @@ class Receiving(threading.Thread):
             return
         slot, progress = self._slot, self.progress
         assert slot is not None  # noqa: S101 - _has_room was true
+        if not slot.fits(frame):
+            self._postpone(frame, slot)
+            return
         place = self._place(frame.index)
         if place is None:
             self._discard(frame, slot)
@@ -205,19 +224,27 @@ class Receiving(threading.Thread):
         if alone:
             self._close_block()
         self._starved = False
-        if frame.lent is not None:
-            np.copyto(slot.pixels[slot.position], frame.lent)
-            self._give_back(frame)
         slot.add(frame)
+        self._give_back(frame)
         progress.received += 1
         if alone:
             self._deliver_block(slot, (place, place))
         else:
             self._close_if_complete()
 
+    def _postpone(self, frame: Frame, slot: Slot) -> None:
+        """Begin another slot for a frame; one that no slot has room for is no good."""
+        if isinstance(slot, PackedSlot) and slot.is_empty:
+            self._give_back(frame)
+            self._lose(Lost(frame.index, frame.index, "decode_error"))
+            return
+        self._close_block()
+        self._slot, self._pending = None, frame
+
     def _give_back(self, frame: Frame) -> None:
-        """Let go of a lent frame, and of the buffer that it was not put into."""
-        self._receiver.given.popleft()
+        """Let go of a frame that was lent, and of the buffer that it was not put into."""
+        if frame.lent is not None:
+            self._receiver.given.popleft()
         if frame.release is not None:
             frame.release()
 
@@ -244,7 +271,7 @@ class Receiving(threading.Thread):
 
     def _discard(self, frame: Frame, slot: Slot) -> None:
         """Leave out a frame that is not wanted."""
-        if frame.lent is None:
+        if frame.lent is None and isinstance(slot, PixelSlot):
             given = self._receiver.given
             if len(given) == len(slot.pixels) - slot.position - 1:
                 self._receiver.take_back(slot.pixels[slot.position])

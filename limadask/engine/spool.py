@@ -23,11 +23,9 @@ class Spooled:
     place:
         Which of the spool's places it has.
     frames:
-        Everything but its pixels.
-    shape:
-        Of the pixels: ``(frame, band, y, x)``.
-    dtype:
-        Their type.
+        Everything but its pixels, or chunks.
+    shape, dtype:
+        Of the memory that these lie in.
     """
 
     place: int
@@ -72,17 +70,17 @@ class Spool:
         OSError
             When that fails, as on a full disk; the block is not there then.
         """
-        pixels = np.ascontiguousarray(frames.pixels)
+        memory = np.ascontiguousarray(frames.memory)
         with self._lock:
             place = self._free.pop() if self._free else self._places
             self._places = max(self._places, place + 1)
             try:
-                self._put(pixels.reshape(-1).view(np.uint8).data, place)
+                self._put(memory.reshape(-1).view(np.uint8).data, place)
             except OSError:
                 self._free.append(place)
                 raise
-        bare = frames.carrying(np.empty((0, *pixels.shape[1:]), pixels.dtype))
-        return Spooled(place, bare, pixels.shape, pixels.dtype)
+        bare = frames.moved(np.empty((0, *memory.shape[1:]), memory.dtype))
+        return Spooled(place, bare, memory.shape, memory.dtype)
 
     def read(self, spooled: Spooled) -> Frames:
         """Take a block back into memory; its place is free then.
@@ -97,7 +95,7 @@ class Spool:
         with self._lock:
             self._get(memory.data, spooled.place)
             self._free.append(spooled.place)
-        return spooled.frames.carrying(memory.view(spooled.dtype).reshape(spooled.shape))
+        return spooled.frames.moved(memory.view(spooled.dtype).reshape(spooled.shape))
 
     def forget(self, spooled: Spooled) -> None:
         """Let another block have the place of one that is not needed any more."""

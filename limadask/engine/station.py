@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from limadask.detector import Deal, Receiver
@@ -17,10 +18,11 @@ from limadask.engine.processing import Closed, Processing
 from limadask.engine.receiving import Receiving
 from limadask.engine.spool import Spool
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Spec
+from limadask.frames import Frames, Spec, packed_bound
 from limadask.ledger import Ledger
 from limadask.memory import Allocator, BufferPool, PoolStatistics
 from limadask.parameters import SoftwareParameters
+from limadask.storage import sound, unpacked
 from limadask.task import Place, RunRecord
 
 logger = logging.getLogger(__name__)
@@ -81,7 +83,8 @@ class Station:
         self._controls = True
         detector = self.request.detector
         hardware = detector.prepare(shared.hardware, endpoints)
-        return planning.prepare(self.request, detector.as_armed(info), hardware, pool_nbytes)
+        prepared = planning.prepare(self.request, detector.as_armed(info), hardware, pool_nbytes)
+        return replace(prepared, packs=self.receiver is not None and self.receiver.packs)
 
     def check(self, prepared: Prepared) -> list[tuple[str, list[str]]]:
         """Look at files and folders before any is opened; return nodes and their parents."""
@@ -144,9 +147,8 @@ class Station:
         if deferral is None or prepared is None:
             return None
         folder = self.request.buffers.folder or deferral.folder
-        frame_nbytes = self._received(prepared).frame_nbytes
         try:
-            self._spool = Spool(folder, prepared.nb_frames_per_block * frame_nbytes)
+            self._spool = Spool(folder, self.pool_size[1])
         except OSError as error:
             raise ConfigError(
                 f"frames cannot be held there: {error}",
@@ -165,8 +167,11 @@ class Station:
         prepared = self._prepared
         if self.receiver is None or prepared is None:
             return 0, 0
-        frame_nbytes = self._received(prepared).frame_nbytes
-        return prepared.nb_slots, prepared.nb_frames_per_block * frame_nbytes
+        spec = self._received(prepared)
+        nbytes = spec.frame_nbytes
+        if prepared.packs:
+            nbytes = packed_bound(nbytes, len(spec.bands))
+        return prepared.nb_slots, prepared.nb_frames_per_block * nbytes
 
     def make_pool(self, allocator: Allocator | None = None) -> None:
         """Make the receiver's pool; last of all, when preparing has given its memory back."""
@@ -193,6 +198,17 @@ class Station:
             frames.part = part
             deliver(frames)
 
+        def deliver_pixels(frames: Frames) -> None:
+            deliver(unpacked(sound(frames)))
+
+        handed: Callable[[Frames], object]
+        if prepared is not None and prepared.is_apart:
+            handed = deliver_part
+        elif self.receiver is not None and self.receiver.packs and self.part is not None:
+            handed = deliver_pixels  # parts are put together by their pixels
+        else:
+            handed = deliver
+
         def is_stuck() -> bool:
             return isinstance(blocks, HeldBlocks) and blocks.is_stuck
 
@@ -203,7 +219,7 @@ class Station:
                 self._received(prepared),
                 prepared.nb_frames_per_block,
                 prepared.patience,
-                deliver_part if prepared.is_apart else deliver,
+                handed,
                 ended,
                 takes_late=self._takes_late,
                 is_stuck=is_stuck,

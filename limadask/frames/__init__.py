@@ -2,11 +2,12 @@
 
 from limadask.frames.frames import NEVER, Frames, Labels, concatenated, spec_of, unlabelled
 from limadask.frames.mosaic import Mosaic, region_of
-from limadask.frames.packed import Codec, Packed
+from limadask.frames.packed import ALIGNMENT, Codec, Packed, packed_bound
 from limadask.frames.spec import DIMS, Spec, fill_value
 from limadask.frames.status import CAUSES, Status
 
 __all__ = [
+    "ALIGNMENT",
     "CAUSES",
     "DIMS",
     "NEVER",
@@ -19,6 +20,7 @@ __all__ = [
     "Status",
     "concatenated",
     "fill_value",
+    "packed_bound",
     "region_of",
     "spec_of",
     "unlabelled",

@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from xarray.indexes import PandasIndex
 
+from limadask.frames.packed import Packed
 from limadask.frames.spec import DIMS, Spec
 from limadask.frames.status import Status
 from limadask.geometry import Grid, grid_coordinates
@@ -29,7 +30,7 @@ class Frames:
     Parameters
     ----------
     pixels:
-        Shape ``(frame, band, y, x)``.
+        Shape ``(frame, band, y, x)``; of no frame where they are still :attr:`packed`.
     numbers:
         Frame numbers, increasing, shape ``(frame,)``, int64.
     timestamps:
@@ -50,6 +51,11 @@ class Frames:
         Which part of the frames these are, where several are processed apart from each other.
     nb_lacking:
         How many of them lack a whole module.
+    packed:
+        The frames as the detector has compressed them, None where :attr:`pixels` has them.
+    values:
+        What else the detector tells of each frame, shape ``(frame, column)``, float64; None where
+        it tells nothing more.
     """
 
     pixels: NDArray[Any]
@@ -62,6 +68,8 @@ class Frames:
     invalid: Mapping[int, NDArray[np.bool_]] = field(default_factory=dict)
     part: int = 0
     nb_lacking: int = 0
+    packed: Packed | None = None
+    values: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, pixels: NDArray[Any], first: int = 0) -> Frames:
@@ -76,21 +84,24 @@ class Frames:
         return len(self.numbers)
 
     def __getitem__(self, part: slice) -> Frames:
-        numbers = self.numbers[part]
         start, stop, _ = part.indices(len(self))
         # the first and last tile also answer for the absent frames at the block's ends
         first = self.span[0] if start == 0 else int(self.numbers[start - 1]) + 1
         last = self.span[1] if stop == len(self) else int(self.numbers[stop - 1]) + 1
-        return Frames(
-            self.pixels[part],
-            numbers,
-            self.timestamps[part],
-            self.status[part],
-            (first, last),
-            self.born,
-            self.causes,
-            self._lacking_of(numbers),
-            self.part,
+        return replace(self._chosen(part), span=(first, last), nb_lacking=0)
+
+    def _chosen(self, part: slice | NDArray[Any]) -> Frames:
+        """Return some of the frames; they answer for the same numbers."""
+        numbers = self.numbers[part]
+        return replace(
+            self,
+            pixels=self.pixels[part] if self.packed is None else self.pixels,
+            numbers=numbers,
+            timestamps=self.timestamps[part],
+            status=self.status[part],
+            invalid=self._lacking_of(numbers),
+            packed=None if self.packed is None else self.packed[part],
+            values=None if self.values is None else self.values[part],
         )
 
     def _lacking_of(self, numbers: NDArray[np.int64]) -> Mapping[int, NDArray[np.bool_]]:
@@ -100,15 +111,8 @@ class Frames:
         return {one: self.invalid[one] for one in numbers.tolist() if one in self.invalid}
 
     def taking(self, chosen: NDArray[np.bool_]) -> Frames:
-        """Return some of the frames, copied; they answer for the same numbers."""
-        return replace(
-            self,
-            pixels=self.pixels[chosen],
-            numbers=self.numbers[chosen],
-            timestamps=self.timestamps[chosen],
-            status=self.status[chosen],
-            invalid=self._lacking_of(self.numbers[chosen]),
-        )
+        """Return some of the frames, which answer for the same numbers; pixels are copied."""
+        return self._chosen(chosen)
 
     @classmethod
     def joined(cls, parts: Sequence[Frames]) -> Frames:
@@ -123,8 +127,19 @@ class Frames:
         )
 
     def carrying(self, pixels: NDArray[Any]) -> Frames:
-        """Return the same frames with other pixels."""
-        return replace(self, pixels=pixels)
+        """Return the same frames with other pixels, no longer packed."""
+        return replace(self, pixels=pixels, packed=None)
+
+    @property
+    def memory(self) -> NDArray[Any]:
+        """What the frames lie in: the pixels, or the memory of the chunks."""
+        return self.pixels if self.packed is None else self.packed.data
+
+    def moved(self, memory: NDArray[Any]) -> Frames:
+        """Return the same frames in other memory, to which their own was copied."""
+        if self.packed is None:
+            return replace(self, pixels=memory)
+        return replace(self, packed=replace(self.packed, data=memory))
 
 
 class Labels:

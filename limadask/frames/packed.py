@@ -10,6 +10,17 @@ from numpy.typing import NDArray
 
 Codec = Literal["none", "bshuf_lz4", "lz4"]
 """How chunks are compressed, each as an HDF5 filter would: not at all, by 32008, by 32004."""
+ALIGNMENT = 64
+"""Bytes to whose multiples the chunks of a block are aligned."""
+
+
+def packed_bound(frame_nbytes: int, nb_bands: int) -> int:
+    """Return the bytes that the chunks of a frame take at most, also where nothing can be gained.
+
+    LZ4 adds 0.6 % to blocks of 8 KiB that it cannot compress; chunks begin at multiples of
+    :data:`ALIGNMENT`.
+    """
+    return frame_nbytes + frame_nbytes // 64 + 2 * ALIGNMENT * nb_bands
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class Spec:
     masked:
         True where a pixel holds no value in any frame, shape ``(y, x)`` or ``(band, y, x)``;
         None where all do. Such pixels hold :attr:`fill`.
+    columns:
+        What else the detector tells of each frame: names and units.
     """
 
     grid: Grid
@@ -41,6 +43,7 @@ class Spec:
     nb_frames: int | None = None
     nb_merged: int = 1
     masked: NDArray[np.bool_] | None = field(default=None, repr=False)
+    columns: tuple[tuple[str, str], ...] = ()
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

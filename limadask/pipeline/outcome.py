@@ -98,6 +98,13 @@ class Outcome:
             status[self._lost.all(axis=1)] = Status.ABSENT
         return status
 
+    def missing(self) -> list[tuple[int, str]]:
+        """Return frames that the block answers for and has not, with the cause, where it knows."""
+        if not self._causes:
+            return []
+        there = set(self.numbers.tolist())
+        return [(number, why) for number, why in self._causes.items() if number not in there]
+
     def cause(self, number: int) -> str:
         """Return why a frame is not present."""
         for failure in self.failures:

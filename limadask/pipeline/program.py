@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from hashlib import blake2b
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Mosaic
+from limadask.frames import Frames, Mosaic, Packed
+from limadask.memory import BufferPool
 from limadask.parameters import Policy
 from limadask.pipeline.accumulation import AccumulateStep
 from limadask.pipeline.outcome import Outcome
@@ -29,6 +31,7 @@ from limadask.pipeline.steps import (
     ViewStep,
 )
 from limadask.pipeline.tile import Tile, Value
+from limadask.storage import sound, unpack
 from limadask.task import (
     Accumulating,
     FunctionVeto,
@@ -45,6 +48,8 @@ TILE = 2 << 20
 """Bytes of input handled at a time: small enough to stay in the cache from step to step."""
 CALL_TILE = 32 << 20
 """The same where labelled arrays are made, which costs up to 1 ms each."""
+DECODED = 4
+"""Buffers for decoded frames, where they are small; at least one for each of two threads."""
 PATTERNS = 16
 """Patterns of missing pixels that steps are kept for."""
 
@@ -102,6 +107,7 @@ class Program:
         self.trouble: list[str] = []
         self._variants: dict[Any, list[Step]] = {}
         self._lock = threading.Lock()
+        self._decoded: BufferPool | None = None
         try:
             for node in plan.before + plan.nodes:
                 self.steps.append(self._compiled(node))
@@ -115,14 +121,16 @@ class Program:
 
     def run(self, frames: Frames) -> Outcome:
         """Take one block through all nodes, some frames at a time."""
+        frames = sound(frames)
         passage = self._passage(frames)
         for part, missing in self._parts(frames):
-            value = Value(frames.pixels[part], Tile(frames, part), missing)
+            value = self.value(frames, part, missing)
             self._take(passage, self.plan.source, value, part)
         return passage.finish()
 
     def walk(self, frames: Frames) -> Walk:
         """Take one block through the nodes one by one, when asked; to look at, not for speed."""
+        frames = sound(frames)
         return Walk(self, self._passage(frames), frames)
 
     def drain(self) -> Iterator[Outcome]:
@@ -183,6 +191,29 @@ class Program:
             return SinkStep(node, task, self.writers[node.name])
         return CallStep(node, task)
 
+    def value(self, frames: Frames, part: slice, missing: NDArray[np.bool_] | None = None) -> Value:
+        """Return some frames of a block; they are decoded when a step asks for their pixels."""
+        tile = Tile(frames, part)
+        if frames.packed is None:
+            return Value(frames.pixels[part], tile, missing)
+        packed = frames.packed[part]
+        return Value(partial(self._unpacked, packed), tile, missing, packed)
+
+    def _unpacked(self, packed: Packed) -> NDArray[Any]:
+        """Decode frames into a buffer of the pool, or into new memory where all are in use."""
+        with self._lock:
+            if self._decoded is None:
+                nbytes = self._tile * self.plan.raw.frame_nbytes
+                slots = max(2, min(DECODED, CALL_TILE // nbytes))
+                self._decoded = BufferPool(slots, nbytes)
+        shape, pixels = packed.pixels_shape, None
+        if len(packed) <= self._tile:
+            pixels = self._decoded.lend(shape, packed.dtype)
+        if pixels is None:
+            pixels = np.empty(shape, packed.dtype)
+        unpack(packed, pixels)
+        return pixels
+
     def _parts(self, frames: Frames) -> Iterator[tuple[slice, NDArray[np.bool_] | None]]:
         """Cut a block into tiles; a frame that lacks pixels is a tile of its own."""
         lacking = np.isin(frames.numbers, list(frames.invalid)).nonzero()[0].tolist()
@@ -234,9 +265,8 @@ class Walk:
     def __init__(self, program: Program, passage: Passage, frames: Frames) -> None:
         self._program, self._passage, self._frames = program, passage, frames
         self._steps = {step.label: step for step in program.steps}
-        whole = Tile(frames, slice(0, len(frames)))
-        self._values = {program.plan.source: Value(frames.pixels, whole)}
-        self._part = whole.part
+        self._part = slice(0, len(frames))
+        self._values = {program.plan.source: program.value(frames, self._part)}
 
     def step(self, label: str) -> None:
         """Take the block through one node."""

@@ -16,7 +16,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from limadask.frames import Frames, Labels, Spec, Status, unlabelled
+from limadask.frames import Codec, Frames, Labels, Spec, Status, unlabelled
 from limadask.pipeline.plan import PlannedNode
 from limadask.pipeline.tile import Tile, Value, read_only
 from limadask.task import (
@@ -180,14 +180,16 @@ class VetoStep(Step):
         if kept.all():
             return Judged(value, ())
         refused = self._detector_numbers(frames.numbers[~kept])
+        packed = value.packed
         if self._drops:
             frames = frames.taking(kept)
-            going_on = Value(frames.pixels, Tile(frames, slice(None))) if len(frames) else None
-            return Judged(going_on, refused)
+            packed = None if packed is None else packed[kept]
+            going_on = Value(frames.pixels, Tile(frames, slice(None)), packed=packed)
+            return Judged(going_on if len(frames) else None, refused)
         frames.status = np.where(kept, frames.status, np.uint8(Status.VETOED))
         vetoed = dict.fromkeys(frames.numbers[~kept].tolist(), f"veto:{self.name}")
         frames.causes = {**vetoed, **frames.causes}  # of several that refuse, the first tells
-        return Judged(Value(frames.pixels, Tile(frames, slice(None))), refused)
+        return Judged(Value(frames.pixels, Tile(frames, slice(None)), packed=packed), refused)
 
     def _detector_numbers(self, numbers: NDArray[np.int64]) -> tuple[int, ...]:
         """Return the detector's frames that these stand for: several, where frames are sums."""
@@ -280,15 +282,23 @@ class SinkStep(Step):
         super().__init__(node)
         self._task, self.writer = task, writer
         self._skips = task.skips_vetoed
+        self._codec: Codec | None = getattr(writer, "codec", None)
 
     def _replanned(self, node: PlannedNode) -> Step:
         return SinkStep(node, self._task, self.writer)
 
     def run(self, *inputs: Value) -> Any:
         """Return what the writer keeps of a tile."""
-        frames = self._frames(inputs[0])
+        frames = self._given(inputs[0])
         if self._skips and (vetoed := frames.status == Status.VETOED).any():
             if vetoed.all():
                 return None
             frames = frames.taking(~vetoed)
         return self.writer.encode(frames)
+
+    def _given(self, value: Value) -> Frames:
+        """Return frames as the writer takes them: packed, where the detector packs as it does."""
+        packed = value.as_packed()
+        if packed is None or packed.packed is None or packed.packed.codec != self._codec:
+            return self._frames(value)
+        return packed

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.frames import Frames
+from limadask.frames import Frames, Packed
 
 
 class Tile:
@@ -34,10 +36,18 @@ class Tile:
 
     def frames(self, pixels: NDArray[Any]) -> Frames:
         """Return these frames with the given pixels."""
+        return self._own().carrying(pixels)
+
+    def packed(self, packed: Packed) -> Frames:
+        """Return these frames with the given chunks."""
+        own = self._own()
+        return replace(own, pixels=own.pixels[:0], packed=packed)
+
+    def _own(self) -> Frames:
         if self._frames is None:
             self._frames = self._block[self.part]
             self._frames.invalid = {}  # what they lack here is known to the step
-        return self._frames.carrying(pixels)
+        return self._frames
 
 
 class Value:
@@ -48,30 +58,49 @@ class Value:
     Parameters
     ----------
     pixels:
-        Shape ``(frame, band, y, x)``.
+        Shape ``(frame, band, y, x)``, or what decodes them as soon as somebody asks for them.
     tile:
         What is known of the frames.
     missing:
         Pixels that these frames lack, beyond those masked in all frames; None where they lack
         none.
+    packed:
+        The same frames as the detector has compressed them, where they are nothing else.
     """
 
-    __slots__ = ("missing", "pixels", "tile")
+    __slots__ = ("_pixels", "missing", "packed", "tile")
 
     def __init__(
-        self, pixels: NDArray[Any], tile: Tile, missing: NDArray[np.bool_] | None = None
+        self,
+        pixels: NDArray[Any] | Callable[[], NDArray[Any]],
+        tile: Tile,
+        missing: NDArray[np.bool_] | None = None,
+        packed: Packed | None = None,
     ) -> None:
-        self.pixels, self.tile, self.missing = read_only(pixels), tile, missing
+        self._pixels, self.tile, self.missing, self.packed = pixels, tile, missing, packed
+        if not callable(pixels):
+            self._pixels = read_only(pixels)
+
+    @property
+    def pixels(self) -> NDArray[Any]:
+        """The pixels, shape ``(frame, band, y, x)``; decoded once, for all who ask."""
+        if callable(self._pixels):
+            self._pixels = read_only(self._pixels())
+        return self._pixels
 
     def contiguous(self) -> NDArray[Any]:
         """Return the pixels C-contiguous; a copy is made once and kept for the next who asks."""
         if not self.pixels.flags.c_contiguous:
-            self.pixels = read_only(np.ascontiguousarray(self.pixels))
+            self._pixels = read_only(np.ascontiguousarray(self.pixels))
         return self.pixels
 
     def frames(self) -> Frames:
         """Return the pixels with all that is known of them."""
         return self.tile.frames(self.pixels)
+
+    def as_packed(self) -> Frames | None:
+        """Return the frames still packed, with all that is known of them; None if they are not."""
+        return None if self.packed is None else self.tile.packed(self.packed)
 
 
 def read_only(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -2,6 +2,7 @@
 
 from limadask.storage.codec import Compression, dataset_options, encoder
 from limadask.storage.data_file import Chunks
+from limadask.storage.decoding import compile_checks, decodable, sound, unpack, unpacked
 from limadask.storage.find import (
     absolute_path,
     check_sources,
@@ -27,7 +28,9 @@ __all__ = [
     "Soundness",
     "absolute_path",
     "check_sources",
+    "compile_checks",
     "dataset_options",
+    "decodable",
     "encoder",
     "files_of_run",
     "find_images",
@@ -38,7 +41,10 @@ __all__ = [
     "recover",
     "rescue",
     "series_files",
+    "sound",
     "split_path",
+    "unpack",
+    "unpacked",
     "unreadable",
     "write_master",
 ]

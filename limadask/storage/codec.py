@@ -94,8 +94,8 @@ def _blosc(frame: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 @cache
-def _bitshuffle_functions(codec: str) -> tuple[Any, Any]:
-    """Return compress and bound of the fastest bitshuffle there is.
+def bitshuffle_library() -> ctypes.CDLL:
+    """Return the fastest library of bitshuffle and LZ4 there is.
 
     The ``bitshuffle`` wheel is built for AVX2 and 1.4 times faster than its twin in
     ``hdf5plugin``, but only for CPython 3.11 and 3.12. Both export the same functions.
@@ -104,10 +104,17 @@ def _bitshuffle_functions(codec: str) -> tuple[Any, Any]:
         from bitshuffle import ext
 
         library = ctypes.CDLL(ext.__file__)
-        if not hasattr(library, "bshuf_compress_zstd_bound"):
-            raise ImportError("built without zstd")
+        if hasattr(library, "bshuf_compress_zstd_bound"):
+            return library
     except ImportError:
-        library = ctypes.CDLL(hdf5plugin.get_config().registered_filters["bshuf"])
+        pass
+    return ctypes.CDLL(hdf5plugin.get_config().registered_filters["bshuf"])
+
+
+@cache
+def _bitshuffle_functions(codec: str) -> tuple[Any, Any]:
+    """Return compress and bound."""
+    library = bitshuffle_library()
     compress = getattr(library, f"bshuf_compress_{codec}")
     compress.restype = ctypes.c_int64
     sizes = [ctypes.c_size_t] * 3

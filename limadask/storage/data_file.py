@@ -28,6 +28,8 @@ FIELDS = {"frame_number": ("i8", -1), "timestamp": ("i8", NEVER), "status": ("u1
 DETECTOR = "entry/instrument/detector"
 VALIDITY = "entry/instrument/validity"
 CAUSES = "entry/instrument/causes"
+COLUMNS = "entry/instrument/columns"
+"""What else the detector tells of each frame: a dataset for each."""
 CAUSE = h5py.string_dtype("utf-8", 120)
 """Of a fixed length: what is of a varying one cannot be read while it is written."""
 
@@ -46,6 +48,8 @@ class Chunks:
         Of frames that lack pixels, by number: chunks of the images, one a band, that are 1 there.
     causes:
         Why frames are not present, by number.
+    values:
+        What else the detector tells of each frame, as in :class:`~limadask.frames.Frames`.
     """
 
     numbers: NDArray[np.int64]
@@ -54,6 +58,7 @@ class Chunks:
     data: Sequence[bytes | NDArray[np.uint8]]
     invalid: Mapping[int, Sequence[bytes | NDArray[np.uint8]]] = field(default_factory=dict)
     causes: Mapping[int, str] = field(default_factory=dict)
+    values: NDArray[np.float64] | None = None
 
     @property
     def nbytes(self) -> int:
@@ -81,6 +86,7 @@ class DataFile:
     ) -> None:
         self._bands = len(spec.bands) if has_band_axis else None
         self.path, self.count, self.safe = path, 0, 0
+        self._names = [name for name, _ in spec.columns]
         image = _blank(spec, compression, has_band_axis, place)
         self._file: Any = None
         with open(path, "xb", buffering=0) as made:
@@ -102,6 +108,7 @@ class DataFile:
         self._lacking_numbers = self._file[f"{VALIDITY}/frame_number"]
         self._causes = self._file[f"{CAUSES}/cause"]
         self._causes_numbers = self._file[f"{CAUSES}/frame_number"]
+        self._columns = [self._file[f"{COLUMNS}/{name}"] for name in self._names]
         self._file.swmr_mode = True
 
     def append(self, part: Chunks, start: int, limit: int) -> int:
@@ -122,6 +129,10 @@ class DataFile:
         for name, column in self._fields.items():
             column.resize(last, axis=0)
             column[first:last] = values[name][start : start + count]
+        for index, column in enumerate(self._columns):
+            column.resize(last, axis=0)
+            if part.values is not None:
+                column[first:last] = part.values[start : start + count, index]
         if part.invalid or part.causes:
             for number in part.numbers[start : start + count].tolist():
                 if number in part.invalid:
@@ -148,6 +159,8 @@ class DataFile:
     def flush(self) -> None:
         """Flush, frame numbers last: what has a number that can be read is there whole."""
         self._data.flush()
+        for column in self._columns:
+            column.flush()
         if len(self._lacking):
             self._lacking.flush()
             self._lacking_numbers.flush()
@@ -217,6 +230,11 @@ def _blank(spec: Spec, compression: Compression, has_band_axis: bool, place: Pla
             chunks=(1, 1, *full[1:]), **options,
         )  # fmt: skip
         file.create_dataset(f"{CAUSES}/cause", (0,), CAUSE, maxshape=(None,), chunks=(128,))
+        for name, units in spec.columns:
+            column = file.create_dataset(
+                f"{COLUMNS}/{name}", (0,), "f8", maxshape=(None,), chunks=(1024,), fillvalue=np.nan
+            )
+            column.attrs["units"] = units
         for group in (VALIDITY, CAUSES):
             file.create_dataset(
                 f"{group}/frame_number", (0,), "i8", maxshape=(None,), chunks=(1024,)
@@ -250,6 +268,7 @@ def _describe(file: h5py.File, spec: Spec, place: Place) -> None:
         "bands": spec.bands,
         "nb_frames": spec.nb_frames,
         "nb_merged": spec.nb_merged,
+        "columns": spec.columns,
         **place.about,
     }
     if place.mosaic is not None:

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -24,6 +23,8 @@ from limadask.storage.alone import alone
 from limadask.storage.data_file import DATA, VALIDITY
 from limadask.storage.fates import saved_fates
 from limadask.storage.nexus import field, group, iso, tree
+from limadask.storage.nxdetector import write_columns, write_described
+from limadask.storage.nxsample import write_sample
 from limadask.storage.parts import Contents, read_contents
 from limadask.task import RunRecord
 from limadask.version import __version__
@@ -165,9 +166,7 @@ class _Entry:
             field(entry, "error", run.error)
         if run.detector.get("wavelength") and run.detector.get("distance"):
             field(entry, "definition", "NXmx", version="1.5")
-        sample = group(entry, "sample", "NXsample")
-        field(sample, "name", str(run.metadata.get("sample", "unknown")))
-        field(sample, "depends_on", ".")
+        write_sample(entry, run, self._count, self._spec.nb_merged)
         source = group(entry, "source", "NXsource")
         field(source, "name", str(run.metadata.get("source", "unknown")))
         self._write_instrument()
@@ -197,9 +196,8 @@ class _Entry:
             field(beam, "incident_energy", energy, units="keV")
         detector = group(instrument, "detector", "NXdetector")
         self._write_frames(detector, "data", 4 if self._has_bands else 3)
-        for name, value, units in _described(told, run.parameters, self._spec.nb_merged):
-            attributes = {"units": units} if units else {}
-            field(detector, name, value, **attributes)
+        write_described(detector, told, run.parameters, self._spec)
+        write_columns(detector, self._contents, self._spec, self._count)
         if self._spec.masked is not None:
             masked = self._spec.masked
             mask = masked if masked.ndim == 2 else np.asarray(masked.all(axis=0))
@@ -354,25 +352,3 @@ def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
     starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
     for start, stop in pairwise([*starts.tolist(), len(rows)]):
         yield int(rows[start]), start, stop - start
-
-
-def _described(
-    told: dict[str, Any], parameters: dict[str, Any], nb_merged: int
-) -> list[tuple[str, Any, str]]:
-    """Return name, value and units of the detector's fields that are known."""
-    hardware = parameters["hardware"]
-    expo_time = hardware.get("expo_time")
-    period = None if expo_time is None else (expo_time + hardware["latency_time"]) * nb_merged
-    expo_time = None if expo_time is None else expo_time * nb_merged
-    fields: list[tuple[str, Any, str]] = [
-        ("description", told["model"], ""),
-        ("type", "pixel", ""),
-        ("serial_number", told.get("serial") or None, ""),
-        ("count_time", expo_time, "s"),
-        ("frame_time", period, "s"),
-        ("distance", told.get("distance"), "m"),
-        ("sensor_material", told.get("sensor_material"), ""),
-        ("sensor_thickness", told.get("sensor_thickness"), "m"),
-        ("saturation_value", told.get("saturation_value"), ""),
-    ]
-    return [one for one in fields if one[1] is not None]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Status
-from limadask.storage.data_file import CAUSES, DATA, DETECTOR, VALIDITY
+from limadask.storage.data_file import CAUSES, COLUMNS, DATA, DETECTOR, VALIDITY
 from limadask.storage.recovery import recover
 
 logger = logging.getLogger(__name__)
@@ -98,6 +98,9 @@ class Contents:
         Runs of frames that a part is missing of.
     causes:
         Why frames are not present, by number, as the files tell.
+    values:
+        What else the detector told of each frame, by name, shape ``(frame,)``; NaN where it did
+        not.
     """
 
     pieces: tuple[Piece, ...]
@@ -107,6 +110,32 @@ class Contents:
     lacking: tuple[Lacking, ...] = ()
     missing: tuple[Missing, ...] = ()
     causes: Mapping[int, str] = field(default_factory=dict)
+    values: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a data file tells of its frames.
+
+    Parameters
+    ----------
+    table:
+        A row for each.
+    length:
+        Frames that it has room for.
+    lacking:
+        Those that lack pixels.
+    causes:
+        Why some are not present, by number.
+    values:
+        What else the detector told of them, by name, a value for each row.
+    """
+
+    table: NDArray[np.void]
+    length: int
+    lacking: Lacking
+    causes: Mapping[int, str]
+    values: Mapping[str, NDArray[np.float64]]
 
 
 def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
@@ -121,21 +150,21 @@ def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
     nb_parts:
         Parts that each frame comes in; a file holds one of them.
     """
-    tables, lengths, lacking, causes = [], [0] * len(files), [], dict[int, str]()
+    found, lengths, causes = list[Told](), [0] * len(files), dict[int, str]()
     for index, path in enumerate(files):
         try:
-            table, lengths[index], lacks, told = read_file(path)
+            told = read_file(path)
         except DAMAGED as error:
             logger.warning("%s cannot be read: %s", path, error)
             continue
-        causes = {**told, **causes}
-        table["file"] = index
-        tables.append(table)
-        if len(lacks.numbers):
-            lacking.append(lacks)
-    whole = np.concatenate(tables) if tables else np.empty(0, _ROW)
+        causes = {**told.causes, **causes}
+        lengths[index] = told.length
+        told.table["file"] = index
+        found.append(told)
+    lacking = [told.lacking for told in found if len(told.lacking.numbers)]
+    whole = np.concatenate([told.table for told in found]) if found else np.empty(0, _ROW)
     _, first = np.unique(whole[["part", "frame_number"]], return_index=True)
-    whole = whole[first]
+    whole, values = whole[first], {n: one[first] for n, one in _joined_values(found).items()}
     pieces = tuple(_pieces(whole, files, lengths))
     numbers, first, count = np.unique(whole["frame_number"], return_index=True, return_counts=True)
     status = whole["status"][first]
@@ -147,11 +176,23 @@ def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
         for part in (range(nb_parts) if len(partial) else ())
     ]
     stamps = whole["timestamp"][first]
-    return Contents(pieces, numbers, stamps, status, tuple(lacking), tuple(missing), causes)
+    values = {name: one[first] for name, one in values.items()}
+    return Contents(pieces, numbers, stamps, status, tuple(lacking), tuple(missing), causes, values)
 
 
-def read_file(path: Path) -> tuple[NDArray[np.void], int, Lacking, dict[int, str]]:
-    """Return the table of a file's frames, its length, which lack pixels, and causes by number.
+def _joined_values(found: Sequence[Told]) -> dict[str, NDArray[np.float64]]:
+    """Return the values of several files one after the other; NaN where one does not tell."""
+    names = dict.fromkeys(name for told in found for name in told.values)
+    return {
+        name: np.concatenate(
+            [told.values.get(name, np.full(len(told.table), np.nan)) for told in found]
+        )
+        for name in names
+    }
+
+
+def read_file(path: Path) -> Told:
+    """Return what a file tells of its frames.
 
     Raises
     ------
@@ -164,12 +205,21 @@ def read_file(path: Path) -> tuple[NDArray[np.void], int, Lacking, dict[int, str
         columns = [file[f"{DETECTOR}/{name}"][:length] for name in _COLUMNS]
         lacks = file[f"{VALIDITY}/frame_number"][: len(file[f"{VALIDITY}/invalid"])]
         causes = dict(_causes(file))
+        values = {name: one[()] for name, one in file.get(COLUMNS, {}).items()}
     rows = min(map(len, columns))
     table = np.empty(rows, _ROW)
     for name, column in zip(_COLUMNS, columns, strict=True):
         table[name] = column[:rows]
     table["slot"], table["part"] = np.arange(rows), part
-    return table[table["frame_number"] >= 0], length, Lacking(Path(path), part, lacks), causes
+    is_there = table["frame_number"] >= 0
+    kept = {name: _padded(one, rows)[is_there] for name, one in values.items()}
+    return Told(table[is_there], length, Lacking(Path(path), part, lacks), causes, kept)
+
+
+def _padded(column: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
+    """Return so many values, NaN where the writer died before it had written them."""
+    missing = max(0, rows - len(column))
+    return np.concatenate([column[:rows], np.full(missing, np.nan)])
 
 
 def _causes(file: h5py.File) -> Iterator[tuple[int, str]]:

@@ -158,6 +158,7 @@ def _origin(path: Path) -> tuple[Mosaic, str, dict[str, Any], bool]:
             origin["nb_frames"],
             origin["nb_merged"],
             masked,
+            tuple((str(name), str(units)) for name, units in origin.get("columns", ())),
         )
         mosaic = Mosaic.of(spec, [spec])
         if told:
@@ -169,7 +170,7 @@ def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[str, list[Path]]
     found: dict[str, list[Path]] = defaultdict(list)
     for path in files:
         try:
-            table, *_ = read_file(path)
+            table = read_file(path).table
             with h5py.File(path, "r") as file:
                 uuid = file["entry"].attrs.get("acquisition")
                 has_origin = "origin" in file["entry"]

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 
 from limadask.detector import Deal, Detector, Receiver, hardware_grid, part_of, share
 from limadask.engine.receiving import Receiving
-from limadask.frames import Frames, Spec, Status
+from limadask.frames import Frames, Spec, Status, packed_bound
 from limadask.memory import BufferPool
 from limadask.parameters import AcquisitionParameters, Dispatch, HardwareParameters
+from limadask.storage import sound, unpacked
 
 PER_BLOCK = 4
 SLOTS = 64
@@ -45,6 +46,7 @@ class Taken:
 
     def add(self, frames: Frames) -> None:
         """Take a block; its memory is copied, and goes back."""
+        frames = unpacked(sound(frames))
         self.numbers += frames.numbers.tolist()
         self.timestamps += frames.timestamps.tolist()
         self.images += [np.array(one) for one in frames.pixels]
@@ -106,7 +108,7 @@ class Rig:
         """Start all receivers, then the detector."""
         for receiver, deal, taken in zip(self.receivers, self.deals, self.taken, strict=True):
             spec = self.spec(deal)
-            pool = BufferPool(SLOTS, PER_BLOCK * spec.frame_nbytes)
+            pool = BufferPool(SLOTS, PER_BLOCK * packed_bound(spec.frame_nbytes, len(spec.bands)))
             self.threads.append(
                 Receiving(receiver, pool, spec, PER_BLOCK, 0.1, taken.add, self._ended.release)
             )

@@ -43,6 +43,16 @@ def grid_html(grid: Any) -> str:
     )
 
 
+def model_html(model: Any) -> str:
+    """Return the fields of a model: their values, and what they are."""
+    kind = type(model)
+    rows = [
+        {"name": name, "value": _shown(getattr(model, name)), "about": _line(about.description)}
+        for name, about in kind.model_fields.items()
+    ]
+    return _filled("model.html.j2", name=kind.__name__, rows=rows)
+
+
 def parameters_html(sets: Any) -> str:
     """Return what was asked, taken by the detector and done in software side by side.
 
@@ -121,6 +131,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {one}" for key, one in value.items() if one is not None)
     return "—" if value is None else str(value)
+
+
+def _line(text: str | None) -> str:
+    return " ".join((text or "").replace("``", "").split())
 
 
 def _filled(template: str, **values: Any) -> str:

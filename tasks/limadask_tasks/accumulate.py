@@ -32,6 +32,7 @@ class Accumulate(Accumulating):
             dtype=binned_dtype(spec.dtype, self.nb_frames),
             nb_frames=count,
             nb_merged=spec.nb_merged * self.nb_frames,
+            columns=(),  # they tell of single frames
         )
 
     def init(self, spec: Spec) -> NDArray[Any]:

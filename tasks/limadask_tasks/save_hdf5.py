@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import PositiveInt, field_validator
 
 from limadask.errors import ConfigError
@@ -188,10 +190,16 @@ class Hdf5Writer:
 
     def __init__(self, series: FileSeries, compression: Compression, rank: int) -> None:
         self._series, self._encode, self._rank = series, encoder(compression), rank
+        self.codec = compression
+        """How its chunks are compressed: those that the detector has made so are written as are."""
 
     def encode(self, frames: Frames) -> Chunks:
         """Compress each band of each frame."""
-        chunks = [self._encode(image) for frame in frames.pixels for image in frame]
+        chunks: Sequence[bytes | NDArray[np.uint8]]
+        if frames.packed is not None:
+            chunks = frames.packed.chunks()  # written before the block is gone: no copy
+        else:
+            chunks = [self._encode(image) for frame in frames.pixels for image in frame]
         shape = frames.pixels.shape[1:]
         invalid = {
             number: [self._encode(band) for band in np.broadcast_to(mask, shape).astype(np.uint8)]
@@ -199,7 +207,9 @@ class Hdf5Writer:
         }
         odd = frames.numbers[frames.status != Status.PRESENT].tolist()
         causes = {number: frames.causes[number] for number in odd if number in frames.causes}
-        return Chunks(frames.numbers, frames.timestamps, frames.status, chunks, invalid, causes)
+        return Chunks(
+            frames.numbers, frames.timestamps, frames.status, chunks, invalid, causes, frames.values
+        )
 
     def write(self, encoded: list[Chunks]) -> None:
         """Append and flush."""

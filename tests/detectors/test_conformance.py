@@ -35,6 +35,13 @@ class TestSimulatorThatLends(TestSimulator):
         return Simulator(shape=(68, 48), modules=2, gap=4, buffers="lend")
 
 
+class TestSimulatorThatCompresses(TestSimulator):
+    """Chunks instead of pixels."""
+
+    def detector(self) -> Detector:
+        return Simulator(shape=SHAPE, bands=["low", "high"], compression="bshuf_lz4")
+
+
 class TestReplay(DetectorConformance):
     """Frames from a file."""
 

@@ -65,3 +65,11 @@ def test_a_ledger_counts_and_names_what_is_lost() -> None:
     page = ledger._repr_html_()
     assert "8 present" in page
     assert rows(page)["3"] == ["4", "absent", "detector"]
+
+
+def test_a_model_shows_its_fields_with_their_meaning_and_no_markup() -> None:
+    html = Simulator(shape=(64, 48), bands=["<b>low</b>"])._repr_html_()
+    assert '<td style="text-align: left">shape</td><td>(64, 48)</td>' in html
+    assert "Mean count of a pixel of the first band." in html
+    assert "<b>low" not in html
+    assert "&lt;b&gt;low" in html

@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr, model_validator
 
-from limadask.detector import Capabilities, Detector, DetectorInfo
+from limadask.detector import Capabilities, Column, Detector, DetectorInfo
 from limadask.errors import ConfigError
+from limadask.faults import NONE
 from limadask.geometry import grid_coordinates
 from limadask.parameters import HardwareParameters
 from limadask_detectors.simulator.dealer import Dealer
@@ -45,6 +46,8 @@ class Simulator(Detector):
     """Where the noise comes from."""
     buffers: Literal["fill", "lend"] = "fill"
     """Whether it fills the buffers it is given, or lends its own."""
+    compression: Literal["none", "bshuf_lz4"] | None = None
+    """How it compresses its images, as a DECTRIS detector does; None hands pixels over."""
     realtime: bool = False
     """Whether frames are lost when nobody takes them in time, as with a real camera; else it
     waits."""
@@ -57,6 +60,17 @@ class Simulator(Detector):
     faults: Faults = Field(default_factory=Faults)
     """What goes wrong, on purpose: ``{drop: [3, 7], duplicate: 0.01}``."""
     _dealer: Dealer | None = PrivateAttr(None)
+
+    @model_validator(mode="after")
+    def _packed_frames_are_whole(self) -> Simulator:
+        if self.compression is not None and self.faults.lose_packets != NONE:
+            raise ConfigError(
+                "images that are compressed come as a whole or not at all",
+                field="faults.lose_packets",
+                value=self.faults.lose_packets,
+                allowed="none, where there is a compression",
+            )
+        return self
 
     @model_validator(mode="after")
     def _modules_fit(self) -> Simulator:
@@ -86,6 +100,7 @@ class Simulator(Detector):
             wavelength=WAVELENGTH,
             beam_centre=self._scene().centre,
             modules=self._scene().module_places(),
+            columns=(Column(name="start_time", units="s"), Column(name="real_time", units="s")),
         )
 
     def capabilities(self) -> Capabilities:
@@ -111,7 +126,9 @@ class Simulator(Detector):
 
     def receiver(self, index: int, count: int) -> SimulatorReceiver:
         """Make a receiver."""
-        return SimulatorReceiver(self.info(), self.source, self.buffers, self.realtime, self.faults)
+        return SimulatorReceiver(
+            self.info(), self.source, self.buffers, self.realtime, self.faults, self.compression
+        )
 
     def start(self) -> None:
         """Start to deal frames, where receivers get the next one when they are free."""

@@ -11,10 +11,14 @@ from numpy.typing import NDArray
 
 from limadask.detector import DetectorInfo, End, Frame, Lost, Receiver, part_of
 from limadask.parameters import HardwareParameters
+from limadask.storage import encoder
 from limadask_detectors.simulator.cut import Cut
 from limadask_detectors.simulator.faults import Faults
 from limadask_detectors.simulator.images import Bank
 from limadask_detectors.simulator.shutter import Coming, DealtShutter, OwnShutter, Shutter
+
+AHEAD = 4
+"""Frames that a camera which deals them may send in advance to a receiver without buffers."""
 
 
 class SimulatorReceiver(Receiver):
@@ -32,6 +36,8 @@ class SimulatorReceiver(Receiver):
         Whether frames are lost when nobody takes them in time.
     faults:
         What goes wrong.
+    compression:
+        How images are compressed; None hands pixels over.
     """
 
     def __init__(
@@ -41,15 +47,18 @@ class SimulatorReceiver(Receiver):
         buffers: Literal["fill", "lend"],
         realtime: bool,
         faults: Faults,
+        compression: Literal["none", "bshuf_lz4"] | None = None,
     ) -> None:
         super().__init__()
+        self.packs = compression is not None
+        self._codec, self._encode = compression or "none", encoder(compression or "none")
         self._info = info
         self._make_bank, self._buffers, self._realtime = bank, buffers, realtime
         self._faults = faults
         self._shutter: Shutter | None = None
         self._queue: deque[Coming] = deque()
         self._held: Coming | None = None
-        self._new = 0
+        self._new = AHEAD if self.packs else 0
 
     def open(self) -> str:
         """Listen to the camera, where it deals its frames one by one."""
@@ -121,9 +130,10 @@ class SimulatorReceiver(Receiver):
     def _expose(self, number: int, stamp: int) -> Frame | Lost | None:
         """Return a frame, or what becomes of it."""
         faults = self._faults
-        for fault, cause in (("corrupt", "decode_error"), ("overrun", "overrun")):
-            if faults.happens(fault, number):
-                return Lost(number, number, cause)
+        if faults.happens("corrupt", number) and not self.packs:
+            return Lost(number, number, "decode_error")
+        if faults.happens("overrun", number):
+            return Lost(number, number, "overrun")
         if faults.happens("drop", number):
             return None
         if faults.happens("reorder", number) and self._held is None:
@@ -138,15 +148,24 @@ class SimulatorReceiver(Receiver):
 
     def _frame(self, number: int, stamp: int) -> Frame:
         hardware = self._hardware
-        self._new -= 1
+        self._new -= not self.packs  # without buffers it may be sent as many frames as before
         frame = Frame(number, timestamp=stamp)
-        if self._buffers == "lend":
+        frame.values = number * hardware.period, hardware.expo_time
+        if self.packs or self._buffers == "lend":
             pixels = np.empty((len(hardware.bands), *self._cut.shape), self._cut.dtype)
-            frame.lent = pixels
         else:
             pixels = self.given.popleft()
         self._cut.fill(self._bank, number, pixels)
+        if self.packs:
+            frame.codec, frame.chunks = self._codec, self._chunks(number, pixels)
+        elif self._buffers == "lend":
+            frame.lent = pixels
         if self._faults.happens("lose_packets", number):
             frame.complete, frame.cause = False, "packets_lost"
             frame.invalid = self._faults.lost_rows(number, self._cut.shape)
         return frame
+
+    def _chunks(self, number: int, pixels: NDArray[Any]) -> list[bytes]:
+        """Return the bands compressed; those of a corrupt frame are cut off."""
+        chunks = [bytes(self._encode(band)) for band in pixels]
+        return [one[:-1] for one in chunks] if self._faults.happens("corrupt", number) else chunks
