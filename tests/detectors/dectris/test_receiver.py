@@ -274,6 +274,7 @@ def test_it_can_be_closed_at_any_time_and_leaves_nothing(sender: Sender) -> None
     with receiver(sender) as pulling:
         sender.send(order())
         first(pulling)
+    sender.wait_for(0)
     before, threads = Leftovers(), psutil.Process().num_threads()
     never = DectrisReceiver("stream2", sender.address, 0, 1)
     never.close()
