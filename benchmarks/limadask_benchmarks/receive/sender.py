@@ -43,7 +43,7 @@ class Sender:
     port:
         Where it listens; 0 takes a free one.
     capacity:
-        Messages that wait for each receiver.
+        Messages that wait for each receiver; of large ones no more than distinct images.
     """
 
     def __init__(
@@ -122,8 +122,11 @@ class Sender:
 
     def _send_image(self, order: Order, number: int, sent: Sent) -> None:
         place = number % self.images.distinct
-        if place in self._lent:
-            self._lent.pop(place).wait()  # its number is written anew
+        if place in self._lent:  # its number is written anew
+            if order.drops and not self._lent[place].done:
+                sent.dropped += 1
+                return
+            self._lent.pop(place).wait()
         parts = self.image(order, number)
         nbytes = sum(map(len, parts))
         flags = zmq.NOBLOCK if order.drops else 0
@@ -155,10 +158,7 @@ def _sleep_until(moment: float) -> None:
 def main(asked: str) -> None:
     """Send what is ordered, line by line."""
     fields: dict[str, Any] = json.loads(asked)
-    look = fields.pop("images", {})
-    for name in {"shape", "bands"} & look.keys():
-        look[name] = tuple(look[name])
-    sender = Sender(images=Images(**look), **fields)
+    sender = Sender(images=Images.of(**fields.pop("images", {})), **fields)
     try:
         print(sender.address, flush=True)
         for line in sys.stdin:
