@@ -12,6 +12,9 @@ from limadask_benchmarks.receive.order import Sent
 from limadask_benchmarks.receive.program import Program
 from limadask_benchmarks.receive.task import Taken
 
+CAPACITY = 64
+"""Messages that the sender keeps for each reader, as the memory of a detector does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Run:
@@ -56,21 +59,34 @@ class Bench:
     """
 
     def __init__(self, stream: Literal["v1", "stream2"], images: Images) -> None:
+        self.stream, self.images = stream, images
         self._stack, self._series = ExitStack(), 0
         self._look = {"stream": stream, "images": asdict(images)}
-        self._sender = self._stack.enter_context(Program("sender", **self._look))
+        self._sender = self._stack.enter_context(Program("sender", capacity=CAPACITY, **self._look))
+        self.address = self._sender.greeting
         self._readers: dict[tuple[str, int], Program] = {}
 
     def run(self, kind: str, count: int, frames: int, rate: float = 0.0) -> Run:
         """Send a series to ``count`` readers of a kind, at a rate or as fast as they take it."""
-        self._series += 1
-        # who was connected before must be gone: what is sent to them is lost
-        self._ask(frames=0, peers=0, start=False, end=False)
+        series = self.next_series()
         readers = [self._reader(kind, index) for index in range(count)]
         for index, reader in enumerate(readers):
-            reader.tell(series=self._series, frames=frames, index=index, count=count)
-        sent = self._ask(series=self._series, frames=frames, peers=count, rate=rate, drops=rate > 0)
+            reader.tell(series=series, frames=frames, index=index, count=count)
+        sent = self.send(series, frames, count, rate)
         return Run(sent, tuple(Taken(**reader.answer()) for reader in readers))
+
+    def next_series(self) -> int:
+        """Return the number of a new series, once all readers before are gone.
+
+        What is sent to them would be lost.
+        """
+        self._ask(frames=0, peers=0, start=False, end=False)
+        self._series += 1
+        return self._series
+
+    def send(self, series: int, frames: int, peers: int, rate: float = 0.0) -> Sent:
+        """Send a series to readers that are there, or about to come."""
+        return self._ask(series=series, frames=frames, peers=peers, rate=rate, drops=rate > 0)
 
     def _ask(self, **order: Any) -> Sent:
         self._sender.tell(**order)
@@ -79,7 +95,7 @@ class Bench:
     def _reader(self, kind: str, index: int) -> Program:
         if (kind, index) not in self._readers:
             self._readers[kind, index] = self._stack.enter_context(
-                Program("reader", kind=kind, address=self._sender.greeting, **self._look)
+                Program("reader", kind=kind, address=self.address, **self._look)
             )
         return self._readers[kind, index]
 
