@@ -12,7 +12,7 @@ from limadask_benchmarks.receive.order import Sent
 from limadask_benchmarks.receive.program import Program
 from limadask_benchmarks.receive.task import Taken
 
-CAPACITY = 64
+CAPACITY = 256
 """Messages that the sender keeps for each reader, as the memory of a detector does."""
 
 

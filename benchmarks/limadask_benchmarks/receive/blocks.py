@@ -11,7 +11,7 @@ from limadask_benchmarks.receive.rates import highest
 from limadask_benchmarks.results import Figure, paired, paired_cost
 
 Say = Callable[[str], object]
-IMAGES = Images(shape=(2162, 2068), mean=0.3, distinct=48)
+IMAGES = Images(shape=(2162, 2068), mean=0.3, distinct=128)
 """Those of a detector with 4 Mpixel, a MB when compressed."""
 OURS, BARE = "blocks", "drop"
 SECONDS = 1.5
