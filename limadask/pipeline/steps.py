@@ -68,6 +68,10 @@ class Step(ABC):
             frames.invalid = dict.fromkeys(frames.numbers.tolist(), masked)
         return frames
 
+    def takes(self, codec: Codec) -> bool:
+        """Tell whether it takes frames as they were compressed."""
+        return False
+
     @abstractmethod
     def run(self, *inputs: Value) -> Any:
         """Work on one tile."""
@@ -296,9 +300,12 @@ class SinkStep(Step):
             frames = frames.taking(~vetoed)
         return self.writer.encode(frames)
 
+    def takes(self, codec: Codec) -> bool:
+        """Tell whether the writer compresses so itself."""
+        return codec == self._codec
+
     def _given(self, value: Value) -> Frames:
-        """Return frames as the writer takes them: packed, where the detector packs as it does."""
-        packed = value.as_packed()
-        if packed is None or packed.packed is None or packed.packed.codec != self._codec:
-            return self._frames(value)
-        return packed
+        """Return frames as the writer takes them."""
+        if value.packed is not None and self.takes(value.packed.codec):
+            return value.tile.packed(value.packed)
+        return self._frames(value)
