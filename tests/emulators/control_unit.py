@@ -55,6 +55,10 @@ class ControlUnit:
         self.stream = {name: dict(about) for name, about in STREAM.items()}
         self.state, self.series, self.version = "na", 0, "1.8.0"
         self.errors: list[str] = []
+        self.excluding = False
+        """Whether the difference disables the thresholds that it is made of."""
+        self.stays = False
+        """Whether it stays armed after a trigger."""
         self.requests: list[tuple[str, str, Any]] = []
         self.replies: dict[str, Reply] = {}
         """What is replied to paths that end so, instead of what is right."""
@@ -124,8 +128,8 @@ class ControlUnit:
     def _command(self, name: str) -> Reply:
         if name == "arm":
             self.series += 1
-        states = {"initialize": "idle", "arm": "ready"}
-        self.state = states.get(name, "idle")
+        if name != "trigger" or not self.stays:
+            self.state = "ready" if name == "arm" else "idle"
         return _json({"sequence id": self.series})
 
     def _config(self, method: str, part: str, name: str, body: Any) -> Reply:
@@ -136,6 +140,8 @@ class ControlUnit:
             return 404, b""
         if method == "PUT":
             known[name]["value"] = body["value"]
+            if self.excluding and name == "threshold/difference/mode":
+                known["threshold/1/mode"]["value"] = "disabled"
             return _json([name])
         return _json({"access_mode": "rw", **known[name]})
 
@@ -148,6 +154,7 @@ class _Handler(BaseHTTPRequestHandler):
     unit: ControlUnit
     protocol_version = "HTTP/1.1"
     timeout = 30
+    disable_nagle_algorithm = True  # else each answer waits 40 ms
 
     def _answer(self) -> None:
         length = int(self.headers.get("Content-Length", 0))
@@ -165,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:  # who asked has gone
             self.close_connection = True
 
-    do_GET = do_PUT = _answer
+    do_GET = do_PUT = _answer  # noqa: N815 - names of the library
 
     def log_message(self, *about: object) -> None:
         pass

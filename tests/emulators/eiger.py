@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import zmq
-from emulators.environment import NotInstalled, environment
+from emulators.environment import NotInstalledError, environment
 
 REQUIREMENTS = ("tickit-devices==0.4.1", "cbor2<6")
 """With cbor2 6 the emulator dies when it is armed for stream2."""
@@ -146,7 +146,7 @@ def eiger_home() -> Path:
     """The environment with the emulator, made once on this machine."""
     try:
         return environment(*REQUIREMENTS)
-    except NotInstalled as error:
+    except NotInstalledError as error:
         pytest.skip(f"the EIGER emulator cannot be installed here: {error}")
 
 

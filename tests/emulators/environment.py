@@ -18,7 +18,7 @@ PATIENCE = 150.0
 """Seconds that an installation may take: less than a test may."""
 
 
-class NotInstalled(Exception):
+class NotInstalledError(Exception):
     """An emulator cannot be installed here; the message says why."""
 
 
@@ -27,7 +27,7 @@ def environment(*requirements: str) -> Path:
 
     Raises
     ------
-    NotInstalled
+    NotInstalledError
         When it cannot be made, as without a network.
     """
     text = "\n".join((sys.version, *requirements))
@@ -58,13 +58,15 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _make(folder: Path, requirements: tuple[str, ...]) -> None:
     python = folder / "bin" / "python"
-    for command in (
+    commands = (
         [sys.executable, "-m", "venv", str(folder)],
         [str(python), "-m", "pip", "install", "--quiet", "--no-input", *requirements],
-    ):
+    )
+    for command in commands:
+        said = " ".join(command)
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
         except subprocess.CalledProcessError as error:
-            raise NotInstalled(f"{' '.join(command)}: {error.stderr.strip()[-500:]}") from error
+            raise NotInstalledError(f"{said}: {error.stderr.strip()[-500:]}") from error
         except subprocess.TimeoutExpired as error:
-            raise NotInstalled(f"{' '.join(command)}: not done in {PATIENCE} s") from error
+            raise NotInstalledError(f"{said}: not done in {PATIENCE} s") from error
