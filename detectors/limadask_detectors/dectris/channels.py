@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Any, Literal, get_args
 
-from pydantic import Field
-
-Channel = Annotated[str, Field(pattern=r"^(threshold_[1-4]|difference)$")]
+Channel = Literal["threshold_1", "threshold_2", "threshold_3", "threshold_4", "difference"]
 """The name of a channel, as the stream has it."""
 
-CHANNELS = ("threshold_1", "threshold_2", "threshold_3", "threshold_4", "difference")
+CHANNELS: tuple[Channel, ...] = get_args(Channel)
 MODES = {one: f"threshold/{one.removeprefix('threshold_')}/mode" for one in CHANNELS}
 """What switches a channel."""
 
