@@ -50,8 +50,17 @@ def describe(config: Mapping[str, Any], stream: Stream) -> DetectorInfo:
     Raises
     ------
     SimplonError
-        When the size of its images is not among them.
+        When the size of its images is not among them, or a value is none.
     """
+    try:
+        return _described(config, stream)
+    except (TypeError, ValueError) as error:
+        raise SimplonError(
+            f"the control unit says of the detector what cannot be: {error}; check its firmware"
+        ) from error
+
+
+def _described(config: Mapping[str, Any], stream: Stream) -> DetectorInfo:
     bands = bands_of(config, stream)
     energies = [energy_of(band, config) for band in bands]
     material = config.get("sensor_material")

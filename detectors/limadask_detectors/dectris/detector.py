@@ -173,9 +173,10 @@ class Dectris(Detector):
             version = api.version
         info = describe(config, self.stream)
         count, frame = float(config["count_time"]), float(config["frame_time"])
+        exposure = plan.images * frame + float(config.get("trigger_start_delay", 0.0))
         self._armed = info
         self._series = Series(
-            lambda limit: Simplon(self.host, self.port, limit, version), plan, frame,
+            lambda limit: Simplon(self.host, self.port, limit, version), plan, exposure,
             is_ours=not self.passive,
         )  # fmt: skip
         return share.replace(
@@ -231,6 +232,11 @@ class Dectris(Detector):
         series, self._series, self._armed = self._series, None, None
         if series is not None:
             series.close()
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """Leave out the series: a copy does not control it."""
+        state = super().__getstate__()
+        return {**state, "__pydantic_private__": {"_series": None, "_armed": None}}
 
     # ---- how ------------------------------------------------------------------------------------
 

@@ -10,8 +10,9 @@ INITIALIZE = 300.0
 """Seconds that a detector may take to initialise."""
 ARM = 120.0
 """Seconds that a detector may take to arm: it computes corrections for new energies."""
-ARMED = ("ready", "acquire")
-"""States of a detector that is armed."""
+READY, ACQUIRE = "ready", "acquire"
+"""States of a detector that is armed: it waits for a trigger, or exposes."""
+ARMED = (READY, ACQUIRE)
 
 logger = logging.getLogger(__name__)
 
@@ -32,13 +33,13 @@ def make_idle(api: Simplon, is_ours: bool) -> None:
         When it is not idle after that.
     """
     state = api.state()
-    if state in (*ARMED, "test"):
+    if state in ARMED:
         if not is_ours:
             logger.warning(
                 "the detector at %s was found in state %s: a run has not ended, such as one that "
-                "crashed, or somebody else uses it; it is aborted", api.host, state,
+                "crashed, or somebody else uses it; it is stopped", api.host, state,
             )  # fmt: skip
-        api.command("abort")
+        disarm(api)
         state = api.state()
     if state in ("na", "error"):
         api.command("initialize", INITIALIZE)
@@ -50,6 +51,13 @@ def make_idle(api: Simplon, is_ours: bool) -> None:
             f"the detector at {api.host} is in state {state}{said}, and must be idle to be "
             "configured; wait until it is, or initialise it"
         )
+
+
+def disarm(api: Simplon) -> None:
+    """Disarm the detector if it is armed, and abort what it exposes."""
+    state = api.state()
+    if state in ARMED:
+        api.command("disarm" if state == READY else "abort")
 
 
 def arm(api: Simplon) -> str:

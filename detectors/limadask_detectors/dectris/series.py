@@ -7,15 +7,19 @@ from collections.abc import Callable
 
 from limadask.errors import StateError
 from limadask_detectors.dectris.plan import Plan
-from limadask_detectors.dectris.readiness import ARMED
+from limadask_detectors.dectris.readiness import READY, disarm
 from limadask_detectors.dectris.simplon import Simplon, SimplonError
 from limadask_detectors.dectris.triggers import Triggers
 from limadask_detectors.dectris.watch import Watch
 
 QUICK = 0.3
-"""Seconds that a control unit may take to stop: who stops does not wait."""
+"""Seconds that each answer to a stop may take: who stops does not wait."""
+CLOSING = 0.8
+"""Seconds that each answer may take when it is closed."""
 MARGIN = 10.0
 """Seconds that a trigger may take longer than its images."""
+LONGEST = 2e6
+"""Seconds that can be waited for at all: 23 days, in milliseconds of 31 bits."""
 
 Connect = Callable[[float], Simplon]
 """Opens a connection whose answers may take so many seconds."""
@@ -32,27 +36,28 @@ class Series:
         Opens connections.
     plan:
         What it consists of.
-    period:
-        Seconds from one frame to the next.
+    exposure:
+        Seconds that the images of one trigger take.
     is_ours:
         Whether we control it; else others do, and we only look.
     """
 
-    def __init__(self, connect: Connect, plan: Plan, period: float, is_ours: bool = True) -> None:
+    def __init__(self, connect: Connect, plan: Plan, exposure: float, is_ours: bool = True) -> None:
         self._connect, self._plan, self._is_ours = connect, plan, is_ours
         self._watch = Watch(lambda: connect(MARGIN), begun=is_ours)
         self._triggers: Triggers | None = None
         if is_ours and plan.mode in ("internal", "software"):
-            limit = plan.images * period + MARGIN
+            limit = min(exposure + MARGIN, LONGEST)
             self._triggers = Triggers(lambda: connect(limit), plan.triggers)
         self._asked, self._has_ended = 0, False
 
     @property
     def fault(self) -> str:
         """Why it cannot go on, empty while it can."""
-        if self._has_ended or self.is_over:
+        triggers = self._triggers
+        if self._has_ended or (triggers is not None and triggers.is_over):
             return ""
-        return (self._triggers.fault if self._triggers else "") or self._watch.fault
+        return (triggers.fault if triggers is not None else "") or self._watch.fault
 
     @property
     def is_over(self) -> bool:
@@ -86,7 +91,7 @@ class Series:
     def stop(self, abort: bool) -> None:
         """Stop after the frame being exposed, or at once; others' series goes on."""
         if self._is_ours and not self._has_ended and not self.is_over:
-            self._command(lambda api: _abort(api) if abort else _cancel(api))
+            self._command(_abort if abort else _cancel, QUICK)
         self._end()
 
     def close(self) -> None:
@@ -94,11 +99,11 @@ class Series:
         was_over = self.is_over and not self._has_ended
         self._end()
         if self._is_ours and not was_over:
-            self._command(_abort)
+            self._command(disarm, CLOSING)
 
-    def _command(self, command: Callable[[Simplon], object]) -> None:
+    def _command(self, command: Callable[[Simplon], object], limit: float) -> None:
         try:
-            with self._connect(QUICK) as api:
+            with self._connect(limit) as api:
                 command(api)
         except SimplonError as error:
             logger.warning("the detector did not stop at once: %s", error)
@@ -115,11 +120,10 @@ class Series:
 def _cancel(api: Simplon) -> None:
     """Let it end after the frame being exposed."""
     api.command("cancel")
-    if api.state() in ARMED:
+    if api.state() == READY:  # as though it had just been armed
         api.command("disarm")
 
 
 def _abort(api: Simplon) -> None:
-    """Let it end at once, unless it has ended."""
-    if api.state() in ARMED:
-        api.command("abort")
+    """Let it end at once."""
+    api.command("abort")

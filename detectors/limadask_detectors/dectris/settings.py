@@ -100,8 +100,8 @@ def effective(api: Simplon) -> dict[str, Any]:
 
 
 def limits(model: type[BaseModel], api: Simplon) -> dict[str, Value]:
-    """Return what the detector says of each value that the fields of a model set, by its name."""
-    found = {
-        name: api.find(name, key.part) for key in keys_of(model).values() for name in key.names
-    }
+    """Return what the detector says of each value that can be set from here, by its name."""
+    names = {name: key.part for key in keys_of(model).values() for name in key.names}
+    names.update(dict.fromkeys((*MODES.values(), *SERIES), "detector"))
+    found = {name: api.find(name, part) for name, part in names.items()}
     return {name: one for name, one in found.items() if one is not None}

@@ -207,7 +207,7 @@ class Simplon:
                 f"unit {self.host} is busy or hangs, or give it more time (timeout)",
                 url=url,
             ) from None
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             raise SimplonError(
                 f"{what}: {str(error).rstrip('.') or type(error).__name__}; check host and port "
                 f"({self.host}:{self.port}), and whether the control unit is running",

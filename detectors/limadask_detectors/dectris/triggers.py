@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 
 from limadask_detectors.dectris.readiness import ARMED
-from limadask_detectors.dectris.simplon import Simplon, SimplonError
+from limadask_detectors.dectris.simplon import Simplon
 
 
 class Triggers(threading.Thread):
@@ -48,9 +48,9 @@ class Triggers(threading.Thread):
                 if not self._asked.get():
                     return
                 self._send(lambda api: api.command("trigger"))
-            self._send(_disarm)
+            self._send(_finish)
             self.is_over = not self._has_ended
-        except SimplonError as error:
+        except Exception as error:  # whatever it is, it is told
             if not self._has_ended:
                 self.fault = f"a trigger failed: {error}"
 
@@ -68,7 +68,10 @@ class Triggers(threading.Thread):
                     self._under_way = None
 
 
-def _disarm(api: Simplon) -> None:
-    """Have the end of the series sent, if the detector has not sent it by itself."""
+def _finish(api: Simplon) -> None:
+    """Have the end of the series sent, if the detector has not sent it by itself.
+
+    Nothing is aborted: the last images may still be on their way.
+    """
     if api.state() in ARMED:
         api.command("disarm")

@@ -43,13 +43,21 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         """Look until there is nothing more to see."""
-        with self._connect() as self._api:
-            while not (self.is_over or self.fault or self._halt.wait(PERIOD)):
-                try:
-                    self._look(self._api)
-                    self._failures = 0
-                except SimplonError as error:
-                    self._fail(error)
+        try:
+            with self._connect() as self._api:
+                while not (self.is_over or self.fault or self._halt.wait(PERIOD)):
+                    self._try(self._api)
+        except Exception as error:  # whatever it is, it is told
+            self.fault = f"the control unit is not understood: {error}"
+
+    def _try(self, api: Simplon) -> None:
+        try:
+            self._look(api)
+            self._failures = 0
+        except SimplonError as error:
+            self._failures += 1
+            if self._failures >= PATIENCE and not self._halt.is_set():
+                self.fault = f"the control unit does not answer any more: {error}"
 
     def _look(self, api: Simplon) -> None:
         state = api.state()
@@ -68,8 +76,3 @@ class Watch(threading.Thread):
         now = None if told is None else told.value
         before, self._before = self._before, now
         return before is not None and now != before
-
-    def _fail(self, error: SimplonError) -> None:
-        self._failures += 1
-        if self._failures >= PATIENCE and not self._halt.is_set():
-            self.fault = f"the control unit does not answer any more: {error}"

@@ -83,12 +83,20 @@ def test_limits_are_told_by_name(unit: ControlUnit) -> None:
     energy = limits["photon_energy"]
     assert (energy.range, energy.unit, energy.access) == ((3500.0, 40000.0), "eV", "rw")
     assert limits["compression"].allowed == ("lz4", "bslz4")
+    assert limits["threshold/2/mode"].value == "disabled"
+    assert limits["nimages"].maximum == 1000
     assert "roi_mode" not in limits  # this model has none
 
 
 def test_a_status_that_the_model_lacks_is_none(unit: ControlUnit) -> None:
     status = dectris(unit).status()
     assert (status.state, status.temperature, status.error) == ("na", None, ())
+
+
+def test_what_cannot_be_is_told(unit: ControlUnit) -> None:
+    unit.config["x_pixels_in_detector"]["value"] = "many"
+    with pytest.raises(SimplonError, match=r"what cannot be: .*many.*check its firmware"):
+        dectris(unit).info()
 
 
 def test_without_the_size_of_images_it_is_no_detector(unit: ControlUnit) -> None:
@@ -211,15 +219,16 @@ def test_it_is_initialised_where_it_needs_it(unit: ControlUnit, state: str, begi
     detector.close()
 
 
-def test_what_a_run_before_has_left_armed_is_aborted(
-    unit: ControlUnit, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("state", ["ready", "acquire"])
+def test_what_a_run_before_has_left_armed_is_stopped(
+    unit: ControlUnit, caplog: pytest.LogCaptureFixture, state: str
 ) -> None:
-    unit.state = "acquire"
+    unit.state = state
     detector = dectris(unit)
     with caplog.at_level(logging.WARNING):
         prepared(detector)
-    assert unit.changes()[0] == "abort"
-    assert "found in state acquire" in caplog.text
+    assert unit.changes()[0] == ("abort" if state == "acquire" else "disarm")
+    assert f"found in state {state}" in caplog.text
     caplog.clear()
     prepared(detector)  # its own is no surprise
     assert caplog.text == ""
@@ -349,7 +358,31 @@ def test_it_can_be_closed_at_any_time(unit: ControlUnit) -> None:
     detector.close()
     detector.close()
     assert unit.state == "idle"
-    assert pickle.loads(pickle.dumps(detector)) == detector
+
+
+def test_a_copy_does_not_control_the_series(unit: ControlUnit) -> None:
+    detector = dectris(unit)
+    prepared(detector)
+    detector.start()
+    copy = pickle.loads(pickle.dumps(detector))
+    with pytest.raises(StateError, match="prepare it first"):
+        copy.trigger()
+    copy.close()
+    assert "disarm" not in unit.changes()
+    detector.close()
+
+
+def test_a_fault_stays_when_the_detector_gets_idle(unit: ControlUnit) -> None:
+    detector = dectris(unit)
+    prepared(detector)
+    unit.replies["/command/trigger"] = (500, b"detector not ready")
+    detector.start()
+    assert until(detector.fault)
+    unit.state = "idle"
+    assert until(detector.is_over)
+    assert "a trigger failed" in detector.fault()
+    detector.close()
+    assert detector.fault() == ""
 
 
 def test_a_trigger_that_fails_is_a_fault(unit: ControlUnit) -> None:

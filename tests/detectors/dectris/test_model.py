@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import subprocess
+import sys
 from typing import Annotated, Any
 
 import pytest
@@ -78,3 +80,12 @@ def test_it_is_plain_data() -> None:
     detector = Dectris(host="eiger", channels=("threshold_1",), beam_centre=(1, 2))
     assert pickle.loads(pickle.dumps(detector)) == detector
     assert Dectris.model_validate_json(detector.model_dump_json()) == detector
+
+
+def test_its_packages_are_imported_when_they_are_used() -> None:
+    program = (
+        "import sys; from limadask_detectors import Dectris; Dectris(host='eiger'); "
+        "print(sorted({'httpx', 'zmq', 'cbor2', 'dectris'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr

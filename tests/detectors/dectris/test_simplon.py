@@ -75,6 +75,12 @@ def test_nobody_there() -> None:
     assert told.value.code is None
 
 
+@pytest.mark.parametrize("host", ["..", "1.2.3.4:80:80"])
+def test_a_host_that_cannot_be(host: str) -> None:
+    with Simplon(host, 80, 5) as api, pytest.raises(SimplonError, match="check host and port"):
+        api.state()
+
+
 def test_a_server_that_stalls(unit: ControlUnit) -> None:
     unit.held.add("/config/nimages")
     begin = time.monotonic()
