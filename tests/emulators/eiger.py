@@ -45,7 +45,7 @@ class Eiger:
         self.port, self.stream1_port, self.stream2_port = _free_ports(3)
         self._home, self._log = home, folder / "eiger.log"
         self._config = folder / "eiger.yaml"
-        kind = "tickit_devices.eiger.Eiger" if loses else "eiger_component.WholeEiger"
+        kind = f"eiger_component.{'LosingEiger' if loses else 'WholeEiger'}"
         component = {
             "type": kind, "inputs": {}, "name": "eiger", "host": "127.0.0.1", "port": self.port,
             "stream_host": "127.0.0.1", "stream_legacy_port": self.stream1_port,

@@ -71,11 +71,13 @@ def test_it_is_configured_and_armed(eiger: Eiger, detector: Dectris) -> None:
 
 
 def test_one_series_follows_the_other(eiger: Eiger, detector: Dectris) -> None:
+    numbers = []
     for _ in range(2):
-        prepared(detector, nb_frames=3)
+        numbers.append(int(prepared(detector, nb_frames=3).series))
         detector.start()
         assert until(detector.is_over)
         assert (eiger.state, detector.fault()) == ("idle", "")
+    assert numbers == [numbers[0], numbers[0] + 1]
 
 
 def test_software_triggers_are_given_in_order(eiger: Eiger, detector: Dectris) -> None:
@@ -145,7 +147,7 @@ def test_what_was_killed_is_armed_again_when_it_is_back(eiger: Eiger, detector: 
     assert until(detector.is_over)
 
 
-def test_the_emulator_as_shipped_is_controlled_too(losing_eiger: Eiger) -> None:
+def test_one_that_loses_messages_is_controlled_too(losing_eiger: Eiger) -> None:
     detector = dectris(losing_eiger)
     prepared(detector, nb_frames=2)
     detector.start()
