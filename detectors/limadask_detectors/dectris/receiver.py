@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import ClassVar, Literal
+from typing import Literal
 
 from limadask.detector import End, Frame, Lost, Receiver
 from limadask.errors import ConfigError
@@ -47,7 +47,7 @@ class DectrisReceiver(Receiver):
         When several are to be passive: they could not agree on a series.
     """
 
-    packs: ClassVar[bool] = True
+    packs = True
 
     def __init__(
         self,
