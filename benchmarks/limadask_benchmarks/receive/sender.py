@@ -99,8 +99,11 @@ class Sender:
         return bytearray(part.replace(header, b"\1" + header[1:], 1))
 
     def wait_for(self, peers: int) -> None:
-        """Wait until so many receivers are connected; TimeoutError when they are not in time."""
-        while self._peers < peers or self._monitor.poll(0):
+        """Wait until just so many receivers are connected; TimeoutError if not in time.
+
+        Who comes after others must wait until those have gone: what is sent to them is lost.
+        """
+        while self._peers != peers or self._monitor.poll(0):
             if not self._monitor.poll(PATIENCE):
                 raise TimeoutError(f"{self._peers} of {peers} receivers have connected")
             event = recv_monitor_message(self._monitor)["event"]

@@ -10,9 +10,9 @@ from typing import Literal
 
 from limadask.detector import End, Frame, Lost, Receiver
 from limadask.errors import ConfigError
-from limadask.frames import Codec
 from limadask.parameters import HardwareParameters
-from limadask_detectors.dectris import stream1, stream2
+from limadask_detectors.dectris import stream1
+from limadask_detectors.dectris.alike import Alike
 from limadask_detectors.dectris.chosen_series import ChosenSeries
 from limadask_detectors.dectris.connection import ALONE, SHARED, Connection, Parts
 from limadask_detectors.dectris.format import Format
@@ -23,7 +23,8 @@ GLANCE = 0.05
 """Seconds after which a receiver that waits looks whether it was stopped."""
 QUIET = 0.1
 """Seconds, and the time of a frame, for which nothing comes once the detector has stopped."""
-STREAMS: Mapping[str, Stream] = {"v1": stream1, "stream2": stream2}
+STREAMS: Mapping[str, Callable[[], Stream]] = {"v1": lambda: stream1, "stream2": Alike}
+"""What reads the messages of each."""
 logger = logging.getLogger(__name__)
 
 
@@ -47,8 +48,6 @@ class DectrisReceiver(Receiver):
         When several are to be passive: they could not agree on a series.
     """
 
-    packs = True
-
     def __init__(
         self,
         stream: Literal["v1", "stream2"],
@@ -58,20 +57,20 @@ class DectrisReceiver(Receiver):
         passive: bool = False,
     ) -> None:
         super().__init__()
+        self.packs = True
         if passive and count > 1:
             raise ConfigError(
                 "several receivers cannot agree on the series that somebody else arms: "
                 "in passive mode, use one", field="receivers", value=count, allowed=1,
             )  # fmt: skip
-        self._stream, self._address, self._count = STREAMS[stream], address, count
+        self._stream, self._address, self._count = STREAMS[stream](), address, count
         self._passive = passive
         self._series = ChosenSeries(None)
         self._connection: Connection | None = None
         self._handover: Handover | None = None
         self._receive: Callable[[float], Parts | None] = _nothing
-        self._over = self._aborted = False
+        self._over = self._aborted = self._fits = False
         self._until, self._pause = math.inf, QUIET
-        self._codec: Codec | None = None
         self.dropped, self.unreadable = 0, 0
         """Messages of other series, and such that cannot be read."""
 
@@ -87,8 +86,8 @@ class DectrisReceiver(Receiver):
 
     def arm(self, hardware: HardwareParameters) -> None:
         """Make ready for a series; one without a name is the first that is seen."""
-        self._over = self._aborted = False
-        self._until, self._codec = math.inf, None
+        self._over = self._aborted = self._fits = False
+        self._until = math.inf
         before = self._handover.series if self._handover is not None else None
         number = int(hardware.series) if hardware.series else None
         self._series = ChosenSeries(number, self._passive, before)
@@ -155,15 +154,13 @@ class DectrisReceiver(Receiver):
         try:
             image = self._stream.image(message)
             codec, chunks = self._format.chunks(image)
-            if self._codec not in (None, codec):
-                raise ValueError(f"it is compressed by {codec}, those before by {self._codec}")
         except UnsupportedError as error:
-            if self._codec is None:
+            if not self._fits:
                 raise self._unexpected(message, error) from error
             return self._lost(message, error)
         except ValueError as error:
             return self._lost(message, error)
-        self._codec = codec
+        self._fits = True
         return Frame(
             message.number, release=chunks.clear, timestamp=image.timestamp, chunks=chunks,
             codec=codec, values=image.times,

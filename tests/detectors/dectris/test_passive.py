@@ -49,6 +49,7 @@ def test_no_series_is_lost_where_receivers_follow_each_other(
     for number in (2, 3):
         with passive(sender) as pulling:
             assert numbers(taken(pulling)) == list(range(number))
+    sender.wait_for(0)
     with passive(sender) as pulling:
         sender.send(order(series=4, frames=4))
         assert numbers(taken(pulling)) == list(range(4))
@@ -70,6 +71,7 @@ def test_what_is_left_of_a_series_is_not_the_next_one(sender: Sender) -> None:
         sender.send(order(series=5, end=False))
         assert isinstance(first(pulling), Frame)
         pulling.stop(abort=True)
+    sender.wait_for(0)
     with passive(sender) as pulling:
         sender.send(order(series=5, frames=3, start=False))
         sender.send(order(series=6, frames=2))
@@ -94,6 +96,7 @@ def test_the_same_number_again_is_another_series_once_it_starts(sender: Sender) 
         with passive(sender) as pulling:
             sender.send(order(series=1, frames=3))
             assert numbers(taken(pulling)) == [0, 1, 2]
+        sender.wait_for(0)
 
 
 @pytest.mark.parametrize(("name", "value"), [("FRESH", -1.0), ("MOST", 0)])
@@ -105,6 +108,7 @@ def test_what_is_kept_is_bounded(
         sender.send(order(series=1, frames=1))
         sender.send(order(series=2, frames=3))
         assert numbers(taken(pulling)) == [0]
+    sender.wait_for(0)
     with passive(sender) as pulling:
         sender.send(order(series=3, frames=2))
         assert numbers(taken(pulling)) == [0, 1]
@@ -127,6 +131,7 @@ def test_nothing_is_left_open(sender: Sender) -> None:
     with passive(sender) as pulling:
         sender.send(order())
         first(pulling)
+    sender.wait_for(0)
     before = Leftovers()
     with passive(sender) as pulling:
         sender.send(order(series=2))
