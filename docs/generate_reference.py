@@ -40,6 +40,20 @@ UNITS = {
     "policy.max_absent": "frames, or a fraction",
     "buffers.nbytes": "bytes",
     "buffers.nb_frames_per_block": "frames",
+    "dectris.timeout": "s",
+    "dectris.photon_energy": "eV",
+    "dectris.threshold_energies": "eV",
+    "dectris.trigger_start_delay": "s",
+    "dectris.detector_distance": "m",
+    "dectris.beam_centre": "pixels",
+    "dectris.omega_start": "degrees",
+    "dectris.omega_increment": "degrees",
+    "dectris.chi_start": "degrees",
+    "dectris.chi_increment": "degrees",
+    "dectris.phi_start": "degrees",
+    "dectris.phi_increment": "degrees",
+    "dectris.kappa_start": "degrees",
+    "dectris.kappa_increment": "degrees",
     "replay.rate": "frames/s",
     "simulator.shape": "pixels",
     "simulator.gap": "pixels",
@@ -86,6 +100,7 @@ UNITS = {
 """Unit of a parameter: ``section.name``, ``plugin.name`` or ``Model.name``."""
 
 EXAMPLES = {
+    "dectris": "detector: {type: dectris, host: 10.0.0.5, stream: stream2, photon_energy: 12400}",
     "simulator": 'detector: {type: simulator, shape: [1062, 1028], bands: ["4 keV", "8 keV"]}',
     "replay": "detector: {type: replay, path: scan_master.h5}",
     "accumulate": "- {name: sum, task: accumulate, nb_frames: 10}",

@@ -67,7 +67,7 @@ def test_a_third_partys_plugins_are_found_as_ours_are(install: Install) -> None:
     assert registry.tasks()["twice"] is registry.task("twice")
     assert registry.task("flip") is Flip
     assert registry.detector("lamp") is registry.detectors()["lamp"]
-    assert set(registry.detectors()) == {"lamp", "replay", "simulator"}
+    assert set(registry.detectors()) == {"dectris", "lamp", "replay", "simulator"}
     assert registry.distributions()["plug_good"] == "2.5"
     assert "limadask" in registry.distributions()
 
@@ -126,7 +126,7 @@ def test_a_broken_plugin_that_is_asked_for_is_an_error(install: Install, case: s
 def test_a_broken_detector_is_skipped_too(install: Install) -> None:
     install("plug_bad", GOOD, detectors={"odd": "plug_bad:Twice", "lamp": "plug_bad:Lamp"})
     with pytest.warns(PluginWarning, match="plug_bad:Twice is not a Detector"):
-        assert set(registry.detectors()) == {"lamp", "replay", "simulator"}
+        assert set(registry.detectors()) == {"dectris", "lamp", "replay", "simulator"}
     with pytest.raises(ConfigError, match="plug_bad:Twice is not a Detector"):
         registry.detector("odd")
 
@@ -174,7 +174,7 @@ def test_an_unknown_name_lists_what_there_is(install: Install, name: str) -> Non
     assert "plug_bad" not in sys.modules
     with pytest.raises(ConfigError, match="no detector of this name") as caught:
         registry.detector(name)
-    assert caught.value.allowed == ["replay", "simulator"]
+    assert caught.value.allowed == ["dectris", "replay", "simulator"]
 
 
 def test_a_detector_knows_the_name_it_is_registered_by(install: Install) -> None:

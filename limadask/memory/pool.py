@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
@@ -69,14 +70,16 @@ class BufferPool:
 
     def __init__(self, slots: int, slot_nbytes: int, allocator: Allocator | None = None) -> None:
         self.slots, self.slot_nbytes = slots, slot_nbytes
-        # slots come back from destructors, at any moment: SimpleQueue.put allows just that
-        self._free: queue.SimpleQueue[NDArray[np.uint8]] = queue.SimpleQueue()
+        # slots come back from destructors, at any moment: SimpleQueue.put allows just that, and a
+        # deque too. What came back last is lent first: it may still be in the cache
+        self._free: deque[NDArray[np.uint8]] = deque()
+        self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._lock, self._lowest, self._lent = threading.Lock(), slots, 0
         self._retired = False
         self._gone: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._allocator = allocator or PageAllocator()
         for _ in range(slots):
-            self._free.put(self._allocator.allocate(slot_nbytes))
+            self._put(self._allocator.allocate(slot_nbytes))
 
     def lend(
         self, shape: tuple[int, ...], dtype: DTypeLike, timeout: float = 0
@@ -97,7 +100,7 @@ class BufferPool:
             return None
         with self._lock:
             self._lent += 1
-            self._lowest = min(self._lowest, self._free.qsize())
+            self._lowest = min(self._lowest, self._tokens.qsize())
         return lent(memory, self._take_back, memory)[:nbytes].view(dtype).reshape(shape)
 
     def retire(self) -> None:
@@ -105,7 +108,8 @@ class BufferPool:
         self._retired = True
         with suppress(queue.Empty):
             while True:
-                self._free.get_nowait()
+                self._tokens.get_nowait()
+                self._free.pop()
                 self._gone.put(None)
 
     @property
@@ -117,28 +121,34 @@ class BufferPool:
         if self._retired:
             self._gone.put(None)
         else:
-            self._free.put(memory)
+            self._put(memory)
+
+    def _put(self, memory: NDArray[np.uint8]) -> None:
+        self._free.append(memory)
+        self._tokens.put(None)
 
     def statistics(self) -> PoolStatistics:
         """Return what the pool holds and has lent."""
         with self._lock:
             return PoolStatistics(
-                self.slots, self.slot_nbytes, self._free.qsize(), self._lowest, self._lent
+                self.slots, self.slot_nbytes, self._tokens.qsize(), self._lowest, self._lent
             )
 
     def _take(self, timeout: float) -> NDArray[np.uint8] | None:
         """Take a free slot that nobody reads any more."""
         deadline = time.monotonic() + timeout
         while True:
-            for _ in range(max(1, self._free.qsize())):
+            for _ in range(max(1, self._tokens.qsize())):
                 left = deadline - time.monotonic()
                 try:
-                    memory = self._free.get(block=left > 0, timeout=max(left, 0))
+                    self._tokens.get(block=left > 0, timeout=max(left, 0))
                 except queue.Empty:
                     return None
+                memory = self._free.pop()
                 if self._allocator.renew(memory):
                     return memory
-                self._free.put(memory)  # others may be ready
+                self._free.appendleft(memory)  # others may be ready
+                self._tokens.put(None)
             if time.monotonic() > deadline:
                 return None
             time.sleep(POLL)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Status
+from limadask.storage.decoding import CORRUPT
 from limadask.task import Values
 
 
@@ -70,6 +71,7 @@ class Outcome:
         self._ends = ends
         self._lost = np.zeros((len(frames), len(ends)), bool)
         self._vetoed: dict[int, str] = {}
+        self._corrupt = np.zeros(len(frames), bool)
         self.notes: dict[str, list[Any]] = {}
         self.products: dict[str, tuple[NDArray[np.int64], Values]] = {}
 
@@ -78,6 +80,10 @@ class Outcome:
         self.failures.append(failure)
         columns = [self._ends.index(end) for end in lost]
         self._lost[part, columns] = True
+
+    def add_corrupt(self, part: slice) -> None:
+        """Note that frames could not be decoded."""
+        self._corrupt[part] = True
 
     def add_veto(self, node: str, numbers: Iterable[int]) -> None:
         """Note that a node has vetoed frames; the first that did is remembered."""
@@ -96,6 +102,7 @@ class Outcome:
         status[self._lost.any(axis=1)] = Status.PARTIAL
         if self._ends:
             status[self._lost.all(axis=1)] = Status.ABSENT
+        status[self._corrupt] = Status.ABSENT
         return status
 
     def missing(self) -> list[tuple[int, str]]:
@@ -107,6 +114,8 @@ class Outcome:
 
     def cause(self, number: int) -> str:
         """Return why a frame is not present."""
+        if self._corrupt.any() and number in self.numbers[self._corrupt]:
+            return CORRUPT
         for failure in self.failures:
             if failure.first <= number <= failure.last:
                 return f"task_error:{failure.node}"

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Mosaic, Packed
+from limadask.frames import Codec, Frames, Mosaic, Packed
 from limadask.memory import BufferPool
 from limadask.parameters import Policy
 from limadask.pipeline.accumulation import AccumulateStep
@@ -121,11 +121,15 @@ class Program:
 
     def run(self, frames: Frames) -> Outcome:
         """Take one block through all nodes, some frames at a time."""
-        frames = sound(frames)
+        decodes = frames.packed is not None and self._decodes(frames.packed.codec)
+        frames = sound(frames, deeply=not decodes)
         passage = self._passage(frames)
         for part, missing in self._parts(frames):
             value = self.value(frames, part, missing)
-            self._take(passage, self.plan.source, value, part)
+            if decodes and not value.decode():  # before any step sees it, or a sink saves it
+                self._take_sound(passage, frames, part)
+            else:
+                self._take(passage, self.plan.source, value, part)
         return passage.finish()
 
     def walk(self, frames: Frames) -> Walk:
@@ -190,6 +194,21 @@ class Program:
                 raise error.at(node.name) from error
             return SinkStep(node, task, self.writers[node.name])
         return CallStep(node, task)
+
+    def _decodes(self, codec: Codec) -> bool:
+        """Tell whether some step needs the pixels of frames that come compressed so."""
+        source = self.plan.source
+        return any(source in step.parents and not step.takes(codec) for step in self.steps)
+
+    def _take_sound(self, passage: Passage, frames: Frames, part: slice) -> None:
+        """Take on those of some packed frames, one by one, that can be decoded."""
+        for place in range(*part.indices(len(frames))):
+            one = slice(place, place + 1)
+            value = self.value(frames, one)
+            if value.decode():
+                self._take(passage, self.plan.source, value, one)
+            else:
+                passage.outcome.add_corrupt(one)
 
     def value(self, frames: Frames, part: slice, missing: NDArray[np.bool_] | None = None) -> Value:
         """Return some frames of a block; they are decoded when a step asks for their pixels."""

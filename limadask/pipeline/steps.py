@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -67,6 +67,10 @@ class Step(ABC):
         if self.is_lacking and masked is not None:
             frames.invalid = dict.fromkeys(frames.numbers.tolist(), masked)
         return frames
+
+    def takes(self, codec: Codec) -> bool:
+        """Tell whether it takes frames as they were compressed."""
+        return False
 
     @abstractmethod
     def run(self, *inputs: Value) -> Any:
@@ -282,7 +286,7 @@ class SinkStep(Step):
         super().__init__(node)
         self._task, self.writer = task, writer
         self._skips = task.skips_vetoed
-        self._codec: Codec | None = getattr(writer, "codec", None)
+        self._codec: Codec | Literal["any"] | None = getattr(writer, "codec", None)
 
     def _replanned(self, node: PlannedNode) -> Step:
         return SinkStep(node, self._task, self.writer)
@@ -296,9 +300,12 @@ class SinkStep(Step):
             frames = frames.taking(~vetoed)
         return self.writer.encode(frames)
 
+    def takes(self, codec: Codec) -> bool:
+        """Tell whether the writer compresses so itself, or takes any."""
+        return self._codec in (codec, "any")
+
     def _given(self, value: Value) -> Frames:
-        """Return frames as the writer takes them: packed, where the detector packs as it does."""
-        packed = value.as_packed()
-        if packed is None or packed.packed is None or packed.packed.codec != self._codec:
-            return self._frames(value)
-        return packed
+        """Return frames as the writer takes them."""
+        if value.packed is not None and self.takes(value.packed.codec):
+            return value.tile.packed(value.packed)
+        return self._frames(value)

@@ -88,6 +88,13 @@ class Value:
             self._pixels = read_only(self._pixels())
         return self._pixels
 
+    def decode(self) -> bool:
+        """Decode the pixels now; False if they cannot be."""
+        try:
+            return len(self.pixels) == len(self.tile.numbers)
+        except ValueError:
+            return False
+
     def contiguous(self) -> NDArray[Any]:
         """Return the pixels C-contiguous; a copy is made once and kept for the next who asks."""
         if not self.pixels.flags.c_contiguous:
@@ -97,10 +104,6 @@ class Value:
     def frames(self) -> Frames:
         """Return the pixels with all that is known of them."""
         return self.tile.frames(self.pixels)
-
-    def as_packed(self) -> Frames | None:
-        """Return the frames still packed, with all that is known of them; None if they are not."""
-        return None if self.packed is None else self.tile.packed(self.packed)
 
 
 def read_only(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -88,4 +88,4 @@ def test_a_name_that_is_not_installed_lists_those_that_are(
     assert done.returncode == 2
     error = json.loads(done.stdout.splitlines()[-1])["error"]
     assert (error["node"], error["field"], error["value"]) == ("detector", "type", "chequerboard")
-    assert error["allowed"] == ["checkerboard", "replay", "simulator"]
+    assert error["allowed"] == ["checkerboard", "dectris", "replay", "simulator"]

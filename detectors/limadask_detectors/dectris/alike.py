@@ -34,6 +34,10 @@ class Alike:
             message = stream2.identify(parts)
         return message
 
+    def announced(self, message: Message) -> int:
+        """Return how many images a start tells of; 0 where it does not."""
+        return stream2.announced(message)
+
     def image(self, message: Message) -> Image:
         """Return the image in a message; ValueError when it cannot be read."""
         if self._model is not None and isinstance(message.body, tuple):

@@ -71,6 +71,7 @@ class DectrisReceiver(Receiver):
         self._receive: Callable[[float], Parts | None] = _nothing
         self._over = self._aborted = self._fits = False
         self._until, self._pause = math.inf, QUIET
+        self._announced = self._next = 0
         self.dropped, self.unreadable = 0, 0
         """Messages of other series, and such that cannot be read."""
 
@@ -87,7 +88,7 @@ class DectrisReceiver(Receiver):
     def arm(self, hardware: HardwareParameters) -> None:
         """Make ready for a series; one without a name is the first that is seen."""
         self._over = self._aborted = self._fits = False
-        self._until = math.inf
+        self._until, self._announced, self._next = math.inf, 0, 0
         before = self._handover.series if self._handover is not None else None
         number = int(hardware.series) if hardware.series else None
         self._series = ChosenSeries(number, self._passive, before)
@@ -123,7 +124,7 @@ class DectrisReceiver(Receiver):
         if connection is not None:
             connection.close()
         if handover is not None:
-            handover.leave(self._series.number, self._is_for_next)
+            handover.leave(self._series.number)
 
     def _is_over(self) -> bool:
         return self._over or self._aborted or time.monotonic() > self._until
@@ -143,14 +144,23 @@ class DectrisReceiver(Receiver):
         if place == "after" or message.kind == "end":
             if place == "after" and self._handover is not None:
                 self._handover.put_back(parts)
-            self._over = True
-            return End()
+            return self._end()
+        if message.kind == "start":
+            self._announced = self._stream.announced(message)
         if self._until != math.inf:
             self._until = time.monotonic() + self._pause
         return self._frame(message) if message.kind == "image" else None
 
+    def _end(self) -> Lost | End:
+        """End; tell first of the last images, where nobody else knows how many were to come."""
+        self._over = True
+        if self._passive and self._next < self._announced:
+            return Lost(self._next, self._announced - 1, "detector")
+        return End()
+
     def _frame(self, message: Message) -> Frame | Lost:
         """Return an image; what has gone wrong with one is no reason to lose the next."""
+        self._next = max(self._next, message.number + 1)
         try:
             image = self._stream.image(message)
             codec, chunks = self._format.chunks(image)
@@ -180,15 +190,6 @@ class DectrisReceiver(Receiver):
             f"series {message.series} has {error}, and {self._format} were armed; check that "
             "nobody else has configured the detector since, and what its firmware sends"
         )
-
-    def _is_for_next(self, parts: Parts) -> bool:
-        """Tell whether a message that was not read is of a series after this one."""
-        if self._over or self._series.number is None:
-            return True
-        try:
-            return self._stream.identify(parts).series != self._series.number
-        except ValueError:
-            return False
 
 
 def _nothing(timeout: float) -> None:

@@ -58,6 +58,12 @@ def identify(parts: Sequence[Part]) -> Message:
     return Message(kind, whole(fields, "series_id"), number, fields)
 
 
+def announced(message: Message) -> int:
+    """Return how many images a start tells of; 0 where it does not."""
+    count = message.body.get("number_of_images")
+    return count if type(count) is int and 0 < count < LARGEST else 0
+
+
 def image(message: Message) -> Image:
     """Return the image in a message.
 
