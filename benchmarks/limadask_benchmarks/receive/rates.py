@@ -32,7 +32,7 @@ def highest(is_lossless: Callable[[float], bool], guess: float, steps: int = STE
     Examples
     --------
     >>> round(highest(lambda rate: rate < 700, 1000), -1)
-    690.0
+    680.0
     """
 
     def is_good(rate: float) -> bool:
