@@ -6,6 +6,7 @@ To read one value by value takes longer than to receive a small one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from limadask_detectors.dectris import chunk, stream2
 from limadask_detectors.dectris.layout import Layout, owners
@@ -77,7 +78,8 @@ class Model:
         self._number = order.index(NUMBER)
         self._start, self._stop, self._real = (order.index(name) for name in TIMES)
         self._series, self._began = message.series, stream2.began(message.body)
-        self._channels = image.channels
+        # without the pixels, which would keep the memory of the whole message
+        self._channels = {name: replace(one, chunk=b"") for name, one in image.channels.items()}
         if any(not isinstance(one.chunk, memoryview) for one in image.channels.values()):
             raise ValueError("its pixels are not taken as they are")
         again = self.identify(raw)

@@ -140,3 +140,14 @@ def test_where_no_image_is_like_another_it_gives_up(monkeypatch: pytest.MonkeyPa
     for one in range(3):
         sent = message(one, user_data=f"more {one}")
         assert outcome(reader, sent) == outcome(stream2, sent)
+
+
+def test_no_image_is_kept() -> None:
+    sent = bytearray(message())
+    reader = Alike()
+    image = reader.image(reader.identify([memoryview(sent)]))
+    with pytest.raises(BufferError):
+        sent.append(0)  # while there are views of it
+    assert image.channels
+    del image
+    sent.append(0)
