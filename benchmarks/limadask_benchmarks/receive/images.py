@@ -47,6 +47,14 @@ class Images:
     compression: Compression = "bslz4"
     distinct: int = 4
 
+    @classmethod
+    def of(cls, **fields: Any) -> Images:
+        """Return what was told by JSON, which has lists."""
+        told: dict[str, Any] = {
+            name: tuple(one) if isinstance(one, list) else one for name, one in fields.items()
+        }
+        return cls(**told)
+
     def pixels(self, number: int) -> NDArray[Any]:
         """Return an image, shape ``(band, y, x)``: always the same one, moved along its rows."""
         first = _photons(self.shape, len(self.bands), self.mean)

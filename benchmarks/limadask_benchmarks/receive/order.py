@@ -76,3 +76,8 @@ class Sent:
     dropped: int = 0
     seconds: float = 0.0
     cpu: float = 0.0
+
+    @property
+    def cpu_per_gb(self) -> float:
+        """CPU seconds spent on a GB."""
+        return self.cpu / self.nbytes * 1e9
