@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 from limadask_benchmarks.receive.images import Images
 from limadask_benchmarks.receive.order import Sent
@@ -72,7 +72,8 @@ class Bench:
         readers = [self._reader(kind, index) for index in range(count)]
         for index, reader in enumerate(readers):
             reader.tell(series=series, frames=frames, index=index, count=count)
-        sent = self.send(series, frames, count, rate)
+        self.send(series, frames, count, rate)
+        sent = self.sent()
         return Run(sent, tuple(Taken(**reader.answer()) for reader in readers))
 
     def next_series(self) -> int:
@@ -80,16 +81,17 @@ class Bench:
 
         What is sent to them would be lost.
         """
-        self._ask(frames=0, peers=0, start=False, end=False)
+        self._sender.tell(frames=0, peers=0, start=False, end=False)
+        self.sent()
         self._series += 1
         return self._series
 
-    def send(self, series: int, frames: int, peers: int, rate: float = 0.0) -> Sent:
-        """Send a series to readers that are there, or about to come."""
-        return self._ask(series=series, frames=frames, peers=peers, rate=rate, drops=rate > 0)
+    def send(self, series: int, frames: int, peers: int, rate: float = 0.0) -> None:
+        """Begin to send a series, to readers that are there or about to come."""
+        self._sender.tell(series=series, frames=frames, peers=peers, rate=rate, drops=rate > 0)
 
-    def _ask(self, **order: Any) -> Sent:
-        self._sender.tell(**order)
+    def sent(self) -> Sent:
+        """Wait until it is sent; return what was."""
         return Sent(**self._sender.answer())
 
     def _reader(self, kind: str, index: int) -> Program:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
+import psutil
 from distributed import Client
 
 import limadask as ld
@@ -14,6 +16,8 @@ from limadask_benchmarks.receive.feed import Feed
 
 NBYTES = 1 << 30
 """Bytes of the pools."""
+PATIENCE = 300.0
+"""Seconds that an acquisition may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +27,21 @@ class Acquired:
     Parameters
     ----------
     rate:
-        Images a second, until the last one is processed.
+        Images a second, from the first that are processed to the last.
     cpu:
-        CPU seconds of all workers for a GB that was sent.
+        CPU seconds of all workers for a GB of them as they were sent.
     """
 
     rate: float
     cpu: float
+
+
+class Sample(NamedTuple):
+    """How many images were processed at a moment, and the CPU seconds spent until then."""
+
+    moment: float
+    done: int
+    spent: float
 
 
 def acquire(
@@ -54,18 +66,24 @@ def acquire(
         client, detector, pipeline, nb_frames=frames, expo_time=0.0, topology=topology,
         buffers=ld.Buffers(nbytes=NBYTES),
     )  # fmt: skip
+    workers = [psutil.Process(pid) for pid in client.run(os.getpid).values()]
+    samples = [Sample(0.0, 0, 0.0)]
+
+    def sample(done: int) -> None:
+        if done > samples[-1].done:
+            times = [one.cpu_times() for one in workers]
+            spent = sum(one.user + one.system for one in times)
+            samples.append(Sample(time.perf_counter(), done, spent))
+
     with acquisition:
         acquisition.prepare()
         acquisition.start()
-        before = _cpu(client)
-        sent = bench.send(series, frames, receivers)
-        acquisition.wait(timeout=300)
-        spent = _cpu(client) - before
-    told: dict[str, Any] = acquisition.statistics()
-    if told["frames"]["absent"]:
-        raise RuntimeError(f"{told['frames']['absent']} frames are absent: no figure is worth it")
-    return Acquired(frames / (told["ended"] - told["began"]), spent / sent.nbytes * 1e9)
-
-
-def _cpu(client: Client) -> float:
-    return float(sum(sum(times[:2]) for times in client.run(os.times).values()))
+        bench.send(series, frames, receivers)
+        acquisition.wait(timeout=PATIENCE, told=lambda told: sample(told["processed"]))
+    sent = bench.sent()
+    if absent := acquisition.statistics()["frames"]["absent"]:
+        raise RuntimeError(f"{absent} frames are absent: the figures would be worthless")
+    first, last = samples[1], samples[-1]
+    done = last.done - first.done
+    nbytes = done * sent.nbytes / sent.frames
+    return Acquired(done / (last.moment - first.moment), (last.spent - first.spent) / nbytes * 1e9)
