@@ -6,15 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 from emulators.control_unit import ControlUnit
-from emulators.eiger import (
-    eiger,
-    eiger_home,
-    eiger_process,
-    losing_eiger,
-    losing_eiger_process,
-)
+from emulators.eiger import eiger, eiger_home, eiger_process
 
-__all__ = ["eiger", "eiger_home", "eiger_process", "losing_eiger", "losing_eiger_process"]
+__all__ = ["eiger", "eiger_home", "eiger_process"]
 
 
 @pytest.fixture
