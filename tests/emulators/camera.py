@@ -39,6 +39,8 @@ class Camera(ControlUnit):
         """What is wrong with the next series: fields of an :class:`Order`."""
         self.takes_time = False
         """Whether its exposures take the time that they should."""
+        self.damaged: list[int] = []
+        """Images of the next series whose payload has been damaged on its way."""
         self.cut_after: int | None = None
         """The number of the image after which its stream hangs up."""
         self.sent: list[int] = []
@@ -84,7 +86,7 @@ class Camera(ControlUnit):
 
     def revive(self) -> None:
         """Start again, where it was shut or its stream was cut, as after a power cycle."""
-        self.cut_after, self.faults = None, {}
+        self.cut_after, self.faults, self.damaged = None, {}, []
         self.replies = {}
         self.release()
         self._halted.set()
@@ -142,7 +144,10 @@ class Camera(ControlUnit):
     def _send(self, order: Order, number: int) -> bool:
         if self.takes_time:
             self._halted.wait(float(self.config["frame_time"]["value"]))
-        if self._halted.is_set() or not self.images_of.send(order, number, self._halted):
+        is_damaged = number in self.damaged
+        if self._halted.is_set() or not self.images_of.send(
+            order, number, self._halted, is_damaged
+        ):
             return False
         self.sent.append(number)
         if number == self.cut_after:

@@ -16,6 +16,8 @@ from limadask_benchmarks.receive.sender import messages
 
 LOOK = 20
 """Milliseconds after which who waits for a receiver looks whether it is still to be sent to."""
+HEADER, FLIPPED = 12, 64
+"""Bytes that a payload has before its first block, and that are damaged then."""
 CAPACITY = 16
 """Messages that wait for each receiver."""
 
@@ -54,12 +56,16 @@ class ImageStream:
         self._socket.bind(f"tcp://127.0.0.1:{self.port or '*'}")
         self.port = int(str(self._socket.get_string(zmq.LAST_ENDPOINT)).rpartition(":")[2])
 
-    def send(self, order: Order, number: int, halted: threading.Event) -> bool:
+    def send(
+        self, order: Order, number: int, halted: threading.Event, is_damaged: bool = False
+    ) -> bool:
         """Send an image, with what is wrong with it; return whether somebody took it."""
         source = self._others if number in order.misshape else self._messages
         parts = source.image(order.series, number)
         if number in order.corrupt:
             parts = [self._corrupted(one) for one in parts]
+        if is_damaged:
+            parts = [self._damaged(one) for one in parts]
         return self._push(parts, halted)
 
     def begin(self, order: Order, halted: threading.Event) -> bool:
@@ -93,6 +99,17 @@ class ImageStream:
 
     def _corrupted(self, part: bytes | bytearray) -> bytes:
         """Return a part whose payload tells of more pixels than there are."""
-        rows, columns = self.images.shape
-        header = struct.pack(">Q", rows * columns * np.dtype(self.images.dtype).itemsize)
+        header = struct.pack(">Q", self._nbytes)
         return bytes(part).replace(header, b"\1" + header[1:], 1)
+
+    def _damaged(self, part: bytes | bytearray) -> bytes:
+        """Return a part in whose payload bits have flipped, which only shows when it is decoded."""
+        begin = bytes(part).find(struct.pack(">Q", self._nbytes))
+        first = begin + HEADER
+        body = bytes(255 - one for one in part[first : first + FLIPPED])
+        return bytes(part) if begin < 0 else bytes(part[:first]) + body + part[first + FLIPPED :]
+
+    @property
+    def _nbytes(self) -> int:
+        rows, columns = self.images.shape
+        return rows * columns * np.dtype(self.images.dtype).itemsize
