@@ -76,7 +76,7 @@ class Camera(ControlUnit):
         finally:
             self._halted.set()
             with self._busy:
-                self.images_of.close()
+                self.images_of.cut()
 
     def shut(self) -> None:
         """Serve no more, as if the plug was pulled; what is exposed is lost."""

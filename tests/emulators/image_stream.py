@@ -38,7 +38,7 @@ class ImageStream:
         self.kind: Literal["v1", "stream2"] = kind
         self.images = images
         self.port = 0
-        self._context = zmq.Context()
+        self._context: zmq.Context[zmq.Socket[bytes]] | None = None
         self._socket: zmq.Socket[bytes] | None = None
         self.show(images.bands)
 
@@ -51,6 +51,7 @@ class ImageStream:
 
     def open(self) -> None:
         """Listen, after :meth:`cut` at the same port as before."""
+        self._context = zmq.Context()
         self._socket = self._context.socket(zmq.PUSH)
         self._socket.linger, self._socket.sndhwm = 0, CAPACITY
         self._socket.bind(f"tcp://127.0.0.1:{self.port or '*'}")
@@ -78,14 +79,10 @@ class ImageStream:
 
     def cut(self) -> None:
         """Hang up, with what waits; nothing is sent any more."""
-        if self._socket is not None:
+        if self._socket is not None and self._context is not None:
             self._socket.close()
-            self._socket = None
-
-    def close(self) -> None:
-        """Hang up for good."""
-        self.cut()
-        self._context.term()
+            self._context.term()  # else its port would be free only some time later
+            self._socket = self._context = None
 
     def _push(self, parts: list[bytes | bytearray], halted: threading.Event) -> bool:
         """Send as soon as somebody takes it, or not at all."""
