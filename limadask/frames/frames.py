@@ -130,6 +130,12 @@ class Frames:
         """Return the same frames with other pixels, no longer packed."""
         return replace(self, pixels=pixels, packed=None)
 
+    def copied(self) -> Frames:
+        """Return the same frames in memory of their own, still packed if they are."""
+        if self.packed is None:
+            return replace(self, pixels=self.pixels.copy())
+        return replace(self, packed=self.packed.copied())
+
     @property
     def memory(self) -> NDArray[Any]:
         """What the frames lie in: the pixels, or the memory of the chunks."""

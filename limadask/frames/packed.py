@@ -59,6 +59,13 @@ class Packed:
         """Shape ``(frame, band, y, x)`` of the pixels in it."""
         return (*self.offsets.shape, *self.shape)
 
+    def copied(self) -> Packed:
+        """Return the same chunks in memory of their own, with nothing else in it."""
+        sizes = self.sizes.ravel()
+        offsets = (np.cumsum(sizes) - sizes).reshape(self.sizes.shape)
+        data = np.concatenate([np.empty(0, np.uint8), *self.chunks()])
+        return replace(self, data=data, offsets=offsets)
+
     def chunks(self) -> list[NDArray[np.uint8]]:
         """Return all bands of the first frame, then of the second, …: views, no copies."""
         ends = self.offsets + self.sizes

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -286,7 +286,7 @@ class SinkStep(Step):
         super().__init__(node)
         self._task, self.writer = task, writer
         self._skips = task.skips_vetoed
-        self._codec: Codec | None = getattr(writer, "codec", None)
+        self._codec: Codec | Literal["any"] | None = getattr(writer, "codec", None)
 
     def _replanned(self, node: PlannedNode) -> Step:
         return SinkStep(node, self._task, self.writer)
@@ -301,8 +301,8 @@ class SinkStep(Step):
         return self.writer.encode(frames)
 
     def takes(self, codec: Codec) -> bool:
-        """Tell whether the writer compresses so itself."""
-        return codec == self._codec
+        """Tell whether the writer compresses so itself, or takes any."""
+        return self._codec in (codec, "any")
 
     def _given(self, value: Value) -> Frames:
         """Return frames as the writer takes them."""

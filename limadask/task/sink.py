@@ -49,9 +49,10 @@ class Place:
 class Writer(Protocol):
     """What a sink opens on each worker that processes; called from several threads.
 
-    One that says ``lasting = True`` can be asked for what it holds for some time after the run. One
-    that says by ``codec`` how it compresses gets frames that the detector has compressed so as they
-    are, in :attr:`~limadask.frames.Frames.packed`.
+    One that says ``lasting = True`` can be asked for what it holds for some time after the run.
+
+    One that says by ``codec`` how it compresses gets frames that the detector has compressed so as
+    they are, in :attr:`~limadask.frames.Frames.packed`; one that says ``any``, all of them.
     """
 
     def encode(self, frames: Frames) -> Any:

@@ -11,6 +11,7 @@ from pydantic import PositiveInt
 from sortedcontainers import SortedDict
 
 from limadask.frames import Frames, Labels, Spec
+from limadask.storage import unpacked
 from limadask.task import Place, Sink
 
 
@@ -35,6 +36,8 @@ class Observer:
     """What one worker has seen; it can be looked at until the run is forgotten."""
 
     lasting = True
+    codec = "any"
+    """Frames are decoded when somebody looks at them."""
 
     def __init__(self, spec: Spec, history: int, every: int) -> None:
         self._labels, self._history, self._every = Labels(spec), history, every
@@ -48,8 +51,7 @@ class Observer:
                 too_old = len(self._seen) >= self._history and number < self._seen.peekitem(0)[0]
             if too_old:
                 continue
-            one = frames[position : position + 1]
-            one.pixels = one.pixels.copy()
+            one = frames[position : position + 1].copied()
             with self._lock:
                 self._seen[number] = one
                 while len(self._seen) > self._history:
@@ -75,4 +77,4 @@ class Observer:
             seen = list(self._seen.values())[part]
         if not seen:
             return None
-        return self._labels(Frames.joined(seen))
+        return self._labels(Frames.joined([unpacked(one) for one in seen]))

@@ -13,7 +13,7 @@ from distributed import Client
 import limadask as ld
 from limadask.storage import encoder
 from limadask_detectors import Simulator
-from limadask_tasks import Accumulate, Crop, Flip, MinIntensity, RoiStatistics, SaveHdf5
+from limadask_tasks import Accumulate, Crop, Flip, MinIntensity, Observe, RoiStatistics, SaveHdf5
 
 SHAPE = (68, 48)
 
@@ -178,3 +178,14 @@ def test_packed_blocks_are_held_on_disk_until_they_are_processed(
     with h5py.File(acquisition.files["file"]) as tree:
         saved = tree["entry/data/images"][399]
     np.testing.assert_array_equal(saved, source.frame(399).values[:, :10, :10])
+
+
+def test_observed_frames_are_decoded_when_somebody_looks(client: Client) -> None:
+    source = camera()
+    pipe = ld.Pipeline()
+    pipe.add("live", Observe(history=4, every=10))
+    done = run(client, source, pipe, 60)
+    latest, recent = done.observe["live"].latest(), done.observe["live"].history()
+    assert recent["frame"].values.tolist() == [20, 30, 40, 50]
+    np.testing.assert_array_equal(latest, source.frame(50).values)
+    np.testing.assert_array_equal(recent.isel(frame=1), source.frame(30).values)

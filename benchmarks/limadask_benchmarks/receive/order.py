@@ -20,7 +20,7 @@ class Order:
         Whether an image is dropped that cannot be sent at once, as a detector does whose memory
         is full; else it waits.
     peers:
-        Receivers that must be connected before.
+        Receivers that are connected; it is waited for.
     lose, duplicate, late, corrupt, misshape:
         Images that are not sent, sent twice, sent after the next one, with a payload that is
         wrong, or of another shape.
@@ -76,3 +76,8 @@ class Sent:
     dropped: int = 0
     seconds: float = 0.0
     cpu: float = 0.0
+
+    @property
+    def cpu_per_gb(self) -> float:
+        """CPU seconds spent on a GB."""
+        return self.cpu / self.nbytes * 1e9

@@ -29,6 +29,8 @@ COPIED = 1 << 18
 """Bytes up to which it costs less to copy a message than to lend it."""
 PATIENCE = 30_000
 """Milliseconds that receivers may take to connect, and to take a message."""
+PAUSE = 5
+"""Milliseconds between two attempts."""
 AHEAD = 0.001
 """Seconds for which it is not worth to sleep."""
 
@@ -43,7 +45,7 @@ class Sender:
     port:
         Where it listens; 0 takes a free one.
     capacity:
-        Messages that wait for each receiver.
+        Messages that wait for each receiver; of large ones no more than distinct images.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Sender:
         sent.seconds = time.perf_counter() - began
         sent.cpu = time.process_time() - spent
         if order.end:
-            self._socket.send_multipart(self._messages.end(order.series))
+            self._send_end(order.series)
         return sent
 
     def image(self, order: Order, number: int) -> Parts:
@@ -99,12 +101,14 @@ class Sender:
         return bytearray(part.replace(header, b"\1" + header[1:], 1))
 
     def wait_for(self, peers: int) -> None:
-        """Wait until so many receivers are connected; TimeoutError when they are not in time."""
-        while self._peers < peers or self._monitor.poll(0):
-            if not self._monitor.poll(PATIENCE):
+        """Wait until just so many receivers are connected; TimeoutError if not in time.
+
+        Who comes after others must wait until those have gone: what is sent to them is lost.
+        """
+        self._look(0)
+        while self._peers != peers:
+            if not self._look(PATIENCE):
                 raise TimeoutError(f"{self._peers} of {peers} receivers have connected")
-            event = recv_monitor_message(self._monitor)["event"]
-            self._peers += 1 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else -1
 
     def send_parts(self, parts: Parts) -> None:
         """Send any message."""
@@ -117,10 +121,31 @@ class Sender:
         self._socket.close()
         self._context.term()
 
+    def _look(self, patience: int) -> bool:
+        """Count receivers as they come and go; tell whether any has, in so many milliseconds."""
+        has_changed = False
+        while self._monitor.poll(0 if has_changed else patience):
+            event = recv_monitor_message(self._monitor)["event"]
+            self._peers += 1 if event == zmq.EVENT_HANDSHAKE_SUCCEEDED else -1
+            has_changed = True
+        return has_changed
+
+    def _send_end(self, series: int) -> None:
+        """Send the last message, unless those who have seen enough are gone."""
+        while self._peers or self._look(0):
+            try:
+                self._socket.send_multipart(self._messages.end(series), zmq.NOBLOCK)
+                return
+            except zmq.Again:
+                self._look(PAUSE)
+
     def _send_image(self, order: Order, number: int, sent: Sent) -> None:
         place = number % self.images.distinct
-        if place in self._lent:
-            self._lent.pop(place).wait()  # its number is written anew
+        if place in self._lent:  # its number is written anew
+            if order.drops and not self._lent[place].done:
+                sent.dropped += 1
+                return
+            self._lent.pop(place).wait()
         parts = self.image(order, number)
         nbytes = sum(map(len, parts))
         flags = zmq.NOBLOCK if order.drops else 0
@@ -152,10 +177,7 @@ def _sleep_until(moment: float) -> None:
 def main(asked: str) -> None:
     """Send what is ordered, line by line."""
     fields: dict[str, Any] = json.loads(asked)
-    look = fields.pop("images", {})
-    for name in {"shape", "bands"} & look.keys():
-        look[name] = tuple(look[name])
-    sender = Sender(images=Images(**look), **fields)
+    sender = Sender(images=Images.of(**fields.pop("images", {})), **fields)
     try:
         print(sender.address, flush=True)
         for line in sys.stdin:

@@ -48,8 +48,7 @@ class Dectris(Detector):
     """Seconds that the control unit may take to answer."""
     passive: bool = False
     """Whether somebody else arms and triggers; then nothing is changed, and the next series is
-    taken as it comes: as many frames as the detector is set to, or with ``nb_frames=0`` as many
-    as there are."""
+    taken as it comes, to its end: ``nb_frames`` does not count."""
 
     header_detail: Annotated[
         Literal["none", "basic", "all"] | None, Key("header_detail", part="stream")
@@ -179,11 +178,12 @@ class Dectris(Detector):
             lambda limit: Simplon(self.host, self.port, limit, version), plan, exposure,
             is_ours=not self.passive,
         )  # fmt: skip
+        is_endless = self.passive or not share.nb_frames  # others may still change how many come
         return share.replace(
-            nb_frames=plan.triggers * plan.images if share.nb_frames else 0,
+            nb_frames=0 if is_endless else plan.triggers * plan.images,
             expo_time=count,
             latency_time=latency(count, frame),
-            trigger_mode=plan.mode,
+            trigger_mode="external" if self.passive else plan.mode,
             nb_frames_per_trigger=plan.images if self.passive else share.nb_frames_per_trigger,
             dtype=info.dtype,
             bands=info.bands,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
-import time
 from collections import deque
-from collections.abc import Callable
 
 from limadask_detectors.dectris.connection import ALONE, Connection, Parts
 
-FRESH = 10.0
-"""Seconds for which messages are kept when no receiver is there."""
-MOST = 64 << 20
-"""Bytes of the messages that are kept then."""
-QUIET, LONGEST = 0.02, 0.2
-"""Seconds without a message after which no more is on its way, and for which that is waited for."""
+LINGER = 5.0
+"""Seconds for which the connection waits for the next receiver: a socket that is closed takes with
+it what was on its way to it."""
 _handovers: dict[str, Handover] = {}
 _lock = threading.Lock()
 
@@ -22,7 +18,7 @@ _lock = threading.Lock()
 class Handover:
     """The connection to a stream, and messages that came to a receiver but are for the next one.
 
-    The connection is open as long as a receiver is; the next one may join before the last leaves.
+    The connection stays open for a while after the last receiver has left.
 
     Parameters
     ----------
@@ -36,7 +32,7 @@ class Handover:
         self._address, self._receivers = address, 0
         self._connection: Connection | None = None
         self._kept: deque[Parts] = deque()
-        self._left = 0.0
+        self._closing: threading.Timer | None = None
         self._lock = threading.Lock()
 
     @classmethod
@@ -50,10 +46,11 @@ class Handover:
     def join(self) -> None:
         """Connect, if no other receiver has."""
         with self._lock:
+            if self._closing is not None:
+                self._closing.cancel()
+                self._closing = None
             if self._connection is None:
                 self._connection = Connection(self._address, ALONE)
-                if time.monotonic() - self._left > FRESH:
-                    self._kept.clear()
             self._receivers += 1
 
     def receive(self, timeout: float) -> Parts | None:
@@ -68,27 +65,28 @@ class Handover:
         with self._lock:
             self._kept.appendleft(parts)
 
-    def leave(self, series: int | None, keeps: Callable[[Parts], bool]) -> None:
-        """Say that a receiver has taken a series; the last one to go closes the connection.
-
-        What has come already and ``keeps`` is left to the next.
-        """
+    def leave(self, series: int | None) -> None:
+        """Say that a receiver has taken a series, if it has."""
         with self._lock:
             self._receivers -= 1
             self.series = self.series if series is None else series
+            if not self._receivers:
+                self._closing = threading.Timer(LINGER, self.close)
+                self._closing.name, self._closing.daemon = "limadask-dectris-linger", True
+                self._closing.start()
+
+    def close(self) -> None:
+        """Close the connection, unless another receiver has come."""
+        with self._lock:
             if self._receivers or self._connection is None:
                 return
-            self._left = time.monotonic()
-            self._keep(self._connection, keeps)
             self._connection.close()
-            self._connection = None
+            self._connection = self._closing = None
+            self._kept.clear()
 
-    def _keep(self, connection: Connection, keeps: Callable[[Parts], bool]) -> None:
-        room = MOST
-        while room > 0 and time.monotonic() < self._left + LONGEST:
-            parts = connection.receive(QUIET)
-            if parts is None:
-                return
-            if keeps(parts):
-                self._kept.append(parts)
-                room -= sum(len(one) for one in parts)
+
+@atexit.register
+def _close_all() -> None:
+    """Close what lingers: ZeroMQ would wait for it at the end of the process."""
+    for handover in _handovers.values():
+        handover.close()

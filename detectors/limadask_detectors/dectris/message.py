@@ -92,6 +92,9 @@ class Stream(Protocol):
     def identify(self, parts: Sequence[Part]) -> Message:
         """Return whose message it is; ValueError when it cannot be read."""
 
+    def announced(self, message: Message) -> int:
+        """Return how many images a start tells of; 0 where it does not."""
+
     def image(self, message: Message) -> Image:
         """Return the image in a message; ValueError when it cannot be read."""
 

@@ -10,9 +10,9 @@ from typing import Literal
 
 from limadask.detector import End, Frame, Lost, Receiver
 from limadask.errors import ConfigError
-from limadask.frames import Codec
 from limadask.parameters import HardwareParameters
-from limadask_detectors.dectris import stream1, stream2
+from limadask_detectors.dectris import stream1
+from limadask_detectors.dectris.alike import Alike
 from limadask_detectors.dectris.chosen_series import ChosenSeries
 from limadask_detectors.dectris.connection import ALONE, SHARED, Connection, Parts
 from limadask_detectors.dectris.format import Format
@@ -23,7 +23,8 @@ GLANCE = 0.05
 """Seconds after which a receiver that waits looks whether it was stopped."""
 QUIET = 0.1
 """Seconds, and the time of a frame, for which nothing comes once the detector has stopped."""
-STREAMS: Mapping[str, Stream] = {"v1": stream1, "stream2": stream2}
+STREAMS: Mapping[str, Callable[[], Stream]] = {"v1": lambda: stream1, "stream2": Alike}
+"""What reads the messages of each."""
 logger = logging.getLogger(__name__)
 
 
@@ -47,8 +48,6 @@ class DectrisReceiver(Receiver):
         When several are to be passive: they could not agree on a series.
     """
 
-    packs = True
-
     def __init__(
         self,
         stream: Literal["v1", "stream2"],
@@ -58,20 +57,21 @@ class DectrisReceiver(Receiver):
         passive: bool = False,
     ) -> None:
         super().__init__()
+        self.packs = True
         if passive and count > 1:
             raise ConfigError(
                 "several receivers cannot agree on the series that somebody else arms: "
                 "in passive mode, use one", field="receivers", value=count, allowed=1,
             )  # fmt: skip
-        self._stream, self._address, self._count = STREAMS[stream], address, count
+        self._stream, self._address, self._count = STREAMS[stream](), address, count
         self._passive = passive
         self._series = ChosenSeries(None)
         self._connection: Connection | None = None
         self._handover: Handover | None = None
         self._receive: Callable[[float], Parts | None] = _nothing
-        self._over = self._aborted = False
+        self._over = self._aborted = self._fits = False
         self._until, self._pause = math.inf, QUIET
-        self._codec: Codec | None = None
+        self._announced = self._next = 0
         self.dropped, self.unreadable = 0, 0
         """Messages of other series, and such that cannot be read."""
 
@@ -87,8 +87,8 @@ class DectrisReceiver(Receiver):
 
     def arm(self, hardware: HardwareParameters) -> None:
         """Make ready for a series; one without a name is the first that is seen."""
-        self._over = self._aborted = False
-        self._until, self._codec = math.inf, None
+        self._over = self._aborted = self._fits = False
+        self._until, self._announced, self._next = math.inf, 0, 0
         before = self._handover.series if self._handover is not None else None
         number = int(hardware.series) if hardware.series else None
         self._series = ChosenSeries(number, self._passive, before)
@@ -124,7 +124,7 @@ class DectrisReceiver(Receiver):
         if connection is not None:
             connection.close()
         if handover is not None:
-            handover.leave(self._series.number, self._is_for_next)
+            handover.leave(self._series.number)
 
     def _is_over(self) -> bool:
         return self._over or self._aborted or time.monotonic() > self._until
@@ -144,26 +144,33 @@ class DectrisReceiver(Receiver):
         if place == "after" or message.kind == "end":
             if place == "after" and self._handover is not None:
                 self._handover.put_back(parts)
-            self._over = True
-            return End()
+            return self._end()
+        if message.kind == "start":
+            self._announced = self._stream.announced(message)
         if self._until != math.inf:
             self._until = time.monotonic() + self._pause
         return self._frame(message) if message.kind == "image" else None
 
+    def _end(self) -> Lost | End:
+        """End; tell first of the last images, where nobody else knows how many were to come."""
+        self._over = True
+        if self._passive and self._next < self._announced:
+            return Lost(self._next, self._announced - 1, "detector")
+        return End()
+
     def _frame(self, message: Message) -> Frame | Lost:
         """Return an image; what has gone wrong with one is no reason to lose the next."""
+        self._next = max(self._next, message.number + 1)
         try:
             image = self._stream.image(message)
             codec, chunks = self._format.chunks(image)
-            if self._codec not in (None, codec):
-                raise ValueError(f"it is compressed by {codec}, those before by {self._codec}")
         except UnsupportedError as error:
-            if self._codec is None:
+            if not self._fits:
                 raise self._unexpected(message, error) from error
             return self._lost(message, error)
         except ValueError as error:
             return self._lost(message, error)
-        self._codec = codec
+        self._fits = True
         return Frame(
             message.number, release=chunks.clear, timestamp=image.timestamp, chunks=chunks,
             codec=codec, values=image.times,
@@ -183,15 +190,6 @@ class DectrisReceiver(Receiver):
             f"series {message.series} has {error}, and {self._format} were armed; check that "
             "nobody else has configured the detector since, and what its firmware sends"
         )
-
-    def _is_for_next(self, parts: Parts) -> bool:
-        """Tell whether a message that was not read is of a series after this one."""
-        if self._over or self._series.number is None:
-            return True
-        try:
-            return self._stream.identify(parts).series != self._series.number
-        except ValueError:
-            return False
 
 
 def _nothing(timeout: float) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 from limadask.frames import Codec
 from limadask_detectors.dectris import chunk
 from limadask_detectors.dectris.message import (
+    LARGEST,
     UNKNOWN_TIMES,
     Image,
     Message,
@@ -48,6 +49,18 @@ def identify(parts: Sequence[Part]) -> Message:
         raise ValueError(f"no message of stream v1 is of type {header.get('htype')!r:.60}")
     number = whole(header, "frame") if kind == "image" else -1
     return Message(kind, whole(header, "series"), number, parts[1:])
+
+
+def announced(message: Message) -> int:
+    """Return how many images a start tells of; 0 where it does not, as without any detail."""
+    try:
+        about = _fields(message.body[0])
+    except (IndexError, ValueError):
+        return 0
+    images, triggers = about.get("nimages"), about.get("ntrigger", 1)
+    if type(images) is not int or type(triggers) is not int:
+        return 0
+    return images * triggers if 0 < images * triggers < LARGEST else 0
 
 
 def image(message: Message) -> Image:

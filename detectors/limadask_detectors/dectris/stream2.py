@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -35,6 +35,8 @@ _TYPES = {
     }.items()
 }  # fmt: skip
 """Tags of typed arrays (RFC 8746)."""
+TIMES = ("start_time", "stop_time", "real_time")
+"""The fields with times, each in ticks and ticks a second."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -56,6 +58,12 @@ def identify(parts: Sequence[Part]) -> Message:
     return Message(kind, whole(fields, "series_id"), number, fields)
 
 
+def announced(message: Message) -> int:
+    """Return how many images a start tells of; 0 where it does not."""
+    count = message.body.get("number_of_images")
+    return count if type(count) is int and 0 < count < LARGEST else 0
+
+
 def image(message: Message) -> Image:
     """Return the image in a message.
 
@@ -70,10 +78,33 @@ def image(message: Message) -> Image:
     data = fields.get("data")
     if not isinstance(data, dict):
         raise ValueError("an image without data")
-    start = fields.get("start_time")
-    times = (_seconds(start), _seconds(fields.get("stop_time")), _seconds(fields.get("real_time")))
+    start, stop, real = (_ratio(fields.get(name)) for name in TIMES)
     channels = {str(name): _pixels(array) for name, array in data.items()}
-    return Image(channels, times, _timestamp(fields.get("series_date"), start))
+    return Image(
+        channels, (seconds(*start), seconds(*stop), seconds(*real)),
+        timestamp(began(fields), *start),
+    )  # fmt: skip
+
+
+def began(fields: Mapping[str, Any]) -> int | None:
+    """Return when the series of a message began, UTC nanoseconds, if told."""
+    date = fields.get("series_date")
+    if not isinstance(date, cbor.Tag) or date.number != 0 or not isinstance(date.value, str):
+        return None
+    return _nanoseconds(date.value)
+
+
+def seconds(ticks: int, frequency: int) -> float:
+    """Return a time in seconds; one that is none is not worth losing an image for."""
+    return ticks / frequency if frequency else math.nan
+
+
+def timestamp(began: int | None, ticks: int, frequency: int) -> int | None:
+    """Return a moment after the beginning of a series, UTC nanoseconds, if both are known."""
+    if began is None or not frequency:
+        return None
+    stamp = began + ticks * 1_000_000_000 // frequency
+    return stamp if 0 <= stamp < LARGEST else None
 
 
 def _pixels(array: object) -> Pixels:
@@ -119,27 +150,12 @@ def _tagged(value: object) -> tuple[int, Any]:
     return value
 
 
-def _seconds(ratio: object) -> float:
-    """Return a time in seconds; what is none is not worth losing an image for."""
-    parts = _ratio(ratio)
-    return math.nan if parts is None else parts[0] / parts[1]
-
-
-def _ratio(value: object) -> tuple[int, int] | None:
-    if not isinstance(value, list) or len(value) != 2 or {type(one) for one in value} != {int}:
-        return None
-    return (value[0], value[1]) if value[1] > 0 else None
-
-
-def _timestamp(date: object, start: object) -> int | None:
-    ratio = _ratio(start)
-    if ratio is None or not isinstance(date, cbor.Tag) or not isinstance(date.value, str):
-        return None
-    began = _nanoseconds(date.value)
-    if began is None:
-        return None
-    stamp = began + ratio[0] * 1_000_000_000 // ratio[1]
-    return stamp if 0 <= stamp < LARGEST else None
+def _ratio(value: object) -> tuple[int, int]:
+    """Return ticks, and ticks a second; none a second where it is no time."""
+    if isinstance(value, list) and len(value) == 2 and {type(one) for one in value} == {int}:
+        ticks, frequency = value
+        return (ticks, frequency) if frequency > 0 else (0, 0)
+    return 0, 0
 
 
 @lru_cache(maxsize=4)  # it is the same for all images of a series

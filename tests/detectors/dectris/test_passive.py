@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 
 import pytest
 from pulling import first, numbers, order, receiver, taken
 
-from limadask.detector import End, Frame
+from limadask.detector import End, Frame, Lost
 from limadask.errors import ConfigError
 from limadask.testing import Leftovers
 from limadask_benchmarks.receive.images import Images
@@ -22,6 +22,17 @@ def sender() -> Iterator[Sender]:
     made = Sender("stream2", Images((48, 64)))
     yield made
     made.close()
+
+
+@pytest.fixture(autouse=True)
+def linger(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Let connections wait for the next receiver, not for long where a test does not say."""
+
+    def setting(seconds: float) -> None:
+        monkeypatch.setattr(handover, "LINGER", seconds)
+
+    setting(0.05)
+    return setting
 
 
 def passive(sender: Sender) -> AbstractContextManager[DectrisReceiver]:
@@ -38,10 +49,10 @@ def test_the_first_series_that_is_seen_is_taken(sender: Sender, has_start: bool)
 
 
 def test_no_series_is_lost_where_receivers_follow_each_other(
-    sender: Sender, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, linger: Callable[[float], None]
 ) -> None:
     """Each has as many images as its number says."""
-    _wait_for_what_is_on_its_way(monkeypatch)
+    linger(30)
     with passive(sender) as pulling:
         for number in (1, 2, 3):  # while the first still takes the first
             sender.send(order(series=number, frames=number, end=number != 2))
@@ -49,6 +60,7 @@ def test_no_series_is_lost_where_receivers_follow_each_other(
     for number in (2, 3):
         with passive(sender) as pulling:
             assert numbers(taken(pulling)) == list(range(number))
+    sender.wait_for(0)
     with passive(sender) as pulling:
         sender.send(order(series=4, frames=4))
         assert numbers(taken(pulling)) == list(range(4))
@@ -70,6 +82,7 @@ def test_what_is_left_of_a_series_is_not_the_next_one(sender: Sender) -> None:
         sender.send(order(series=5, end=False))
         assert isinstance(first(pulling), Frame)
         pulling.stop(abort=True)
+    sender.wait_for(0)
     with passive(sender) as pulling:
         sender.send(order(series=5, frames=3, start=False))
         sender.send(order(series=6, frames=2))
@@ -78,9 +91,9 @@ def test_what_is_left_of_a_series_is_not_the_next_one(sender: Sender) -> None:
 
 
 def test_a_detector_that_counts_from_the_beginning_again_is_followed(
-    sender: Sender, monkeypatch: pytest.MonkeyPatch
+    sender: Sender, linger: Callable[[float], None]
 ) -> None:
-    _wait_for_what_is_on_its_way(monkeypatch)
+    linger(30)
     with passive(sender) as pulling:
         sender.send(order(series=40, frames=3, end=False))
         sender.send(order(series=1, frames=2))
@@ -94,20 +107,26 @@ def test_the_same_number_again_is_another_series_once_it_starts(sender: Sender) 
         with passive(sender) as pulling:
             sender.send(order(series=1, frames=3))
             assert numbers(taken(pulling)) == [0, 1, 2]
+        sender.wait_for(0)
 
 
-@pytest.mark.parametrize(("name", "value"), [("FRESH", -1.0), ("MOST", 0)])
-def test_what_is_kept_is_bounded(
-    sender: Sender, monkeypatch: pytest.MonkeyPatch, name: str, value: float
-) -> None:
-    monkeypatch.setattr(handover, name, value)
+def test_what_nobody_comes_for_is_not_kept(sender: Sender) -> None:
     with passive(sender) as pulling:
         sender.send(order(series=1, frames=1))
         sender.send(order(series=2, frames=3))
         assert numbers(taken(pulling)) == [0]
+    sender.wait_for(0)
     with passive(sender) as pulling:
         sender.send(order(series=3, frames=2))
         assert numbers(taken(pulling)) == [0, 1]
+
+
+def test_images_that_were_announced_and_do_not_come_are_told(sender: Sender) -> None:
+    with passive(sender) as pulling:
+        sender.send(order(frames=6, lose=[2, 4, 5]))
+        items = taken(pulling)
+    assert numbers(items) == [0, 1, 3]
+    assert [one for one in items if isinstance(one, Lost)] == [Lost(4, 5, "detector")]
 
 
 def test_a_stop_does_not_wait_for_the_series_of_others(sender: Sender) -> None:
@@ -127,15 +146,10 @@ def test_nothing_is_left_open(sender: Sender) -> None:
     with passive(sender) as pulling:
         sender.send(order())
         first(pulling)
+    sender.wait_for(0)
     before = Leftovers()
     with passive(sender) as pulling:
         sender.send(order(series=2))
         first(pulling)
     pulling.close()
     assert before.found() == set()
-
-
-def _wait_for_what_is_on_its_way(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a machine that does other things the time that it may need."""
-    monkeypatch.setattr(handover, "QUIET", 0.5)
-    monkeypatch.setattr(handover, "LONGEST", 5.0)
