@@ -63,29 +63,39 @@ async def _stop_when_quiet(run: Run) -> None:
     crew = run.crew
     while crew.receives:
         count = crew.received
-        await run.until(lambda: not crew.receives, END_GRACE)
+        await run.until(lambda: not crew.receives or is_full(run), END_GRACE)
         has_room = all(one.get("free") != 0 for one in crew.progress.values())
-        if crew.received == count and has_room:
+        if is_full(run) or (crew.received == count and has_room):
             await detecting.stop(run, abort=False)
             return
 
 
 def end_rest(run: Run) -> None:
     """Let all receivers end where one has seen the end, or nothing is left to come."""
-    crew, account = run.crew, run.account
-    if run.options.dispatch != "dynamic" or run.told_end or not crew.receives:
+    if run.options.dispatch != "dynamic" or run.told_end or not run.crew.receives:
         return
-    count = account.ledger.nb_frames
-    is_full = count is not None and crew.received + account.told_absent >= count
-    if is_full and count is not None:  # what two receivers told alike counts once
-        is_full = crew.received + account.ledger.counts()["absent"] >= count
-    if is_full or crew.saw_the_end:
+    if run.crew.saw_the_end or is_full(run):
         run.told_end = True
-        run.spawn(_stop_rest(run, 0.0 if is_full else END_GRACE))
+        run.spawn(_stop_rest(run))
 
 
-async def _stop_rest(run: Run, grace: float) -> None:
+async def _stop_rest(run: Run) -> None:
     """Stop the receivers that do not end by themselves: some may still have frames to take."""
-    await run.until(lambda: not run.crew.receives, grace)
+    await run.until(lambda: not run.crew.receives or is_full(run), END_GRACE)
     if run.crew.receives:
         await detecting.stop(run, abort=False)
+
+
+def is_full(run: Run) -> bool:
+    """Tell whether each frame has come to one of several receivers, or is known not to come.
+
+    A frame that has come to two of them counts once, as soon as it has been processed.
+    """
+    account, received = run.account, run.crew.received
+    count = account.ledger.nb_frames
+    if count is None or run.options.dispatch != "dynamic":
+        return False
+    if received + account.told_absent < count:  # to count is not for free
+        return False
+    known = sum(account.ledger.counts().values())
+    return known + max(0, received - account.done) >= count

@@ -170,6 +170,7 @@ class Run:
         receivers.end_rest(self)
         if progress.get("over"):
             receivers.end_quietly(self)
+        self._changed.set()
 
     def receiver_ended(self, worker: str, progress: Mapping[str, Any], error: str) -> None:
         """Take that a receiver's thread has ended."""

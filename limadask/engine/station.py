@@ -82,8 +82,13 @@ class Station:
         info, shared = planning.share_of(self.request)
         self._controls = True
         detector = self.request.detector
-        hardware = detector.prepare(shared.hardware, endpoints)
-        prepared = planning.prepare(self.request, detector.as_armed(info), hardware, pool_nbytes)
+        try:
+            hardware = detector.prepare(shared.hardware, endpoints)
+            armed = detector.as_armed(info)
+        finally:
+            if not self._controls:  # aborted and given back meanwhile, before it was armed
+                detector.close()
+        prepared = planning.prepare(self.request, armed, hardware, pool_nbytes)
         return replace(prepared, packs=self.receiver is not None and self.receiver.packs)
 
     def check(self, prepared: Prepared) -> list[tuple[str, list[str]]]:

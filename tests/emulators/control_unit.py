@@ -67,42 +67,48 @@ class ControlUnit:
         self.begun = threading.Event()
         """Set when a request is held."""
         self._released = threading.Event()
-        self.is_down = False
+        self.is_down = True
+        self.port = 0
+        """Where it serves; 0 takes a free one."""
         self._server: ThreadingHTTPServer | None = None
-
-    @property
-    def port(self) -> int:
-        assert self._server is not None
-        return self._server.server_port
+        self._thread: threading.Thread | None = None
 
     def changes(self) -> list[str]:
         """Return the last words of what it was told to do or to be."""
         return [path.rpartition("/")[2] for method, path, _ in self.requests if method == "PUT"]
 
     def release(self) -> None:
-        """Let all held requests go."""
+        """Let all held requests go, and hold no further ones."""
+        self.held = set()
         self._released.set()
+        self._released = threading.Event()
 
     @contextmanager
     def serving(self) -> Iterator[ControlUnit]:
         """Serve on a free port."""
-        handler = type("Handler", (_Handler,), {"unit": self})
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
-        thread.start()
+        self.start()
         try:
             yield self
         finally:
             self.release()
             self.shut()
-            thread.join()
+
+    def start(self) -> None:
+        """Serve, after :meth:`shut` at the same port as before."""
+        handler = type("Handler", (_Handler,), {"unit": self})
+        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), handler)
+        self.port, self.is_down = self._server.server_port, False
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
+        self._thread.start()
 
     def shut(self) -> None:
         """Serve no more, as if the plug was pulled."""
-        assert self._server is not None
         self.is_down = True
-        self._server.shutdown()
-        self._server.server_close()
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join()
+            self._server = self._thread = None
 
     def reply(self, method: str, path: str, body: Any) -> Reply:
         """Return what the API says to a request."""
@@ -164,6 +170,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         code, text = self.unit.reply(self.command, self.path, body)
+        if self.unit.is_down:  # meanwhile
+            self.close_connection = True
+            return
         try:
             self.send_response(code)
             self.send_header("Content-Length", str(len(text)))

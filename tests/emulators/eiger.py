@@ -37,17 +37,14 @@ class Eiger:
         The environment it is installed in.
     folder:
         Where its configuration and its log are put.
-    loses:
-        Whether its streams lose every second message, as shipped.
     """
 
-    def __init__(self, home: Path, folder: Path, loses: bool = False) -> None:
+    def __init__(self, home: Path, folder: Path) -> None:
         self.port, self.stream1_port, self.stream2_port = _free_ports(3)
         self._home, self._log = home, folder / "eiger.log"
         self._config = folder / "eiger.yaml"
-        kind = f"eiger_component.{'LosingEiger' if loses else 'WholeEiger'}"
         component = {
-            "type": kind, "inputs": {}, "name": "eiger", "host": "127.0.0.1", "port": self.port,
+            "type": "eiger_component.CountingEiger", "inputs": {}, "name": "eiger", "host": "127.0.0.1", "port": self.port,
             "stream_host": "127.0.0.1", "stream_legacy_port": self.stream1_port,
             "stream_cbor_port": self.stream2_port,
         }  # fmt: skip
@@ -152,35 +149,18 @@ def eiger_home() -> Path:
 
 @pytest.fixture(scope="session")
 def eiger_process(eiger_home: Path) -> Iterator[Eiger]:
-    yield from _running(eiger_home, loses=False)
-
-
-@pytest.fixture(scope="session")
-def losing_eiger_process(eiger_home: Path) -> Iterator[Eiger]:
-    yield from _running(eiger_home, loses=True)
-
-
-@pytest.fixture
-def eiger(eiger_process: Eiger) -> Eiger:
-    """An emulator that loses nothing, with empty streams; a test may kill it."""
-    eiger_process.ensure()
-    eiger_process.drain()
-    return eiger_process
-
-
-@pytest.fixture
-def losing_eiger(losing_eiger_process: Eiger) -> Eiger:
-    """An emulator whose streams lose every second message, and are empty; a test may kill it."""
-    losing_eiger_process.ensure()
-    losing_eiger_process.drain()
-    return losing_eiger_process
-
-
-def _running(home: Path, loses: bool) -> Iterator[Eiger]:
     with tempfile.TemporaryDirectory(prefix="limadask-eiger-") as folder:
-        emulator = Eiger(home, Path(folder), loses)
+        emulator = Eiger(eiger_home, Path(folder))
         try:
             emulator.start()
             yield emulator
         finally:
             emulator.kill()
+
+
+@pytest.fixture
+def eiger(eiger_process: Eiger) -> Eiger:
+    """An emulator with empty streams; a test may kill it."""
+    eiger_process.ensure()
+    eiger_process.drain()
+    return eiger_process

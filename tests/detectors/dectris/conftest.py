@@ -5,16 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from emulators.camera import cameras
 from emulators.control_unit import ControlUnit
-from emulators.eiger import (
-    eiger,
-    eiger_home,
-    eiger_process,
-    losing_eiger,
-    losing_eiger_process,
-)
+from emulators.eiger import eiger, eiger_home, eiger_process
 
-__all__ = ["eiger", "eiger_home", "eiger_process", "losing_eiger", "losing_eiger_process"]
+__all__ = ["cameras", "eiger", "eiger_home", "eiger_process"]
 
 
 @pytest.fixture

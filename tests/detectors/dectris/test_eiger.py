@@ -145,11 +145,3 @@ def test_what_was_killed_is_armed_again_when_it_is_back(eiger: Eiger, detector: 
     prepared(detector, nb_frames=2)
     detector.start()
     assert until(detector.is_over)
-
-
-def test_one_that_loses_messages_is_controlled_too(losing_eiger: Eiger) -> None:
-    detector = dectris(losing_eiger)
-    prepared(detector, nb_frames=2)
-    detector.start()
-    assert until(detector.is_over)
-    detector.close()
