@@ -124,7 +124,8 @@ class Program:
         decodes = frames.packed is not None and self._decodes(frames.packed.codec)
         frames = sound(frames, deeply=not decodes)
         passage = self._passage(frames)
-        for part, missing in self._parts(frames):
+        is_light = frames.packed is not None and not decodes  # nothing is to stay in the cache
+        for part, missing in self._parts(frames, len(frames) if is_light else self._tile):
             value = self.value(frames, part, missing)
             if decodes and not value.decode():  # before any step sees it, or a sink saves it
                 self._take_sound(passage, frames, part)
@@ -233,13 +234,13 @@ class Program:
         unpack(packed, pixels)
         return pixels
 
-    def _parts(self, frames: Frames) -> Iterator[tuple[slice, NDArray[np.bool_] | None]]:
+    def _parts(self, frames: Frames, tile: int) -> Iterator[tuple[slice, NDArray[np.bool_] | None]]:
         """Cut a block into tiles; a frame that lacks pixels is a tile of its own."""
         lacking = np.isin(frames.numbers, list(frames.invalid)).nonzero()[0].tolist()
         start = 0
         for edge in (*lacking, len(frames)):
-            for first in range(start, edge, self._tile):
-                yield slice(first, min(first + self._tile, edge)), None
+            for first in range(start, edge, max(1, tile)):
+                yield slice(first, min(first + tile, edge)), None
             if edge < len(frames):
                 yield slice(edge, edge + 1), frames.invalid[int(frames.numbers[edge])]
             start = edge + 1
