@@ -56,7 +56,7 @@ class SharedBlock:
 
 @sizeof.register(Frames)
 def _(frames: Frames) -> int:
-    return int(frames.memory.nbytes) + 25 * len(frames) + 200
+    return frames.nbytes + 25 * len(frames) + 200
 
 
 @sizeof.register(SharedBlock)

@@ -268,7 +268,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             if self.address in credits and (stays or len(credits) == 1):
                 credits[self.address] = made.nb_slots  # nobody else could take them
             held = deferral if deferred else None
-            ready = station.setup(made, rank, ranks, credits, stays, held)
+            is_alone = list(processors) == [self.address]
+            ready = station.setup(made, rank, ranks, credits, stays, held, is_alone)
             if station.processing is not None:
                 self.lasting.keep(uuid, station.processing.lasting())
             release_memory()

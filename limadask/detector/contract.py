@@ -141,6 +141,8 @@ class Frame:
         They are read once and then released, as what is lent.
     codec:
         How they are compressed.
+    is_owned:
+        Whether the memory of the chunks is nobody else's: they may be kept instead of copied.
     values:
         What else it tells of the frame: a number for each of :attr:`DetectorInfo.columns`.
     """
@@ -154,6 +156,7 @@ class Frame:
     invalid: NDArray[np.bool_] | None = None
     chunks: Sequence[bytes | memoryview | NDArray[np.uint8]] = ()
     codec: Codec = "none"
+    is_owned: bool = False
     values: tuple[float, ...] = ()
 
 

@@ -54,12 +54,20 @@ class PackedSlot(Slot):
                 f"each of {bands} bands, and no invalid pixels"
             )
         self._codec = frame.codec
+        self._take(frame)
+
+    def _take(self, frame: Frame) -> None:
+        """Copy the chunks of a frame."""
         for chunk in frame.chunks:
-            data, begin = np.frombuffer(chunk, np.uint8), self._end
-            self._memory[begin : begin + data.size] = data
-            self._offsets.append(begin)
-            self._sizes.append(data.size)
-            self._end = -(-(begin + data.size) // ALIGNMENT) * ALIGNMENT
+            data = np.frombuffer(chunk, np.uint8)
+            self._memory[self._end : self._end + data.size] = data
+            self._note(data.size)
+
+    def _note(self, size: int) -> None:
+        """Count a chunk."""
+        self._offsets.append(self._end)
+        self._sizes.append(size)
+        self._end = -(-(self._end + size) // ALIGNMENT) * ALIGNMENT
 
     def _block(self, frames: Frames, order: NDArray[np.int64] | None) -> Frames:
         bands, *shape = self._spec.frame_shape

@@ -12,6 +12,7 @@ import numpy as np
 
 from limadask.detector import End, Frame, Lost, Receiver
 from limadask.engine.gaps import GRACE, Absence, Gaps
+from limadask.engine.keeping_slot import KeepingSlot
 from limadask.engine.order import Order
 from limadask.engine.packed_slot import PackedSlot
 from limadask.engine.slot import PixelSlot, Slot
@@ -86,6 +87,8 @@ class Receiving(threading.Thread):
     is_stuck:
         Tells whether the pool will not get free by itself: then frames are taken and left out, so
         that the receiver goes on and sees the end.
+    keeps:
+        Whether compressed frames may stay where they were received: no block leaves the process.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Receiving(threading.Thread):
         ended: Callable[[], object],
         takes_late: bool = True,
         is_stuck: Callable[[], bool] = lambda: False,
+        keeps: bool = False,
     ) -> None:
         super().__init__(name="limadask-receive", daemon=True)
         self._receiver, self._pool, self._spec = receiver, pool, spec
@@ -108,6 +112,7 @@ class Receiving(threading.Thread):
         self._grace = float("inf")
         self._starved = self._leaves_out = False
         self._is_stuck = is_stuck
+        self._packed_slot = KeepingSlot if keeps else PackedSlot
         self._accounted = self._block = 0
         self._order = Order(receiver.deal, spec.nb_frames)
         self._slot: Slot | None = None
@@ -178,9 +183,9 @@ class Receiving(threading.Thread):
         spec, shape = self._spec, (self._size, *self._spec.frame_shape)
         if self._receiver.packs:
             if timeout is None:
-                return PackedSlot(np.empty(0, np.uint8), spec)
+                return self._packed_slot(np.empty(0, np.uint8), spec)
             memory = self._pool.lend((self._pool.slot_nbytes,), np.uint8, timeout)
-            return None if memory is None else PackedSlot(memory, spec)
+            return None if memory is None else self._packed_slot(memory, spec)
         pixels = (
             np.empty((1, *spec.frame_shape), spec.dtype)
             if timeout is None

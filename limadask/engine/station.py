@@ -20,7 +20,7 @@ from limadask.engine.spool import Spool
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, packed_bound
 from limadask.ledger import Ledger
-from limadask.memory import Allocator, BufferPool, PoolStatistics
+from limadask.memory import Allocator, BufferPool, PoolStatistics, UntouchedAllocator
 from limadask.parameters import SoftwareParameters
 from limadask.storage import sound, unpacked
 from limadask.task import Place, RunRecord
@@ -62,7 +62,7 @@ class Station:
         self._ready: Ready | None = None
         self._pool: BufferPool | None = None
         self._spool: Spool | None = None
-        self._controls = False
+        self._controls = self._keeps = False
         self._deal = Deal()  # outlives the receiver, which is given back before its blocks are done
         self._told = 0
 
@@ -108,8 +108,13 @@ class Station:
         credits: Mapping[str, int],
         stays: bool,
         deferral: Deferral | None = None,
+        is_alone: bool = False,
     ) -> Ready:
-        """Open the sinks and compile where blocks are processed; arm the receiver, if any."""
+        """Open the sinks and compile where blocks are processed; arm the receiver, if any.
+
+        Blocks do not leave this process where it ``is_alone``.
+        """
+        self._keeps = is_alone and prepared.packs and deferral is None
         self._prepared = prepared
         planned = planning.planned(self.request, prepared)
         request = self.request
@@ -184,6 +189,8 @@ class Station:
         if not slots:
             return
         try:
+            if self._keeps:  # the slots are only counted
+                allocator = UntouchedAllocator()
             self._pool = BufferPool(slots, nbytes, allocator)
         except MemoryError as error:
             raise ConfigError(
@@ -228,6 +235,7 @@ class Station:
                 ended,
                 takes_late=self._takes_late,
                 is_stuck=is_stuck,
+                keeps=self._keeps,
             )
             self.receiving.start()
 

@@ -2,7 +2,7 @@
 
 from limadask.frames.frames import NEVER, Frames, Labels, concatenated, spec_of, unlabelled
 from limadask.frames.mosaic import Mosaic, region_of
-from limadask.frames.packed import ALIGNMENT, Codec, Packed, packed_bound
+from limadask.frames.packed import ALIGNMENT, Codec, Packed, Scattered, packed_bound
 from limadask.frames.spec import DIMS, Spec, fill_value
 from limadask.frames.status import CAUSES, Status
 
@@ -16,6 +16,7 @@ __all__ = [
     "Labels",
     "Mosaic",
     "Packed",
+    "Scattered",
     "Spec",
     "Status",
     "concatenated",

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from xarray.indexes import PandasIndex
 
-from limadask.frames.packed import Packed
+from limadask.frames.packed import Packed, Scattered
 from limadask.frames.spec import DIMS, Spec
 from limadask.frames.status import Status
 from limadask.geometry import Grid, grid_coordinates
@@ -137,8 +137,15 @@ class Frames:
         return replace(self, packed=self.packed.copied())
 
     @property
+    def nbytes(self) -> int:
+        """Bytes of the pixels, or of the chunks."""
+        return int(self.pixels.nbytes) if self.packed is None else self.packed.nbytes
+
+    @property
     def memory(self) -> NDArray[Any]:
         """What the frames lie in: the pixels, or the memory of the chunks."""
+        if isinstance(self.packed, Scattered):
+            raise TypeError("these chunks lie in many pieces: copy them first")
         return self.pixels if self.packed is None else self.packed.data
 
     def moved(self, memory: NDArray[Any]) -> Frames:

@@ -1,6 +1,6 @@
 """Memory for frames: allocators, pools, and what other processes of the same computer read."""
 
-from limadask.memory.allocator import Allocator, PageAllocator
+from limadask.memory.allocator import Allocator, PageAllocator, UntouchedAllocator
 from limadask.memory.pool import BufferPool, PoolStatistics
 from limadask.memory.reader import SharedReader
 from limadask.memory.shared import Handle, Segment, SharedAllocator
@@ -14,4 +14,5 @@ __all__ = [
     "Segment",
     "SharedAllocator",
     "SharedReader",
+    "UntouchedAllocator",
 ]

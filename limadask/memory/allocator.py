@@ -47,6 +47,22 @@ class PageAllocator:
         return True
 
 
+class UntouchedAllocator:
+    """Address space alone, without pages: for what is only counted."""
+
+    def allocate(self, nbytes: int) -> NDArray[np.uint8]:
+        """Return bytes that nobody is to write, shape ``(nbytes,)``."""
+        try:
+            pages = mmap.mmap(-1, max(nbytes, 1), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        except OSError as error:
+            raise MemoryError(f"{nbytes} bytes cannot be allocated: {error}") from error
+        return np.frombuffer(pages, np.uint8, nbytes)
+
+    def renew(self, buffer: NDArray[np.uint8]) -> bool:
+        """Return True: nobody reads it."""
+        return True
+
+
 def touch(pages: mmap.mmap, buffer: NDArray[np.uint8]) -> None:
     """Let the system find the pages of a buffer now, large ones if it has them."""
     with suppress(AttributeError, OSError):  # not on every system

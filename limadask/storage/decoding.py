@@ -40,20 +40,16 @@ def decodable(packed: Packed, deeply: bool = True) -> NDArray[np.bool_]:
     Not deeply it costs next to nothing, and tells which frames may be tried.
     """
     nbytes = packed.shape[0] * packed.shape[1] * packed.dtype.itemsize
-    ends = packed.offsets + packed.sizes
-    inside = (packed.offsets >= 0) & (packed.sizes >= 0) & (ends <= packed.data.size)
-    if packed.codec == "none":
-        good = inside & (packed.sizes == nbytes)
-    elif not inside.all():
-        raise ValueError(f"chunks lie outside the {packed.data.size} bytes of their block")
-    else:
-        good = np.empty(packed.offsets.shape, bool)
-        data = packed.data.view()
-        data.flags.writeable = False  # one compiled function serves memory of all kinds
-        _CHECKS[packed.codec](
-            data, packed.offsets.ravel(), packed.sizes.ravel(), nbytes,
-            packed.dtype.itemsize, deeply, good.reshape(-1),
-        )  # fmt: skip
+    good = packed.sizes == nbytes
+    if packed.codec != "none":
+        check = _CHECKS[packed.codec]
+        itemsize, found, place = packed.dtype.itemsize, good.reshape(-1), 0
+        for memory, offsets, sizes in packed.runs():
+            data = memory.view()
+            data.flags.writeable = False  # one compiled function serves memory of all kinds
+            stop = place + len(sizes)
+            check(data, offsets, sizes, nbytes, itemsize, deeply, found[place:stop])
+            place = stop
     return np.asarray(good.all(axis=1))
 
 

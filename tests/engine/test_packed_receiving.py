@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ from hypothesis import strategies as st
 
 from limadask.detector import End, Frame, Lost, Receiver
 from limadask.engine.receiving import Receiving
-from limadask.frames import Frames, Spec, packed_bound
+from limadask.frames import Frames, Packed, Spec, packed_bound
 from limadask.geometry import Grid
-from limadask.memory import BufferPool
-from limadask.storage import encoder, unpacked
+from limadask.memory import BufferPool, UntouchedAllocator
+from limadask.storage import decodable, encoder, unpacked
 
 SPEC = Spec(Grid((20, 30)), np.dtype("u2"), ("a", "b"), nb_frames=40)
 
@@ -55,12 +56,14 @@ class Packing(Receiver):
 class Work:
     """A thread's surroundings, with copies of all blocks."""
 
-    def __init__(self, script: list[Frame | Lost], size: int = 4, slot: int = 4) -> None:
+    def __init__(
+        self, script: list[Frame | Lost], size: int = 4, slot: int = 4, keeps: bool = False
+    ) -> None:
         self.blocks: list[Frames] = []
         self.receiver = Packing(script)
         self.pool = BufferPool(2, slot * packed_bound(SPEC.frame_nbytes, 2))
         self.receiving = Receiving(
-            self.receiver, self.pool, SPEC, size, 60.0, self._deliver, lambda: None
+            self.receiver, self.pool, SPEC, size, 60.0, self._deliver, lambda: None, keeps=keeps
         )
         self.receiving.run()
         assert not self.receiving.progress.error, self.receiving.details
@@ -68,6 +71,10 @@ class Work:
     def _deliver(self, block: Frames) -> None:
         assert len(block.pixels) == 0
         assert block.packed is not None
+        assert decodable(block.packed).all()
+        again = pickle.loads(pickle.dumps(block))
+        assert type(again.packed) is Packed  # in one piece, as soon as it leaves the process
+        np.testing.assert_array_equal(unpacked(again).pixels, unpacked(block).pixels)
         self.blocks.append(unpacked(block))
 
     @property
@@ -84,9 +91,10 @@ class Work:
                 assert block.values[place].tolist() == [number]
 
 
-@given(st.permutations(range(12)), st.integers(1, 5))
-def test_frames_come_in_any_order(order: list[int], size: int) -> None:
-    work = Work([frame(number) for number in order], size, slot=size)
+@given(st.permutations(range(12)), st.integers(1, 5), st.booleans(), st.booleans())
+def test_frames_come_in_any_order(order: list[int], size: int, keeps: bool, is_owned: bool) -> None:
+    frames = [frame(number, is_owned=is_owned) for number in order]
+    work = Work(frames, size, slot=size, keeps=keeps)
     work.check()
     assert sorted(number for one in work.numbers for number in one) == list(range(12))
     assert all(one == sorted(one) for one in work.numbers)
@@ -98,6 +106,23 @@ def test_a_slot_holds_as_many_blocks_as_go_into_it() -> None:
     work.check()
     assert len(work.blocks) == 20
     assert work.pool.statistics().lent == 1  # of the size of four frames
+
+
+def test_chunks_that_are_owned_stay_where_they_are_as_long_as_the_slot_is_lent() -> None:
+    kept: list[Frames] = []
+    memory = [np.frombuffer(bytes(one), np.uint8) for one in frame(0).chunks]
+    one = Frame(0, chunks=memory, codec="bshuf_lz4", is_owned=True)
+    pool = BufferPool(1, 4 * packed_bound(SPEC.frame_nbytes, 2), UntouchedAllocator())
+    thread = Receiving(Packing([one]), pool, SPEC, 4, 60.0, kept.append, lambda: None, keeps=True)
+    thread.run()
+    assert kept[0].packed is not None
+    found = kept[0].packed.chunks()
+    assert [np.shares_memory(a, b) for a, b in zip(found, memory, strict=True)] == [True, True]
+    assert pool.statistics().free == 0
+    kept[0].packed = kept[0].packed[:1]
+    assert pool.statistics().free == 0
+    kept.clear()
+    assert pool.statistics().free == 1
 
 
 def test_a_frame_for_which_a_slot_has_no_room_begins_the_next() -> None:

@@ -61,7 +61,10 @@ class Blocks:
             came.set()
 
         spec = Spec(Grid(images.shape), np.dtype(images.dtype), images.bands, task.frames)
-        thread = Receiving(receiver, self._pool, spec, PER_BLOCK, PATIENCE, deliver, ended.set)
+        thread = Receiving(
+            receiver, self._pool, spec, PER_BLOCK, PATIENCE, deliver, ended.set,
+            keeps=task.count == 1,  # of two receivers, blocks go to either's worker
+        )  # fmt: skip
         thread.start()
         try:
             is_coming = came.wait(FIRST)

@@ -173,7 +173,7 @@ class DectrisReceiver(Receiver):
         self._fits = True
         return Frame(
             message.number, release=chunks.clear, timestamp=image.timestamp, chunks=chunks,
-            codec=codec, values=image.times,
+            codec=codec, is_owned=True, values=image.times,
         )  # fmt: skip
 
     def _lost(self, message: Message, error: ValueError) -> Lost:
