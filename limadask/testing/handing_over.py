@@ -82,7 +82,8 @@ def _pixels(
         assert left == [id(one) for one in given[1:]], "not the first given buffer was filled"
         return given[0]
     assert (frame.lent.shape, frame.lent.dtype) == (spec.frame_shape, spec.dtype)
-    assert not any(np.shares_memory(frame.lent, one) for one in given)
+    is_given = any(np.shares_memory(frame.lent, one) for one in given)
+    assert not is_given, "a given buffer was lent: one that is filled is not lent, too"
     assert receiver.given.popleft() is given[0], "a frame was lent, and a given buffer taken too"
     return np.array(frame.lent)
 
