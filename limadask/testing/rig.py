@@ -24,8 +24,10 @@ PATIENCE = 5.0
 """Seconds that a receiver may take to return from ``take`` before it is closed all the same."""
 LOOK = 0.05
 """Seconds between two looks at how a run goes on."""
-SLOTS = 64
-"""Blocks that the pool of each receiver holds."""
+SLOTS, LEAST = 64, 3
+"""Blocks that the pool of each receiver holds, and of large images."""
+NBYTES = 1 << 28
+"""Bytes of a pool; its memory is really there, and a test has several."""
 
 
 @dataclass
@@ -115,7 +117,8 @@ class Rig:
         """Start all receivers, then the detector."""
         for receiver, deal, taken in zip(self.receivers, self.deals, self.taken, strict=True):
             spec = self.spec(deal)
-            pool = BufferPool(SLOTS, PER_BLOCK * packed_bound(spec.frame_nbytes, len(spec.bands)))
+            nbytes = PER_BLOCK * packed_bound(spec.frame_nbytes, len(spec.bands))
+            pool = BufferPool(max(LEAST, min(SLOTS, NBYTES // nbytes)), nbytes)
             self.threads.append(
                 Receiving(receiver, pool, spec, PER_BLOCK, 0.1, taken.add, self._ended.release)
             )
