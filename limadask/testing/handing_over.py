@@ -93,10 +93,10 @@ def _decoded(frame: Frame, spec: Spec) -> NDArray[Any]:
     bands, rows, columns = spec.frame_shape
     assert frame.lent is None, "a receiver that packs has lent pixels"
     assert len(frame.chunks) == bands
-    sizes = np.array([[len(memoryview(one).cast("B")) for one in frame.chunks]])
+    chunks = [np.frombuffer(one, np.uint8) for one in frame.chunks]
+    sizes = np.array([[one.size for one in chunks]])
     packed = Packed(
-        np.concatenate([np.frombuffer(one, np.uint8) for one in frame.chunks]),
-        np.cumsum(sizes, axis=1) - sizes, sizes, frame.codec, (rows, columns), spec.dtype,
+        np.concatenate(chunks), np.cumsum(sizes, axis=1) - sizes, sizes, frame.codec, (rows, columns), spec.dtype,
     )  # fmt: skip
     assert decodable(packed).all(), f"a chunk is no {frame.codec} of {rows}×{columns} {spec.dtype}"
     pixels = np.empty((1, *spec.frame_shape), spec.dtype)

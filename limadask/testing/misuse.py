@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
@@ -63,7 +64,7 @@ class Misuse(Subject):
         try:
             for stage in STAGES[:-1]:
                 getattr(rig, stage)()
-            _soon(lambda: rig.stop(abort), self.stop_latency)
+            _soon(partial(rig.stop, abort), self.stop_latency)
         finally:
             rig.close()
         del rig

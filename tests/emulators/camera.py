@@ -178,6 +178,8 @@ def cameras() -> Iterator[Cameras]:
     with ExitStack() as stack:
 
         def make(stream: Literal["v1", "stream2"] = "stream2", **images: Any) -> Camera:
-            return stack.enter_context(Camera(stream, Images(**{"shape": SHAPE, **images})).serving())
+            return stack.enter_context(
+                Camera(stream, Images(**{"shape": SHAPE, **images})).serving()
+            )
 
         yield make

@@ -258,7 +258,7 @@ def test_a_stop_at_an_odd_moment_that_raises_or_hangs_is_found() -> None:
         suite(SimulatorReceiver, Panics).test_what_is_not_prepared_refuses_or_does_nothing("stop")
     hangs = suite(SimulatorReceiver, HangsWhenStopped)
     try:
-        with pytest.raises(AssertionError, match="has not returned within 0.2 s"):
+        with pytest.raises(AssertionError, match="has not returned within"):
             hangs.test_it_can_be_stopped_before_it_starts_and_runs_again(abort=False)
     finally:
         HangsWhenStopped.gate.set()

@@ -48,7 +48,7 @@ class SimplonError(LimadaskError, RuntimeError):
 
     @property
     def is_unknown(self) -> bool:
-        """Whether the control unit does not know what it was asked for; emulators say it so, too."""
+        """Whether the control unit does not know what it was asked for, as also emulators say."""
         return self.code in (NOT_FOUND, NOT_IMPLEMENTED) or "not implemented" in str(self)
 
 

@@ -147,7 +147,7 @@ def test_a_trigger_that_fails_ends_the_run(runs: Runs) -> None:
     with runs.make() as acquisition:
         acquisition.prepare()
         acquisition.start()
-        with pytest.raises(ld.AcquisitionFailed, match="a trigger failed.*detector not ready"):
+        with pytest.raises(ld.AcquisitionFailed, match=r"a trigger failed.*detector not ready"):
             acquisition.wait(timeout=BOUND)
     assert len(runs.absent(acquisition)) == FRAMES
     runs.camera.revive()
