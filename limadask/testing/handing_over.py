@@ -96,7 +96,8 @@ def _decoded(frame: Frame, spec: Spec) -> NDArray[Any]:
     chunks = [np.frombuffer(one, np.uint8) for one in frame.chunks]
     sizes = np.array([[one.size for one in chunks]])
     packed = Packed(
-        np.concatenate(chunks), np.cumsum(sizes, axis=1) - sizes, sizes, frame.codec, (rows, columns), spec.dtype,
+        np.concatenate(chunks), np.cumsum(sizes, axis=1) - sizes, sizes, frame.codec,
+        (rows, columns), spec.dtype,
     )  # fmt: skip
     assert decodable(packed).all(), f"a chunk is no {frame.codec} of {rows}×{columns} {spec.dtype}"
     pixels = np.empty((1, *spec.frame_shape), spec.dtype)
