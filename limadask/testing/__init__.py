@@ -10,7 +10,9 @@ Needs ``pytest``. Subclass :class:`DetectorConformance` in a test module of your
 import pytest
 
 # before they are imported: else a failure would not say what was compared
-pytest.register_assert_rewrite("limadask.testing.detector", "limadask.testing.rig")
+pytest.register_assert_rewrite(
+    *(f"limadask.testing.{name}" for name in ("detector", "handing_over", "misuse", "rig"))
+)
 
 from limadask.testing.detector import DetectorConformance  # noqa: E402
 from limadask.testing.leftovers import Leftovers  # noqa: E402

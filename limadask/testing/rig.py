@@ -17,10 +17,17 @@ from limadask.frames import Frames, Spec, Status, packed_bound
 from limadask.memory import BufferPool
 from limadask.parameters import AcquisitionParameters, Dispatch, HardwareParameters
 from limadask.storage import sound, unpacked
+from limadask.testing.ending import Ending
 
 PER_BLOCK = 4
-SLOTS = 64
-"""Blocks that the pool of each receiver holds."""
+PATIENCE = 5.0
+"""Seconds that a receiver may take to return from ``take`` before it is closed all the same."""
+LOOK = 0.05
+"""Seconds between two looks at how a run goes on."""
+SLOTS, LEAST = 64, 3
+"""Blocks that the pool of each receiver holds, and of large images."""
+NBYTES = 1 << 28
+"""Bytes of a pool; its memory is really there, and a test has several."""
 
 
 @dataclass
@@ -95,8 +102,10 @@ class Rig:
     def prepare(self) -> HardwareParameters:
         """Configure the detector; return what it took."""
         can = self.control.capabilities()
-        shared = share(self.asked, self.control.info(), can)
+        info = self.control.info()
+        shared = share(self.asked, info, can)
         self.hardware = self.control.prepare(shared.hardware, self._endpoints)
+        self._info = self.control.as_armed(info)
         return self.hardware
 
     def arm(self) -> None:
@@ -108,7 +117,8 @@ class Rig:
         """Start all receivers, then the detector."""
         for receiver, deal, taken in zip(self.receivers, self.deals, self.taken, strict=True):
             spec = self.spec(deal)
-            pool = BufferPool(SLOTS, PER_BLOCK * packed_bound(spec.frame_nbytes, len(spec.bands)))
+            nbytes = PER_BLOCK * packed_bound(spec.frame_nbytes, len(spec.bands))
+            pool = BufferPool(max(LEAST, min(SLOTS, NBYTES // nbytes)), nbytes)
             self.threads.append(
                 Receiving(receiver, pool, spec, PER_BLOCK, 0.1, taken.add, self._ended.release)
             )
@@ -126,26 +136,41 @@ class Rig:
         self.control.stop(abort)
         for thread in self.threads:
             thread.stop(abort)
+        for receiver in self.receivers if not self.threads else ():  # it has not begun
+            receiver.stop(abort)
 
     def wait(self, bound: float) -> None:
-        """Wait for the end of all receivers.
+        """Wait for the end of all receivers; those that see none are stopped as the core does.
 
         Raises
         ------
         AssertionError
-            When one does not end in time, or ends with an error.
+            When one does not end in time, or ends with an error, or the detector cannot go on.
         """
         deadline = time.monotonic() + bound
-        for _ in self.threads:
-            in_time = self._ended.acquire(timeout=max(0.0, deadline - time.monotonic()))
+        is_dealt = any(not one.is_known for one in self.deals)
+        ending, is_told, left = Ending(self.took.nb_frames, is_dealt), False, len(self.threads)
+        while left:
+            left -= self._ended.acquire(timeout=LOOK)
             took = [len(one.numbers) for one in self.taken]
+            if not is_told:
+                assert not (fault := self.control.fault()), f"the detector: {fault}"
+                one_has_ended = is_dealt and left < len(self.threads)
+                is_told = ending.is_due(sum(took), one_has_ended or self.control.is_over())
+                if is_told and left:
+                    self.stop(abort=False)
+            in_time = time.monotonic() < deadline
             assert in_time, f"not all receivers have ended within {bound} s; frames taken: {took}"
         for thread in self.threads:
             thread.join(bound)
             assert not thread.progress.error, thread.details
 
     def close(self) -> None:
-        """Give everything back."""
+        """Give everything back, once nothing is received any more."""
+        for thread in self.threads:
+            if thread.is_alive():
+                thread.stop(abort=True)
+                thread.join(PATIENCE)
         for receiver in self.receivers:
             receiver.close()
         self.control.close()
@@ -170,7 +195,7 @@ class Rig:
 
     def spec(self, deal: Deal) -> Spec:
         """Return what a receiver is to deliver."""
-        took, info = self.took, self.control.info()
+        took, info = self.took, self._info
         grid = hardware_grid(info, took)
         if deal.dispatch == "partial":
             part = part_of(info, deal)

@@ -8,12 +8,15 @@ from typing import Any, ClassVar
 import h5py
 import numpy as np
 import pytest
+from emulators.camera import Camera, Cameras, cameras
+from emulators.eiger import Eiger, eiger, eiger_home, eiger_process
 from numpy.typing import NDArray
 
 from limadask.detector import Detector
 from limadask.testing import DetectorConformance
-from limadask_detectors import Replay, Simulator
+from limadask_detectors import Dectris, Replay, Simulator
 
+__all__ = ["cameras", "eiger", "eiger_home", "eiger_process"]
 SHAPE = (64, 48)
 
 
@@ -62,3 +65,59 @@ class TestReplay(DetectorConformance):
 
     def image(self, detector: Detector, number: int) -> NDArray[Any] | None:
         return self.images[number % 12][np.newaxis]
+
+
+class DectrisConformance(DetectorConformance):
+    """A control unit and a stream of our own, over real sockets."""
+
+    extra: ClassVar[tuple[str, ...]] = ("httpx", "zmq", "cbor2", "dectris")
+    camera: Camera
+
+    def detector(self) -> Detector:
+        return self.camera.detector()
+
+    def image(self, detector: Detector, number: int) -> NDArray[Any] | None:
+        return self.camera.images.pixels(number)[: len(detector.info().bands)]
+
+
+class TestDectrisByStream1(DectrisConformance):
+    @pytest.fixture(autouse=True)
+    def _camera(self, cameras: Cameras) -> None:
+        self.camera = cameras("v1")
+        self.camera.takes_time = True
+
+
+class TestDectrisByStream2(DectrisConformance):
+    """Two thresholds, thus two bands."""
+
+    @pytest.fixture(autouse=True)
+    def _camera(self, cameras: Cameras) -> None:
+        self.camera = cameras("stream2", bands=("threshold_1", "threshold_2"))
+        self.camera.takes_time = True
+
+
+@pytest.mark.emulator
+@pytest.mark.slow
+class TestEigerByStream1(DetectorConformance):
+    """An EIGER that nobody here wrote; its images are large, and always the same."""
+
+    extra: ClassVar[tuple[str, ...]] = DectrisConformance.extra
+    nb_frames: ClassVar[int] = 6
+    expo_time: ClassVar[float | None] = 0.02
+    stream: ClassVar[Any] = "v1"
+
+    @pytest.fixture(autouse=True)
+    def _eiger(self, eiger: Eiger) -> None:
+        self.eiger = eiger
+
+    def detector(self) -> Detector:
+        eiger = self.eiger
+        port = {"v1": eiger.stream1_port, "stream2": eiger.stream2_port}[self.stream]
+        return Dectris(
+            host="127.0.0.1", port=eiger.port, stream=self.stream, stream_port=port, timeout=20,
+            channels=("threshold_1",),  # it says that it has two, and sends one
+        )  # fmt: skip
+
+
+class TestEigerByStream2(TestEigerByStream1):
+    stream: ClassVar[Any] = "stream2"

@@ -1,3 +1,3 @@
-"""What stands here is no test, and the component runs in another environment."""
+"""What stands here is no test, and programs run in another environment."""
 
-collect_ignore = ["eiger_component.py"]
+collect_ignore = ["eiger_component.py", "libertem_program.py"]

@@ -44,7 +44,8 @@ class Eiger:
         self._home, self._log = home, folder / "eiger.log"
         self._config = folder / "eiger.yaml"
         component = {
-            "type": "eiger_component.CountingEiger", "inputs": {}, "name": "eiger", "host": "127.0.0.1", "port": self.port,
+            "type": "eiger_component.CountingEiger", "inputs": {}, "name": "eiger",
+            "host": "127.0.0.1", "port": self.port,
             "stream_host": "127.0.0.1", "stream_legacy_port": self.stream1_port,
             "stream_cbor_port": self.stream2_port,
         }  # fmt: skip

@@ -14,6 +14,8 @@ from pathlib import Path
 
 FOLDER = "LIMADASK_EMULATORS"
 """The variable of the environment that says where emulators are kept."""
+LARGE = "LIMADASK_EMULATORS_LARGE"
+"""The variable that says whether those of more than a gigabyte may be made; ``1`` is yes."""
 PATIENCE = 150.0
 """Seconds that an installation may take: less than a test may."""
 
@@ -22,8 +24,10 @@ class NotInstalledError(Exception):
     """An emulator cannot be installed here; the message says why."""
 
 
-def environment(*requirements: str) -> Path:
+def environment(*requirements: str, is_large: bool = False) -> Path:
     """Return the folder of an environment with these packages, made by whoever comes first.
+
+    A large one is taken where it exists, and made only where that is allowed.
 
     Raises
     ------
@@ -35,6 +39,8 @@ def environment(*requirements: str) -> Path:
     done = folder / "complete"
     with _locked(folder.with_suffix(".lock")):
         if not done.exists():
+            if is_large and os.environ.get(LARGE) != "1":
+                raise NotInstalledError(f"it is large, and {LARGE} is not 1")
             shutil.rmtree(folder, ignore_errors=True)  # what a run before left half made
             _make(folder, requirements)
             done.write_text(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from emulators.environment import FOLDER, NotInstalledError, environment
+from emulators.environment import FOLDER, LARGE, NotInstalledError, environment
 
 
 def leave(folder: Path, _: tuple[str, ...]) -> None:
@@ -41,3 +41,17 @@ def test_one_that_is_complete_is_taken_as_it_is(
     assert environment("first") == folder
     with pytest.raises(pytest.fail.Exception, match="made again"):
         environment("second")
+
+
+def test_a_large_one_is_made_only_where_that_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(FOLDER, str(tmp_path))
+    monkeypatch.delenv(LARGE, raising=False)
+    monkeypatch.setattr("emulators.environment._make", lambda folder, _: folder.mkdir())
+    with pytest.raises(NotInstalledError, match="LIMADASK_EMULATORS_LARGE is not 1"):
+        environment("first", is_large=True)
+    monkeypatch.setenv(LARGE, "1")
+    folder = environment("first", is_large=True)
+    monkeypatch.delenv(LARGE)
+    assert environment("first", is_large=True) == folder

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 
 import limadask as ld
@@ -64,6 +65,104 @@ class Raises(SimulatorReceiver):
         raise RuntimeError("the cable is loose")
 
 
+class Blocks(SimulatorReceiver):
+    """Waits for a frame for as long as it takes."""
+
+    def take(self, timeout: float) -> Any:
+        return super().take(10.0)
+
+
+class FillsAnyBuffer(SimulatorReceiver):
+    def take(self, timeout: float) -> Any:
+        self.given.rotate(1)
+        return super().take(timeout)
+
+
+class LendsTheGiven(SimulatorReceiver):
+    def take(self, timeout: float) -> Any:
+        buffer = self.given[0]
+        item = super().take(timeout)
+        if isinstance(item, ld.Frame):
+            item.lent = buffer
+        return item
+
+
+class LendsOther(SimulatorReceiver):
+    """Pixels of a type that it has not told of."""
+
+    def take(self, timeout: float) -> Any:
+        item = super().take(timeout)
+        if isinstance(item, ld.Frame):
+            item.lent = np.zeros((1, 16, 12), np.float32)
+        return item
+
+
+class PacksBadly(SimulatorReceiver):
+    """Chunks whose last byte is missing."""
+
+    def take(self, timeout: float) -> Any:
+        item = super().take(timeout)
+        if isinstance(item, ld.Frame):
+            item.chunks = [bytes(one)[:-1] for one in item.chunks]
+        return item
+
+
+class PacksOneBandMore(SimulatorReceiver):
+    def take(self, timeout: float) -> Any:
+        item = super().take(timeout)
+        if isinstance(item, ld.Frame):
+            item.chunks = [*item.chunks, item.chunks[0]]
+        return item
+
+
+class BoundToItsThread(SimulatorReceiver):
+    """Resources that only the thread may use that made them."""
+
+    def open(self) -> str:
+        self.maker = threading.current_thread()
+        return super().open()
+
+    def close(self) -> None:
+        if threading.current_thread() != self.maker:
+            raise RuntimeError("another thread has made this")
+        super().close()
+
+
+class Vague(Camera):
+    def fault(self) -> Any:
+        return None
+
+
+class Undecided(Camera):
+    def is_over(self) -> Any:
+        return "maybe"
+
+
+class Broken(Camera):
+    def fault(self) -> str:
+        return "it is broken"
+
+
+class Ponders(Camera):
+    gate: ClassVar[threading.Event]
+
+    def fault(self) -> str:
+        self.gate.wait(10)
+        return ""
+
+
+class Panics(Camera):
+    def stop(self, abort: bool) -> None:
+        raise KeyError("series")
+
+
+class HangsWhenStopped(Camera):
+    gate: ClassVar[threading.Event] = threading.Event()
+
+    def stop(self, abort: bool) -> None:
+        self.gate.wait(10)
+
+
 class Rounded(Camera):
     def prepare(self, share: Any, endpoints: tuple[str, ...]) -> Any:
         return super().prepare(share, endpoints).replace(flip="both", expo_time=1e9)
@@ -77,12 +176,14 @@ class Foreign(Camera):
     """Something of another package."""
 
 
-def suite(wrong: Any, kind: type[Camera] = Camera) -> DetectorConformance:
+def suite(
+    wrong: Any, kind: type[Camera] = Camera, at_most: float = 0.2, **fields: Any
+) -> DetectorConformance:
     class Conformance(DetectorConformance):
-        bound, stop_latency, nb_frames = 2.0, 0.2, 8
+        bound, stop_latency, nb_frames, at_once = 2.0, at_most, 8, at_most
 
         def detector(self) -> Detector:
-            return kind(shape=(16, 12))
+            return kind(shape=(16, 12), **fields)
 
         def image(self, detector: Any, number: int) -> Any:
             return detector.frame(number).values
@@ -105,6 +206,67 @@ def test_a_wrong_receiver_is_found(wrong: Any, test: Callable[[Any], object]) ->
     with pytest.raises(AssertionError):
         test(suite(wrong))
     test(suite(SimulatorReceiver))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fields", "words"),
+    [
+        (FillsAnyBuffer, {}, "not the first given buffer"),
+        (LendsTheGiven, {"buffers": "fill"}, "given buffer was lent"),
+        (LendsOther, {"buffers": "lend"}, "float32"),
+        (PacksBadly, {"compression": "bshuf_lz4"}, "no bshuf_lz4 of 16×12"),
+        (PacksOneBandMore, {"compression": "bshuf_lz4"}, "assert 2 == 1"),
+        (Blocks, {"expo_time": 1.0}, "take.0.1. took"),
+    ],
+)
+def test_a_frame_that_is_not_handed_over_well_is_found(
+    wrong: Any, fields: dict[str, Any], words: str
+) -> None:
+    fields = dict(fields)
+    expo_time = fields.pop("expo_time", 1e-3)
+    tested = suite(wrong, **fields)
+    type(tested).expo_time = expo_time
+    with pytest.raises(AssertionError, match=words):
+        tested.test_a_frame_is_in_the_given_buffer_or_lent_or_compressed()
+    sound = suite(SimulatorReceiver, **fields)
+    sound.test_a_frame_is_in_the_given_buffer_or_lent_or_compressed()
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [(Vague, r"fault\(\) is None before all"), (Undecided, r"is_over\(\) is 'maybe'"),
+     (Broken, "it is broken"), (Ponders, "Ponders.fault has not returned within 0.2 s")],
+)  # fmt: skip
+def test_what_does_not_say_at_once_whether_it_can_go_on_is_found(
+    kind: type[Camera], words: str
+) -> None:
+    Ponders.gate = threading.Event()
+    try:
+        with pytest.raises(AssertionError, match=words):
+            suite(SimulatorReceiver, kind).test_it_says_at_once_whether_it_can_go_on()
+    finally:
+        Ponders.gate.set()
+
+
+def test_a_detector_that_says_why_it_cannot_go_on_is_not_waited_for() -> None:
+    with pytest.raises(AssertionError, match="the detector: it is broken"):
+        suite(SimulatorReceiver, Broken).test_every_frame_comes_once_and_in_order()
+
+
+def test_a_stop_at_an_odd_moment_that_raises_or_hangs_is_found() -> None:
+    with pytest.raises(KeyError):
+        suite(SimulatorReceiver, Panics).test_what_is_not_prepared_refuses_or_does_nothing("stop")
+    hangs = suite(SimulatorReceiver, HangsWhenStopped)
+    try:
+        with pytest.raises(AssertionError, match="has not returned within"):
+            hangs.test_it_can_be_stopped_before_it_starts_and_runs_again(abort=False)
+    finally:
+        HangsWhenStopped.gate.set()
+
+
+def test_what_is_bound_to_a_thread_is_found() -> None:
+    with pytest.raises(RuntimeError, match="another thread"):
+        suite(BoundToItsThread).test_each_call_may_come_from_another_thread()
 
 
 def test_what_is_left_behind_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -255,8 +255,7 @@ class Dectris(Detector):
         """Set all that is asked for, once the detector is known to allow it."""
         nimages = api.value("nimages")
         plan = Plan.of(share, int(nimages.maximum or MOST))
-        streaming = {"mode": "enabled", "format": FORMATS[self.stream]}
-        asked = [settings.Setting("stream", "stream", *one) for one in streaming.items()]
+        asked = settings.stream_settings(FORMATS[self.stream], api)
         asked += settings.settings_of(self)
         if self.channels is not None:
             asked += settings.channel_settings(self.channels, api)

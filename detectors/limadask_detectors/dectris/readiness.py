@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from limadask_detectors.dectris.simplon import Simplon, SimplonError
+from limadask_detectors.dectris.simplon import UNKNOWN, Simplon, SimplonError
 
 INITIALIZE = 300.0
 """Seconds that a detector may take to initialise."""
@@ -44,7 +44,7 @@ def make_idle(api: Simplon, is_ours: bool) -> None:
     if state in ("na", "error"):
         api.command("initialize", INITIALIZE)
         state = api.state()
-    if state != "idle":
+    if state not in ("idle", UNKNOWN):
         errors = api.find("error", kind="status")
         said = f" ({errors.value})" if errors is not None and errors.value else ""
         raise SimplonError(
@@ -56,8 +56,8 @@ def make_idle(api: Simplon, is_ours: bool) -> None:
 def disarm(api: Simplon) -> None:
     """Disarm the detector if it is armed, and abort what it exposes."""
     state = api.state()
-    if state in ARMED:
-        api.command("disarm" if state == READY else "abort")
+    if state in (*ARMED, UNKNOWN):
+        api.command("abort" if state == ACQUIRE else "disarm")
 
 
 def arm(api: Simplon) -> str:
@@ -71,7 +71,7 @@ def arm(api: Simplon) -> str:
     try:
         series = api.command("arm", ARM)
         state = api.state()
-        if state not in ARMED:
+        if state not in (*ARMED, UNKNOWN):
             raise SimplonError(
                 f"the detector at {api.host} was armed, and is in state {state}; check its errors"
             )

@@ -16,6 +16,8 @@ from limadask_detectors.dectris.value import Value
 
 LARGE = ("flatfield", "pixel_mask", "countrate_correction_table")
 """Last words of the names of values that are images or tables."""
+OLDEST = "legacy"
+"""The format of streams that all detectors have."""
 SERIES = ("count_time", "frame_time", "nimages", "ntrigger", "trigger_mode")
 """The values that say what a series consists of."""
 
@@ -41,6 +43,14 @@ def settings_of(model: BaseModel) -> list[Setting]:
         if (given := getattr(model, field)) is not None
         for name, value in key.values(given).items()
     ]
+
+
+def stream_settings(stream_format: str, api: Simplon) -> list[Setting]:
+    """Return what enables a stream; a detector of one format may not have its name."""
+    asked = {"mode": "enabled", "format": stream_format}
+    if stream_format == OLDEST and api.find("format", "stream") is None:
+        del asked["format"]
+    return [Setting("stream", "stream", *one) for one in asked.items()]
 
 
 def channel_settings(channels: Sequence[str], api: Simplon) -> list[Setting]:

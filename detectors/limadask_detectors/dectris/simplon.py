@@ -24,7 +24,9 @@ VERSION = "1.8.0"
 MAJOR = "1"
 CONNECT = 3.0
 """Seconds that a connection may take: a control unit is near."""
-NOT_FOUND = 404
+NOT_FOUND, NOT_IMPLEMENTED = 404, 501
+UNKNOWN = "unknown"
+"""State of a detector that does not tell its own."""
 
 
 class SimplonError(LimadaskError, RuntimeError):
@@ -43,6 +45,11 @@ class SimplonError(LimadaskError, RuntimeError):
     def __init__(self, message: str, *, url: str = "", code: int | None = None) -> None:
         super().__init__(message)
         self.url, self.code = url, code
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether the control unit does not know what it was asked for, as also emulators say."""
+        return self.code in (NOT_FOUND, NOT_IMPLEMENTED) or "not implemented" in str(self)
 
 
 class Simplon:
@@ -94,7 +101,7 @@ class Simplon:
         try:
             return self.value(name, part, kind)
         except SimplonError as error:
-            if error.code == NOT_FOUND:
+            if error.is_unknown:
                 return None
             raise
 
@@ -109,7 +116,7 @@ class Simplon:
         try:
             answer = self._request("GET", url)
         except SimplonError as error:
-            if error.code == NOT_FOUND:
+            if error.is_unknown:
                 return ()
             raise
         names = answer.get("value") if isinstance(answer, dict) else answer
@@ -125,8 +132,12 @@ class Simplon:
         return str(answer.get("sequence id", "")) if isinstance(answer, dict) else ""
 
     def state(self) -> str:
-        """Return the state of the detector, such as ``na``, ``idle``, ``ready`` or ``acquire``."""
-        return str(self.value("state", kind="status").value)
+        """Return its state, such as ``na``, ``idle``, ``ready``, ``acquire``; else ``unknown``.
+
+        There are emulators that do not tell it.
+        """
+        found = self.find("state", kind="status")
+        return UNKNOWN if found is None else str(found.value)
 
     def cut(self) -> None:
         """End the request under way, and every later one, with an error; from any thread."""
@@ -166,7 +177,7 @@ class Simplon:
         try:
             answer = self._request("GET", url)
         except SimplonError as error:
-            if error.code == NOT_FOUND:  # an emulator; what it does not know is noticed later
+            if error.is_unknown:  # an emulator; what it does not know is noticed later
                 return VERSION
             raise
         version = str(answer.get("value") if isinstance(answer, dict) else answer)
@@ -219,6 +230,7 @@ class Simplon:
             httpx = _httpx()
             self._client = httpx.Client(
                 verify=False,
+                follow_redirects=True,
                 trust_env=False,  # a proxy of the site is not for the next rack
                 headers={"Accept": "application/json", "Content-Type": "application/json"},
             )

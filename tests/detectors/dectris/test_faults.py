@@ -134,6 +134,31 @@ def test_a_stream_that_dies_ends_the_run(
     assert runs.works()
 
 
+def test_a_detector_whose_stream_nobody_reaches_ends_the_run(
+    client: Client, tmp_path: Path, cameras: Cameras
+) -> None:
+    runs = Runs(client, tmp_path, cameras())
+    runs.camera.images_of.cut()
+    assert runs.absent(runs.finished()) == because("detector", *range(FRAMES))
+    runs.camera.revive()
+    assert runs.works()
+
+
+@WAYS
+def test_images_lost_between_triggers_are_absent(
+    client: Client, tmp_path: Path, cameras: Cameras, stream: Any, receivers: int
+) -> None:
+    runs = Runs(client, tmp_path, cameras(stream), receivers)
+    runs.camera.faults = {"lose": [9, 10], "end": False}
+    with runs.make(trigger_mode="software", nb_frames_per_trigger=10) as acquisition:
+        acquisition.prepare()
+        acquisition.start()
+        for _ in range(2):
+            acquisition.trigger()
+        acquisition.wait(timeout=BOUND)
+    assert runs.absent(acquisition) == because("detector", 9, 10)
+
+
 def test_two_thresholds_are_two_bands(client: Client, tmp_path: Path, cameras: Cameras) -> None:
     runs = Runs(client, tmp_path, cameras(bands=TWO), receivers=2)
     runs.camera.config["threshold/2/energy"]["value"] = 12000.0

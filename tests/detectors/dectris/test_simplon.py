@@ -153,3 +153,22 @@ def test_without_its_packages_it_says_what_to_install(monkeypatch: pytest.Monkey
         api.state()
     assert "pip install 'limadask[dectris]'" in str(told.value)
     assert told.value.node == "detector"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [(404, b"not found"), (501, b""), (500, b'{"error": "Parameter dose is not implemented"}')],
+)
+def test_a_value_that_it_does_not_have_is_none(unit: ControlUnit, reply: tuple[int, bytes]) -> None:
+    """The simulator of libertem-live says it by a status of 500."""
+    unit.replies["/config/nimages"] = reply
+    unit.replies["/status/state"] = reply
+    with client(unit) as api:
+        assert api.find("nimages") is None
+        assert api.state() == "unknown"
+
+
+def test_a_value_that_cannot_be_told_now_is_no_missing_one(unit: ControlUnit) -> None:
+    unit.replies["/config/nimages"] = (500, b"try again")
+    with client(unit) as api, pytest.raises(SimplonError, match="try again"):
+        api.find("nimages")
