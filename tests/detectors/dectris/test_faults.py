@@ -105,6 +105,18 @@ def test_a_run_ends_as_soon_as_each_frame_has_come(
         assert time.monotonic() - began < END_GRACE
 
 
+def test_an_image_that_two_receivers_take_does_not_count_for_one_that_is_to_come(
+    client: Client, tmp_path: Path, cameras: Cameras
+) -> None:
+    runs = Runs(client, tmp_path, cameras(), receivers=2)
+    assert runs.works()
+    runs.camera.takes_time, runs.camera.faults = True, {"duplicate": [0]}
+    done = runs.finished(nb_frames=4, expo_time=0.6)
+    assert runs.absent(done) == {}
+    receivers = set(done.ledger["receiver"].values.tolist())
+    assert len(receivers) == 2
+
+
 @WAYS
 def test_images_of_another_shape_than_armed_fail_the_run_and_it_says_what_came(
     client: Client, tmp_path: Path, cameras: Cameras, stream: Any, receivers: int
