@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
-from dectris.compression import decompress
 from numpy.typing import NDArray
+from oracle import decompress
 
 from limadask.detector import End, Frame, Lost
 from limadask.parameters import HardwareParameters

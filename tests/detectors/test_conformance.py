@@ -70,7 +70,7 @@ class TestReplay(DetectorConformance):
 class DectrisConformance(DetectorConformance):
     """A control unit and a stream of our own, over real sockets."""
 
-    extra: ClassVar[tuple[str, ...]] = ("httpx", "zmq", "cbor2", "dectris")
+    extra: ClassVar[tuple[str, ...]] = ("httpx", "zmq")
     camera: Camera
 
     def detector(self) -> Detector:

@@ -14,9 +14,9 @@ import hdf5plugin  # noqa: F401 - its filters
 import numpy as np
 import pytest
 import zmq
-from dectris.compression import decompress
 from distributed import Client
 from emulators.eiger import Eiger
+from oracle import decompress
 
 import limadask as ld
 from limadask_detectors import Dectris

@@ -11,7 +11,7 @@ import h5py
 import hdf5plugin
 import numpy as np
 import pytest
-from dectris.compression import decompress
+from oracle import decompress
 
 from limadask_detectors.dectris import stream1, stream2
 from limadask_detectors.dectris.cbor import Tag, loads

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from dectris.compression import decompress
 from hypothesis import given
 from hypothesis import strategies as st
+from oracle import decompress
 
 from limadask_benchmarks.receive.images import Compression, Images
 from limadask_benchmarks.receive.stream1 import Stream1

@@ -10,9 +10,9 @@ import cbor2
 import numpy as np
 import pytest
 from cbor2 import CBORTag
-from dectris.compression import decompress
 from hypothesis import given
 from hypothesis import strategies as st
+from oracle import decompress
 
 from limadask_benchmarks.receive.images import Compression, Images, compressed
 from limadask_benchmarks.receive.stream2 import Stream2
