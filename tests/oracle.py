@@ -1,6 +1,6 @@
 """What decodes the payloads of DECTRIS detectors, that nobody here wrote.
 
-DECTRIS' own ``dectris-compression`` where it is installed: it has no wheels, so it needs a compiler.
+DECTRIS' own ``dectris-compression`` where it is installed: without wheels it needs a compiler.
 Else the filters of HDF5, for which a payload is a chunk.
 """
 
