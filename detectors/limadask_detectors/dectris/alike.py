@@ -27,6 +27,10 @@ class Alike:
         self._raw: Part = b""
         self._attempts = ATTEMPTS
 
+    def split(self, parts: Sequence[Part]) -> list[list[Part]]:
+        """Return each part: it is a message."""
+        return stream2.split(parts)
+
     def identify(self, parts: Sequence[Part]) -> Message:
         """Return whose message it is; ValueError when it is none of this stream."""
         message = None if self._model is None else self._model.identify(memoryview(parts[0]))

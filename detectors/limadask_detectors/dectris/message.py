@@ -89,6 +89,9 @@ class Image:
 class Stream(Protocol):
     """The two steps in which a message is read; a module for each format has both."""
 
+    def split(self, parts: Sequence[Part]) -> list[list[Part]]:
+        """Return the messages in what came as one."""
+
     def identify(self, parts: Sequence[Part]) -> Message:
         """Return whose message it is; ValueError when it cannot be read."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Literal
 
@@ -68,6 +69,7 @@ class DectrisReceiver(Receiver):
         self._series = ChosenSeries(None)
         self._connection: Connection | None = None
         self._handover: Handover | None = None
+        self._messages: deque[Parts] = deque()
         self._receive: Callable[[float], Parts | None] = _nothing
         self._over = self._aborted = self._fits = False
         self._until, self._pause = math.inf, QUIET
@@ -100,11 +102,9 @@ class DectrisReceiver(Receiver):
         deadline = time.monotonic() + timeout
         while not self._is_over():
             left = max(0.0, deadline - time.monotonic())
-            parts = self._receive(min(left, GLANCE))
-            if parts is not None:
-                item = self._read(parts)
-                if item is not None:
-                    return item
+            item = self._next_item(min(left, GLANCE))
+            if item is not None:
+                return item
             if time.monotonic() >= deadline:
                 return None
         return End()
@@ -123,11 +123,19 @@ class DectrisReceiver(Receiver):
         self._receive = _nothing
         if connection is not None:
             connection.close()
+        while handover is not None and self._messages:  # they are of the next series
+            handover.put_back(self._messages.pop())
         if handover is not None:
             handover.leave(self._series.number)
 
     def _is_over(self) -> bool:
         return self._over or self._aborted or time.monotonic() > self._until
+
+    def _next_item(self, timeout: float) -> Frame | Lost | End | None:
+        """Return what the next message holds, if one comes."""
+        if not self._messages and (parts := self._receive(timeout)) is not None:
+            self._messages.extend(self._stream.split(parts))
+        return self._read(self._messages.popleft()) if self._messages else None
 
     def _read(self, parts: Parts) -> Frame | Lost | End | None:
         try:
@@ -142,8 +150,8 @@ class DectrisReceiver(Receiver):
             self.dropped += 1
             return None
         if place == "after" or message.kind == "end":
-            if place == "after" and self._handover is not None:
-                self._handover.put_back(parts)
+            if place == "after":
+                self._messages.appendleft(parts)
             return self._end()
         if message.kind == "start":
             self._announced = self._stream.announced(message)

@@ -35,6 +35,11 @@ _ENCODING = re.compile(r"(?:(?:bs(\d+)-)?(lz4))?([<>])")
 _TIMES = ("start_time", "stop_time", "real_time")
 
 
+def split(parts: Sequence[Part]) -> list[list[Part]]:
+    """Return the message: all its parts belong together."""
+    return [list(parts)]
+
+
 def identify(parts: Sequence[Part]) -> Message:
     """Return whose message it is.
 

@@ -40,6 +40,11 @@ TIMES = ("start_time", "stop_time", "real_time")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
+def split(parts: Sequence[Part]) -> list[list[Part]]:
+    """Return each part: it is a message, also where the emulator sends several as one."""
+    return [[part] for part in parts]
+
+
 def identify(parts: Sequence[Part]) -> Message:
     """Return whose message it is.
 

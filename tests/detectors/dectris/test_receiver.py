@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -158,7 +158,7 @@ def test_what_is_no_message_is_left_out(sender: Sender, caplog: pytest.LogCaptur
             sender.send_parts(parts)
         sender.send(order())
         assert numbers(taken(pulling)) == list(range(10))
-    assert pulling.unreadable == 4
+    assert pulling.unreadable == 6  # of stream 2 each part is one
     assert len(caplog.records) == 1
 
 
@@ -321,3 +321,24 @@ def test_without_pyzmq_it_says_what_to_install() -> None:
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "ConfigError" in done.stderr
     assert "install limadask[dectris]" in done.stderr
+
+
+@pytest.mark.parametrize("passive", [False, True])
+def test_messages_of_stream_2_that_come_as_one_are_several(passive: bool) -> None:
+    """As the emulator sends a start and the first image."""
+    with closing(Sender("stream2", Images((48, 64)))) as sender:
+        sent = sender._messages
+
+        def series(number: int, count: int) -> list[bytes]:
+            images = [sent.image(number, one) for one in range(count)]
+            messages = [sent.start(number, count), *images, sent.end(number)]
+            return [bytes(part) for message in messages for part in message]
+
+        with receiver(sender, "" if passive else "1", passive=passive) as pulling:
+            sender.wait_for(1)
+            sender.send_parts(series(1, 3))
+            sender.send_parts(series(2, 1))
+            assert numbers(taken(pulling)) == [0, 1, 2]
+        if passive:
+            with receiver(sender, "", passive=True) as pulling:
+                assert numbers(taken(pulling)) == [0]
