@@ -67,10 +67,10 @@ def acquire(
         buffers=ld.Buffers(nbytes=NBYTES),
     )  # fmt: skip
     workers = [psutil.Process(pid) for pid in client.run(os.getpid).values()]
-    samples = [Sample(0.0, 0, 0.0)]
+    samples: list[Sample] = []
 
     def sample(done: int) -> None:
-        if done > samples[-1].done:
+        if not samples or done > samples[-1].done:
             times = [one.cpu_times() for one in workers]
             spent = sum(one.user + one.system for one in times)
             samples.append(Sample(time.perf_counter(), done, spent))
@@ -78,12 +78,14 @@ def acquire(
     with acquisition:
         acquisition.prepare()
         acquisition.start()
+        sample(0)
         bench.send(series, frames, receivers)
         acquisition.wait(timeout=PATIENCE, told=lambda told: sample(told["processed"]))
     sent = bench.sent()
     if absent := acquisition.statistics()["frames"]["absent"]:
         raise RuntimeError(f"{absent} frames are absent: the figures would be worthless")
-    first, last = samples[1], samples[-1]
+    # what comes before the first images is no rate; but some runs are too short to be seen on the way
+    first, last = samples[1 if len(samples) > 2 else 0], samples[-1]
     done = last.done - first.done
     nbytes = done * sent.nbytes / sent.frames
     return Acquired(done / (last.moment - first.moment), (last.spent - first.spent) / nbytes * 1e9)
