@@ -84,7 +84,7 @@ def acquire(
     sent = bench.sent()
     if absent := acquisition.statistics()["frames"]["absent"]:
         raise RuntimeError(f"{absent} frames are absent: the figures would be worthless")
-    # what comes before the first images is no rate; but some runs are too short to be seen on the way
+    # what comes before the first images is no rate; but some runs are too short to be seen
     first, last = samples[1 if len(samples) > 2 else 0], samples[-1]
     done = last.done - first.done
     nbytes = done * sent.nbytes / sent.frames
