@@ -131,7 +131,8 @@ class Dectris(Detector):
             expo_time_range=(shortest, longest),
             default_expo_time=expo_time,
             latency_time_range=(0.0, frame.range[1]),
-            dispatch=("single", "dynamic"),
+            # several could not agree on the series that somebody else arms
+            dispatch=("single",) if self.passive else ("single", "dynamic"),
             max_nb_frames=None if self.passive else int(images.maximum or MOST),
         )
 

@@ -435,6 +435,7 @@ def others(unit: ControlUnit) -> ControlUnit:
 
 def test_passive_it_reads_and_changes_nothing(others: ControlUnit) -> None:
     detector = dectris(others, passive=True, photon_energy=12400)
+    assert detector.capabilities().dispatch == ("single",)
     took = prepared(detector, nb_frames=1, expo_time=None)
     # how many come, and when, is up to others, also after this
     assert (took.nb_frames, took.expo_time, took.latency_time) == (0, 0.5, 0.1)
