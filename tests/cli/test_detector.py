@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-import subprocess
-from collections.abc import Callable
 
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 
 from limadask import registry
+from limadask.cli import main
 
-Limadask = Callable[..., "subprocess.CompletedProcess[str]"]
+
+def limadask(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
 
 
-def test_every_parameter_is_an_option_with_its_meaning(limadask: Limadask) -> None:
+def test_every_parameter_is_an_option_with_its_meaning() -> None:
     listed = limadask("detector", "--help").stdout
     for name, kind in registry.detectors().items():
         assert name in listed
@@ -26,12 +28,12 @@ def test_every_parameter_is_an_option_with_its_meaning(limadask: Limadask) -> No
 
 
 @pytest.mark.parametrize("as_json", [False, True])
-def test_a_detector_tells_what_it_is(limadask: Limadask, as_json: bool) -> None:
+def test_a_detector_tells_what_it_is(as_json: bool) -> None:
     done = limadask(
         "detector", "simulator", "--shape", "[64, 48]", "--bands", "[low, high]",
         *(["--json"] if as_json else []),
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     told = json.loads(done.stdout) if as_json else yaml.safe_load(done.stdout)
     assert told["info"]["shape"] == [64, 48]
     assert told["info"]["bands"] == ["low", "high"]
@@ -47,13 +49,13 @@ def test_a_detector_tells_what_it_is(limadask: Limadask, as_json: bool) -> None:
         (["--shape", "[64"], "is no YAML"),
     ],
 )
-def test_what_cannot_be_is_refused(limadask: Limadask, options: list[str], text: str) -> None:
+def test_what_cannot_be_is_refused(options: list[str], text: str) -> None:
     done = limadask("detector", "simulator", *options)
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert text in done.stderr
 
 
-def test_a_detector_that_is_not_installed_is_no_command(limadask: Limadask) -> None:
+def test_a_detector_that_is_not_installed_is_no_command() -> None:
     done = limadask("detector", "nonesuch")
-    assert done.returncode == 2
+    assert done.exit_code == 2
     assert "No such command 'nonesuch'" in done.stderr

@@ -98,13 +98,12 @@ class TestDectrisByStream2(DectrisConformance):
 
 @pytest.mark.emulator
 @pytest.mark.slow
-class TestEigerByStream1(DetectorConformance):
+class TestEiger(DetectorConformance):
     """An EIGER that nobody here wrote; its images are large, and always the same."""
 
     extra: ClassVar[tuple[str, ...]] = DectrisConformance.extra
     nb_frames: ClassVar[int] = 6
     expo_time: ClassVar[float | None] = 0.02
-    stream: ClassVar[Any] = "v1"
 
     @pytest.fixture(autouse=True)
     def _eiger(self, eiger: Eiger) -> None:
@@ -112,12 +111,7 @@ class TestEigerByStream1(DetectorConformance):
 
     def detector(self) -> Detector:
         eiger = self.eiger
-        port = {"v1": eiger.stream1_port, "stream2": eiger.stream2_port}[self.stream]
         return Dectris(
-            host="127.0.0.1", port=eiger.port, stream=self.stream, stream_port=port, timeout=20,
+            host="127.0.0.1", port=eiger.port, stream_port=eiger.stream2_port, timeout=20,
             channels=("threshold_1",),  # it says that it has two, and sends one
         )  # fmt: skip
-
-
-class TestEigerByStream2(TestEigerByStream1):
-    stream: ClassVar[Any] = "stream2"
