@@ -42,14 +42,13 @@ def test_no_acknowledged_frame_is_lost(kind: str, expected: Path, tmp_path: Path
 @pytest.mark.parametrize(
     ("topology", "kind"),
     [
-        ("shared", "receiver"), ("dynamic", "scheduler"), ("apart", "scheduler"),
-        ("apart_separate", "receiver"), ("assembled", "receiver"),
+        ("dynamic", "scheduler"), ("apart_separate", "receiver"), ("assembled", "receiver"),
     ],
 )  # fmt: skip
 def test_nor_with_several_receivers(
     kind: str, topology: str, expected: Path, tmp_path: Path
 ) -> None:
-    """One kill of each; the long series of ``limadask bench chaos`` have all of them."""
+    """One kill each; the long series of ``limadask bench chaos`` have all of them."""
     phase, moment = MOMENTS[kind]
     found = run(Kill(kind, phase, moment, topology), tmp_path, expected)
     assert found.acknowledged > 0
