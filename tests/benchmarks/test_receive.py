@@ -63,7 +63,7 @@ def test_decoding_alone_is_measured(compression: Compression) -> None:
     assert rate(Images((64, 64), compression=compression), frames=8, threads=2) > 0
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 def test_each_reader_takes_all_images() -> None:
     with Bench("stream2", SMALL) as bench:
         for kind, count in (("drop", 1), ("drop", 2), ("take", 1), ("blocks", 1), ("blocks", 2)):

@@ -15,6 +15,9 @@ from limadask_benchmarks.chaos import flushes
 from limadask_benchmarks.chaos.plan import KINDS, Kill
 from limadask_benchmarks.chaos.run import Verdict, expected_frames, run
 
+SOAK = pytest.mark.soak
+RARE = ("processor", "client")
+KINDS_HERE = [pytest.param(one, marks=SOAK if one in RARE else ()) for one in KINDS]
 MOMENTS = {
     "receiver": ("flushing", 0.6),
     "processor": ("acquiring", 0.4),
@@ -30,7 +33,7 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS_HERE)
 def test_no_acknowledged_frame_is_lost(kind: str, expected: Path, tmp_path: Path) -> None:
     phase, moment = MOMENTS[kind]
     found = run(Kill(kind, phase, moment), tmp_path, expected)
@@ -39,6 +42,7 @@ def test_no_acknowledged_frame_is_lost(kind: str, expected: Path, tmp_path: Path
 
 
 @pytest.mark.slow
+@SOAK
 @pytest.mark.parametrize(
     ("topology", "kind"),
     [
@@ -56,6 +60,7 @@ def test_nor_with_several_receivers(
 
 
 @pytest.mark.slow
+@SOAK
 @pytest.mark.parametrize("phase", ["prepare", "closing"])
 def test_nothing_is_left_half_done(phase: str, expected: Path, tmp_path: Path) -> None:
     found = run(Kill("processor", phase, 0.5), tmp_path, expected)

@@ -27,6 +27,12 @@ def scenario(tmp_path: Path, *options: str) -> dict[str, Any]:
     return told
 
 
+WITHIN_OR_NEXT = [
+    pytest.param("1000", id="within_a_file"),
+    pytest.param("5", id="at_the_next_file", marks=pytest.mark.soak),
+]
+
+
 def check_ledger(told: dict[str, Any], mark: bool) -> None:
     """The ledger is complete and agrees with the files; other branches got all their data."""
     ledger = told["ledger"]
@@ -44,7 +50,7 @@ def check_ledger(told: dict[str, Any], mark: bool) -> None:
         assert told["seconds"] < PROMPT
 
 
-@pytest.mark.parametrize("per_file", ["1000", "5"], ids=["within_a_file", "at_the_next_file"])
+@pytest.mark.parametrize("per_file", WITHIN_OR_NEXT)
 def test_a_full_disk_costs_only_the_frames_that_have_no_room(tmp_path: Path, per_file: str) -> None:
     told = scenario(tmp_path, "full", "mark", per_file)
     check_ledger(told, mark=True)
@@ -65,7 +71,7 @@ def test_frames_are_saved_again_once_there_is_room(tmp_path: Path, per_file: str
     assert told["master"] == told["files"]["numbers"]
 
 
-@pytest.mark.parametrize("per_file", ["1000", "5"], ids=["within_a_file", "at_the_next_file"])
+@pytest.mark.parametrize("per_file", WITHIN_OR_NEXT)
 def test_a_full_disk_ends_the_run_where_the_policy_says_so(tmp_path: Path, per_file: str) -> None:
     told = scenario(tmp_path, "full", "abort", per_file)
     check_ledger(told, mark=False)

@@ -317,7 +317,7 @@ def test_statistics_keep_coming_when_a_processor_dies() -> None:
 
 
 @pytest.mark.parametrize("dispatch", ["round_robin", "dynamic", "broadcast"])
-@pytest.mark.parametrize("roles", ["shared", "separate"])
+@pytest.mark.parametrize("roles", ["shared", pytest.param("separate", marks=pytest.mark.soak)])
 def test_the_other_receiver_goes_on(tmp_path: Path, dispatch: Any, roles: Any) -> None:
     shared = roles == "shared"
     topology = ld.Topology(receivers=2, workers=2 if shared else 1, roles=roles, dispatch=dispatch)

@@ -97,7 +97,7 @@ class TestDectrisByStream2(DectrisConformance):
 
 
 @pytest.mark.emulator
-@pytest.mark.slow
+@pytest.mark.soak
 class TestEiger(DetectorConformance):
     """An EIGER that nobody here wrote; its images are large, and always the same."""
 
