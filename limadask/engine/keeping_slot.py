@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from limadask.detector import Frame
 from limadask.engine.packed_slot import PackedSlot
-from limadask.frames import Frames, Scattered, Spec
+from limadask.frames import Frames, Scattered
 
 
 class KeepingSlot(PackedSlot):
@@ -23,9 +23,6 @@ class KeepingSlot(PackedSlot):
     spec:
         The frames.
     """
-
-    def __init__(self, memory: NDArray[np.uint8], spec: Spec) -> None:
-        super().__init__(memory, spec)
 
     def _begin(self) -> None:
         super()._begin()
