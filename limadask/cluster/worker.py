@@ -265,11 +265,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             credits = {
                 one: ceil(max(2, 2 * threads) / sharing) for one, threads in processors.items()
             }
-            if self.address in credits and (stays or len(credits) == 1):
+            if stays:
                 credits[self.address] = made.nb_slots  # nobody else could take them
             held = deferral if deferred else None
-            is_alone = list(processors) == [self.address]
-            ready = station.setup(made, rank, ranks, credits, stays, held, is_alone)
+            ready = station.setup(made, rank, ranks, credits, stays, held)
             if station.processing is not None:
                 self.lasting.keep(uuid, station.processing.lasting())
             release_memory()
@@ -277,7 +276,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
         answer = await answer_of(work)
         if "error" not in answer and all(station.pool_size):
-            allocator = await self.transfers.share(uuid, *station.pool_size, processors)
+            readers = () if stays else processors
+            allocator = await self.transfers.share(uuid, *station.pool_size, readers)
             pooled = await answer_of(lambda: station.make_pool(allocator))
             answer = pooled if "error" in pooled else answer
         if self._stations.get(uuid) is not station:  # nobody waits for it any more

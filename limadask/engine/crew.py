@@ -41,14 +41,17 @@ class Crew:
         """Whether some receiver has ended by itself."""
         self._numbers = itertools.count()
         self._names: dict[Window, str] = {}
-        self.stays = len(receivers) > 1 and receivers == processors
-        """Whether each processes what it receives, and nothing else."""
         size = WINDOW if self.stays else max(LEAST_WINDOW, WINDOW // max(1, len(processors)))
         self._windows = {
             (receiver.address, processor.address): Window(receiver.address, processor.address, size)
             for receiver in receivers
             for processor in ([receiver] if self.stays else processors)
         }
+
+    @property
+    def stays(self) -> bool:
+        """Whether each worker processes what it receives, and nothing else."""
+        return self.receivers == self.processors
 
     def __contains__(self, worker: str) -> bool:
         return any(worker == one.address for one in self.receivers + self.processors)

@@ -29,6 +29,11 @@ class MatchingCrew(Crew):
         ]
         self._handed_out = self._per_block = 0
 
+    @property
+    def stays(self) -> bool:
+        """No: a block has parts of all receivers."""
+        return False
+
     def expect(self, nb_frames: int | None, per_block: int) -> None:
         """Be told how much will come, if anybody knows."""
         super().expect(nb_frames, per_block)

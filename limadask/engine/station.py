@@ -108,13 +108,12 @@ class Station:
         credits: Mapping[str, int],
         stays: bool,
         deferral: Deferral | None = None,
-        is_alone: bool = False,
     ) -> Ready:
         """Open the sinks and compile where blocks are processed; arm the receiver, if any.
 
-        Blocks do not leave this process where it ``is_alone``.
+        Where everything ``stays``, blocks are processed by the worker that has received them.
         """
-        self._keeps = is_alone and prepared.packs and deferral is None
+        self._keeps = stays and prepared.packs and deferral is None
         self._prepared = prepared
         planned = planning.planned(self.request, prepared)
         request = self.request

@@ -63,7 +63,7 @@ class Blocks:
         spec = Spec(Grid(images.shape), np.dtype(images.dtype), images.bands, task.frames)
         thread = Receiving(
             receiver, self._pool, spec, PER_BLOCK, PATIENCE, deliver, ended.set,
-            keeps=task.count == 1,  # of two receivers, blocks go to either's worker
+            keeps=True,
         )  # fmt: skip
         thread.start()
         try:
