@@ -229,7 +229,7 @@ class Following:
         )
         self._ready = ready
         self._sets = ParameterSets(user=ready.user, hardware=ready.hardware, software=software)
-        self._products = Products.of(link, self.uuid, ready.outputs)
+        self._products = Products.of(link, self.uuid, ready.outputs, self._processors)
         return ready
 
     def _connected(self) -> Link:

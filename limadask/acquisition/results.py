@@ -11,25 +11,30 @@ import xarray as xr
 from limadask import task
 from limadask.cluster.link import Link
 from limadask.engine.messages import loads
-from limadask.errors import ConfigError
-from limadask.frames import concatenated
+from limadask.errors import ConfigError, LimadaskError
+from limadask.frames import concatenated, last_of
 
 
 class Products(Mapping[str, xr.Dataset]):
-    """By-products by node, fetched as they are asked for; each part travels once."""
+    """By-products by node, fetched as they are asked for; each part travels once.
 
-    def __init__(self, link: Link, uuid: str, planned: Mapping[str, task.Products]) -> None:
-        self._link, self._uuid, self._planned = link, uuid, planned
+    Results of the whole run come from the workers, which have a part of them each.
+    """
+
+    def __init__(
+        self, link: Link, uuid: str, planned: Mapping[str, task.Products], workers: list[str]
+    ) -> None:
+        self._link, self._uuid, self._planned, self._workers = link, uuid, planned, workers
         self._parts: dict[str, list[tuple[Any, task.Values]]] = {name: [] for name in planned}
 
     @classmethod
-    def of(cls, link: Link, uuid: str, outputs: Mapping[str, Any]) -> Products:
+    def of(cls, link: Link, uuid: str, outputs: Mapping[str, Any], workers: list[str]) -> Products:
         """Return the by-products among the outputs of a plan."""
         planned = {n: out for n, out in outputs.items() if isinstance(out, task.Products)}
-        return cls(link, uuid, planned)
+        return cls(link, uuid, planned, workers)
 
     def __getitem__(self, node: str) -> xr.Dataset:
-        """Return a snapshot: dims ``(frame, …)``, sorted by frame."""
+        """Return a snapshot: dims ``(frame, …)``, sorted by frame; ``(…)`` of the whole run."""
         if node not in self._planned:
             raise ConfigError(
                 "no node of this name yields by-products",
@@ -37,6 +42,8 @@ class Products(Mapping[str, xr.Dataset]):
                 value=node,
                 allowed=list(self._planned),
             )
+        if self._planned[node].running is not None:
+            return self._of_run(node)
         parts = self._parts[node]
         new = self._link.ask("products", uuid=self._uuid, node=node, start=len(parts))
         parts += [loads(data) for data in new]
@@ -47,6 +54,23 @@ class Products(Mapping[str, xr.Dataset]):
         whole = task.dataset(planned, numbers, task.stacked([values for _, values in parts]))
         numbers, first = np.unique(numbers, return_index=True)
         return whole.isel(frame=first)
+
+    def _of_run(self, node: str) -> xr.Dataset:
+        """Merge what the workers know of a whole run; what a dead one knew is lost."""
+        states, gone = [], []
+        for worker in self._workers:
+            try:
+                answer = self._link.ask_worker(
+                    worker, "pull", uuid=self._uuid, node=node, what="state"
+                )
+            except LimadaskError:
+                answer = None
+            if answer is None:
+                gone.append(worker)
+            else:
+                states.append(loads(answer))
+        whole = task.result_of_run(self._planned[node], states)
+        return whole.assign_attrs(lost_workers=gone) if gone else whole
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._planned)
@@ -72,7 +96,7 @@ class Observation:
         found = self._pull("latest")
         if not found:
             raise LookupError(f"{self._node!r} has seen no frame yet")
-        return max(found, key=lambda one: int(one["frame"][-1])).isel(frame=-1)
+        return last_of(max(found, key=lambda one: int(one["frame"][-1])))
 
     def history(self) -> xr.DataArray:
         """Return the frames kept, oldest first, dims ``(frame, band, y, x)``."""

@@ -1,4 +1,4 @@
-"""What outlives a run on a worker: observation points, and blocks held for users."""
+"""What outlives a run on a worker: observation points, results, blocks held for users."""
 
 from __future__ import annotations
 
@@ -7,19 +7,18 @@ from typing import Any
 from limadask.cluster.answers import answer_of
 from limadask.engine.messages import dumps
 from limadask.pipeline.hold import Holder
-from limadask.task import Writer
 
 LASTING_RUNS = 4
 """Runs whose observation points and held blocks can still be asked for, the last ones."""
 
 
 class Lasting:
-    """The sinks of the last runs that can still be asked for what they hold."""
+    """What of the last runs can still be asked for what it holds."""
 
     def __init__(self) -> None:
-        self._sinks: dict[str, dict[str, Writer]] = {}
+        self._sinks: dict[str, dict[str, Any]] = {}
 
-    def keep(self, uuid: str, lasting: dict[str, Writer]) -> None:
+    def keep(self, uuid: str, lasting: dict[str, Any]) -> None:
         """Remember those of a run, by node."""
         if lasting:
             self._sinks[uuid] = lasting
@@ -27,7 +26,7 @@ class Lasting:
                 del self._sinks[next(iter(self._sinks))]
 
     async def pull(self, uuid: str, node: str, what: str) -> dict[str, Any]:
-        """Return what an observation point has seen; asked by clients directly."""
+        """Return what an observation point has seen, or a task knows; asked by clients directly."""
         writer = self._sinks.get(uuid, {}).get(node)
         if writer is None:
             return {"result": None}

@@ -17,6 +17,7 @@ from distributed.comm.addressing import get_address_host
 from distributed.worker_state_machine import SecedeEvent
 from tornado.ioloop import PeriodicCallback
 
+from limadask.cluster import sizes as _sizes  # noqa: F401 - Dask asks what it has registered
 from limadask.cluster.answers import answer_of
 from limadask.cluster.lasting import Lasting
 from limadask.cluster.leaving import leave

@@ -17,7 +17,7 @@ from limadask.engine.recovered import Fates, fates_of, saved_by_all
 from limadask.frames import Frames, Status
 from limadask.pipeline import Partition, Plan, Program, Walk
 from limadask.storage import compile_checks
-from limadask.task import Place, RunRecord, Sink, Writer
+from limadask.task import Place, RunRecord, Sink
 
 logger = logging.getLogger(__name__)
 ASSEMBLED = 3
@@ -112,9 +112,9 @@ class Processing:
         """Begin to take a block through the pipeline node by node."""
         return self._programs[frames.part].walk(frames)
 
-    def lasting(self) -> dict[str, Writer]:
-        """Return the sinks whose content outlives the run for a while, by node."""
-        found: dict[str, Writer] = {}
+    def lasting(self) -> dict[str, Any]:
+        """Return what outlives the run for a while, by node: some sinks, results of the run."""
+        found: dict[str, Any] = {}
         for program in self._programs.values():
             found.update(program.lasting())
         return found

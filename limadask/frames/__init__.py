@@ -1,8 +1,17 @@
 """Frames and blocks: what they hold, what is known of them beforehand, what became of them."""
 
-from limadask.frames.frames import NEVER, Frames, Labels, concatenated, spec_of, unlabelled
+from limadask.frames.frames import (
+    NEVER,
+    Frames,
+    Labels,
+    concatenated,
+    last_of,
+    spec_of,
+    unlabelled,
+)
 from limadask.frames.mosaic import Mosaic, region_of
 from limadask.frames.packed import ALIGNMENT, Codec, Packed, Scattered, packed_bound
+from limadask.frames.sparse_pixels import Background, SparsePixels
 from limadask.frames.spec import DIMS, Spec, fill_value
 from limadask.frames.status import CAUSES, Status
 
@@ -11,16 +20,19 @@ __all__ = [
     "CAUSES",
     "DIMS",
     "NEVER",
+    "Background",
     "Codec",
     "Frames",
     "Labels",
     "Mosaic",
     "Packed",
     "Scattered",
+    "SparsePixels",
     "Spec",
     "Status",
     "concatenated",
     "fill_value",
+    "last_of",
     "packed_bound",
     "region_of",
     "spec_of",

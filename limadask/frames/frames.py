@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from xarray.indexes import PandasIndex
 
 from limadask.frames.packed import Packed, Scattered
+from limadask.frames.sparse_pixels import SparsePixels
 from limadask.frames.spec import DIMS, Spec
 from limadask.frames.status import Status
 from limadask.geometry import Grid, grid_coordinates
 
+BACKGROUND = "background"
+"""The attribute of a sparse block that tells what pixels hold that are not kept."""
 NEVER = int(np.iinfo(np.int64).min)
 """The time of what has none: not-a-time to NumPy and xarray."""
 
@@ -30,7 +33,8 @@ class Frames:
     Parameters
     ----------
     pixels:
-        Shape ``(frame, band, y, x)``; of no frame where they are still :attr:`packed`.
+        Shape ``(frame, band, y, x)``; of no frame where they are :attr:`packed` or
+        :attr:`sparse`.
     numbers:
         Frame numbers, increasing, shape ``(frame,)``, int64.
     timestamps:
@@ -56,6 +60,8 @@ class Frames:
     values:
         What else the detector tells of each frame, shape ``(frame, column)``, float64; None where
         it tells nothing more.
+    sparse:
+        The pixels that hold something, None where :attr:`pixels` has them all.
     """
 
     pixels: NDArray[Any]
@@ -70,6 +76,7 @@ class Frames:
     nb_lacking: int = 0
     packed: Packed | None = None
     values: NDArray[np.float64] | None = None
+    sparse: SparsePixels | None = None
 
     @classmethod
     def of(cls, pixels: NDArray[Any], first: int = 0) -> Frames:
@@ -79,6 +86,16 @@ class Frames:
         status = np.full(count, Status.PRESENT, np.uint8)
         stamps = np.full(count, NEVER, np.int64)
         return cls(pixels, numbers, stamps, status, (first, first + count))
+
+    @classmethod
+    def blank(cls, spec: Spec) -> Frames:
+        """Return one frame as ``spec`` says, of zeros; sparse ones hold nothing."""
+        frames = cls.of(np.zeros((1, *spec.frame_shape), spec.dtype))
+        return (
+            frames.holding(SparsePixels.blank(spec.frame_shape, spec.dtype))
+            if spec.is_sparse
+            else frames
+        )
 
     def __len__(self) -> int:
         return len(self.numbers)
@@ -95,12 +112,13 @@ class Frames:
         numbers = self.numbers[part]
         return replace(
             self,
-            pixels=self.pixels[part] if self.packed is None else self.pixels,
+            pixels=self.pixels[part] if self.is_dense else self.pixels,
             numbers=numbers,
             timestamps=self.timestamps[part],
             status=self.status[part],
             invalid=self._lacking_of(numbers),
             packed=None if self.packed is None else self.packed[part],
+            sparse=None if self.sparse is None else self.sparse[part],
             values=None if self.values is None else self.values[part],
         )
 
@@ -110,13 +128,17 @@ class Frames:
             return {}
         return {one: self.invalid[one] for one in numbers.tolist() if one in self.invalid}
 
-    def taking(self, chosen: NDArray[np.bool_]) -> Frames:
-        """Return some of the frames, which answer for the same numbers; pixels are copied."""
+    def taking(self, chosen: NDArray[Any]) -> Frames:
+        """Return some of the frames, by a choice or by their places; pixels are copied.
+
+        They answer for the same numbers.
+        """
         return self._chosen(chosen)
 
     @classmethod
     def joined(cls, parts: Sequence[Frames]) -> Frames:
         """Return several blocks, in order, as one."""
+        sparse = [part.sparse for part in parts if part.sparse is not None]
         return cls(
             np.concatenate([part.pixels for part in parts]),
             np.concatenate([part.numbers for part in parts]),
@@ -124,22 +146,37 @@ class Frames:
             np.concatenate([part.status for part in parts]),
             (parts[0].span[0], parts[-1].span[1]),
             invalid={number: one for part in parts for number, one in part.invalid.items()},
+            sparse=SparsePixels.joined(sparse) if sparse else None,
         )
 
     def carrying(self, pixels: NDArray[Any]) -> Frames:
-        """Return the same frames with other pixels, no longer packed."""
-        return replace(self, pixels=pixels, packed=None)
+        """Return the same frames with other pixels: all of them."""
+        return replace(self, pixels=pixels, packed=None, sparse=None)
+
+    def holding(self, sparse: SparsePixels) -> Frames:
+        """Return the same frames with only the pixels that hold something."""
+        nothing = np.empty((0, *sparse.frame_shape), sparse.dtype)
+        return replace(self, pixels=nothing, packed=None, sparse=sparse)
 
     def copied(self) -> Frames:
-        """Return the same frames in memory of their own, still packed if they are."""
-        if self.packed is None:
-            return replace(self, pixels=self.pixels.copy())
-        return replace(self, packed=self.packed.copied())
+        """Return the same frames in memory of their own, still packed or sparse if they are."""
+        if self.packed is not None:
+            return replace(self, packed=self.packed.copied())
+        if self.sparse is not None:
+            return replace(self, sparse=self.sparse.copied())
+        return replace(self, pixels=self.pixels.copy())
+
+    @property
+    def is_dense(self) -> bool:
+        """Whether all pixels are there as they are."""
+        return self.packed is None and self.sparse is None
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the pixels, or of the chunks."""
-        return int(self.pixels.nbytes) if self.packed is None else self.packed.nbytes
+        """Bytes of the pixels, as they are kept."""
+        if self.packed is not None:
+            return self.packed.nbytes
+        return self.pixels.nbytes if self.sparse is None else self.sparse.nbytes
 
     @property
     def memory(self) -> NDArray[Any]:
@@ -181,17 +218,23 @@ class Labels:
         }
         if frames.invalid:
             known["invalid"] = xr.Variable(("frame", "band", "y", "x"), _stacked(frames))
+        attrs: dict[str, Any] = dict(self._attrs)
+        sparse = frames.sparse
+        if sparse is not None and sparse.background is not None:
+            attrs[BACKGROUND] = sparse.background
         # ready-made variables and indexes: three times faster than letting xarray make them
         coordinates = xr.Coordinates(
             {**self._variables, **index.create_variables(), **known},
             indexes={**self._indexes, "frame": index},
         )
-        return xr.DataArray(frames.pixels, coordinates, DIMS, name, attrs=self._attrs)
+        data: Any = frames.pixels if sparse is None else sparse.array
+        return xr.DataArray(data, coordinates, DIMS, name, attrs=attrs)
 
 
 def _stacked(frames: Frames) -> NDArray[np.bool_]:
     """Return where pixels are missing from each frame, shape ``(frame, band, y, x)``."""
-    invalid = np.zeros(frames.pixels.shape, bool)
+    shape = frames.pixels.shape[1:]
+    invalid = np.zeros((len(frames), *shape), bool)
     for place, number in enumerate(frames.numbers.tolist()):
         if (mask := frames.invalid.get(number)) is not None:
             invalid[place] = mask
@@ -201,8 +244,7 @@ def _stacked(frames: Frames) -> NDArray[np.bool_]:
 def unlabelled(block: xr.DataArray, span: tuple[int, int] | None = None) -> Frames:
     """Return the bare arrays of a labelled block; what it does not tell gets defaults."""
     block = block.transpose(*DIMS)
-    pixels = np.asarray(block.data)
-    plain = Frames.of(pixels)
+    plain = _plain(block)
     if "frame" in block.coords:
         plain.numbers = np.asarray(block["frame"].values, np.int64)
     if "timestamp" in block.coords:
@@ -218,6 +260,15 @@ def unlabelled(block: xr.DataArray, span: tuple[int, int] | None = None) -> Fram
     return plain
 
 
+def _plain(block: xr.DataArray) -> Frames:
+    """Return the pixels of a block, all or only those that hold something."""
+    if isinstance(block.data, np.ndarray) or not hasattr(block.data, "todense"):
+        return Frames.of(np.asarray(block.data))
+    sparse = replace(SparsePixels.of(block.data), background=block.attrs.get(BACKGROUND))
+    blank = np.empty((len(sparse), 0, 0, 0), sparse.dtype)
+    return Frames.of(blank).holding(sparse)
+
+
 def concatenated(blocks: Sequence[xr.DataArray]) -> xr.DataArray:
     """Return labelled blocks of one edge as one, by frame number."""
     if any("invalid" in block.coords for block in blocks):
@@ -227,8 +278,30 @@ def concatenated(blocks: Sequence[xr.DataArray]) -> xr.DataArray:
             else block.assign_coords(invalid=(block.dims, np.zeros(block.shape, bool)))
             for block in blocks
         ]
+    if blocks and hasattr(blocks[0].data, "todense"):
+        return _concatenated_sparse(blocks)
     whole = xr.concat(blocks, "frame", coords="minimal", compat="override")
     return whole.sortby("frame")
+
+
+def _concatenated_sparse(blocks: Sequence[xr.DataArray]) -> xr.DataArray:
+    """Return sparse blocks as one: the library would make them dense, or leave attributes out."""
+    frames = Frames.joined([unlabelled(block) for block in blocks])
+    frames = frames.taking(np.argsort(frames.numbers, kind="stable"))
+    return Labels(spec_of(blocks[0]))(frames)
+
+
+def last_of(block: xr.DataArray) -> xr.DataArray:
+    """Return a block's last frame, dims ``(band, y, x)``."""
+    if not hasattr(block.data, "todense"):
+        return block.isel(frame=-1)
+    # the library would compile for seconds to look at one frame
+    blank = np.broadcast_to(np.zeros((), block.dtype), block.shape)
+    frame = unlabelled(block)[-1:]
+    if frame.sparse is None:
+        raise TypeError("a sparse block holds no pixels")
+    data = frame.sparse.frame_array
+    return block.copy(data=blank).isel(frame=-1).copy(data=data)
 
 
 def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
@@ -249,4 +322,7 @@ def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
     masked = base.masked if base.grid == grid and base.bands == bands else None
     if "masked" in block.coords:
         masked = np.asarray(block["masked"].values, bool)
-    return base.replace(grid=grid, dtype=block.dtype, bands=bands, masked=masked)
+    is_sparse = hasattr(block.data, "todense")
+    return base.replace(
+        grid=grid, dtype=block.dtype, bands=bands, masked=masked, is_sparse=is_sparse
+    )

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from limadask.frames.sparse_pixels import Background
 from limadask.geometry import Grid
 
 DIMS = ("frame", "band", "y", "x")
@@ -35,6 +36,10 @@ class Spec:
         None where all do. Such pixels hold :attr:`fill`.
     columns:
         What else the detector tells of each frame: names and units.
+    is_sparse:
+        Whether only pixels that hold something are kept, as :class:`SparsePixels`.
+    background:
+        Where that of sparse frames is known; None where all other pixels are 0.
     """
 
     grid: Grid
@@ -44,6 +49,8 @@ class Spec:
     nb_merged: int = 1
     masked: NDArray[np.bool_] | None = field(default=None, repr=False)
     columns: tuple[tuple[str, str], ...] = ()
+    is_sparse: bool = False
+    background: Background | None = field(default=None, repr=False)
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:
@@ -52,7 +59,7 @@ class Spec:
 
     @property
     def frame_nbytes(self) -> int:
-        """Bytes of one frame, all bands."""
+        """Bytes of one frame, all bands, all pixels."""
         return int(np.prod(self.frame_shape)) * self.dtype.itemsize
 
     @property
@@ -76,7 +83,8 @@ class Spec:
 
     def __str__(self) -> str:
         bands, rows, columns = self.frame_shape
-        return f"{rows} × {columns} {self.dtype}" + (f", {bands} bands" if bands > 1 else "")
+        several = f", {bands} bands" if bands > 1 else ""
+        return f"{rows} × {columns} {self.dtype}{several}{', sparse' if self.is_sparse else ''}"
 
 
 def fill_value(dtype: DTypeLike) -> Any:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-import numpy as np
 import xarray as xr
 
 from limadask.frames import Frames, Labels, Spec
@@ -22,6 +21,8 @@ WAIT = 30.0
 
 class Hold(Sink):
     """Keep copies of the last blocks until somebody takes them; the pool's memory is not held."""
+
+    takes_sparse: ClassVar[bool] = True
 
     max_held: int
     """Blocks kept by all workers together."""
@@ -40,7 +41,7 @@ class Holder:
 
     def __init__(self, spec: Spec, max_held: int, when_slow: WhenSlow) -> None:
         self._labels, self._max_held, self._when_slow = Labels(spec), max_held, when_slow
-        self._shape, self._dtype = spec.frame_shape, spec.dtype
+        self._blank = Frames.blank(spec)[:0]
         self._room = threading.Condition()
         self._held: OrderedDict[int, Frames] = OrderedDict()
         self._reserved: dict[int, Frames] = {}
@@ -49,7 +50,7 @@ class Holder:
 
     def encode(self, frames: Frames) -> Copied:
         """Copy some frames."""
-        return Copied(frames.carrying(frames.pixels.copy()))
+        return Copied(frames.copied())
 
     def write(self, encoded: list[Copied]) -> int | None:
         """Keep a block; return its number, None if there was no room in time."""
@@ -90,7 +91,7 @@ class Holder:
 
     def blank(self) -> xr.DataArray:
         """Return a block without frames."""
-        return self._labels(Frames.of(np.empty((0, *self._shape), self._dtype)))
+        return self._labels(self._blank)
 
     def close(self) -> dict[str, Any]:
         """Let nobody wait any more; what is held can still be taken."""

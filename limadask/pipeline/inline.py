@@ -22,7 +22,7 @@ from limadask.pipeline.pipeline import INPUT, Node, Pipeline
 from limadask.pipeline.plan import Plan, plan
 from limadask.pipeline.program import Program
 from limadask.storage.reading import frames_of
-from limadask.task import Products, RunRecord, dataset, empty, stacked
+from limadask.task import Products, RunRecord, dataset, empty, result_of_run, stacked
 
 BLOCK = 64 << 20
 """Bytes taken at a time."""
@@ -35,7 +35,8 @@ class Processed:
     Parameters
     ----------
     data:
-        By node: frames, dims ``(frame, band, y, x)``, or by-products, dims ``(frame, …)``.
+        By node: frames, dims ``(frame, band, y, x)``, or by-products, dims ``(frame, …)`` or, of
+        the whole run, ``(…)``.
     files:
         Files by node.
     ledger:
@@ -164,7 +165,10 @@ class _Work:
     def _products(self) -> dict[str, xr.Dataset]:
         found = {}
         for node in self._planned.nodes:
-            if isinstance(node.output, Products):
+            if isinstance(node.output, Products) and node.output.running is not None:
+                state = self._program.lasting()[node.name].state()
+                found[node.name] = result_of_run(node.output, [state])
+            elif isinstance(node.output, Products):
                 parts = [o.products[node.name] for o in self._outcomes if node.name in o.products]
                 values = stacked([part for _, part in parts]) if parts else empty(node.output)
                 numbers = [numbers for numbers, _ in parts] or [np.empty(0, np.int64)]

@@ -232,6 +232,14 @@ def _planned(node: Node, inputs: tuple[Spec, ...]) -> PlannedNode:
             value=list(node.after),
             allowed=f"{node.task.nb_inputs} name(s)",
         )
+    if any(spec.is_sparse for spec in inputs) and not node.task.takes_sparse:
+        raise ConfigError(
+            f"{node.task.task_name()} cannot work on sparse frames",
+            node=node.name,
+            field="after",
+            value=list(node.after),
+            allowed="a node that yields dense frames, such as densify",
+        )
     try:
         output = node.task.plan(*inputs)
     except ConfigError as error:

@@ -20,8 +20,10 @@ from limadask.pipeline.accumulation import AccumulateStep
 from limadask.pipeline.outcome import Outcome
 from limadask.pipeline.passage import Passage
 from limadask.pipeline.plan import Plan, PlannedNode
+from limadask.pipeline.running import RunningStep
 from limadask.pipeline.steps import (
     CallStep,
+    ConversionStep,
     PixelStep,
     ReductionStep,
     RefusedStep,
@@ -34,10 +36,12 @@ from limadask.pipeline.tile import Tile, Value
 from limadask.storage import sound, unpack
 from limadask.task import (
     Accumulating,
+    Conversion,
     FunctionVeto,
     PixelTask,
     Place,
     Reduction,
+    Running,
     Sink,
     Veto,
     ViewTask,
@@ -162,9 +166,11 @@ class Program:
         self.writers = {}
         return parts
 
-    def lasting(self) -> dict[str, Writer]:
-        """Return the sinks whose content outlives the run for a while, by node."""
-        return {n: one for n, one in self.writers.items() if getattr(one, "lasting", False)}
+    def lasting(self) -> dict[str, Any]:
+        """Return what outlives the run for a while, by node: some sinks, results of the run."""
+        kept = {step.name: step for step in self.steps if isinstance(step, RunningStep)}
+        sinks = {n: one for n, one in self.writers.items() if getattr(one, "lasting", False)}
+        return {**kept, **sinks}
 
     def sinks(self) -> Iterator[tuple[PlannedNode, Sink]]:
         """Return the nodes that end in a sink."""
@@ -182,10 +188,14 @@ class Program:
             return ViewStep(node, task)
         if isinstance(task, PixelTask):
             return PixelStep(node, task, self._fresh or _may_be_kept(node, self.plan))
+        if isinstance(task, Conversion):
+            return ConversionStep(node, task)
         if isinstance(task, Veto):
             return VetoStep(node, task, self.plan.all_skip_vetoed(node.name))
         if isinstance(task, Reduction):
             return ReductionStep(node, task)
+        if isinstance(task, Running):
+            return RunningStep(node, task)
         if isinstance(task, Accumulating):
             return AccumulateStep(node, task)
         if isinstance(task, Sink):
@@ -214,6 +224,8 @@ class Program:
     def value(self, frames: Frames, part: slice, missing: NDArray[np.bool_] | None = None) -> Value:
         """Return some frames of a block; they are decoded when a step asks for their pixels."""
         tile = Tile(frames, part)
+        if frames.sparse is not None:
+            return Value(frames.pixels, tile, missing, sparse=frames.sparse[part])
         if frames.packed is None:
             return Value(frames.pixels[part], tile, missing)
         packed = frames.packed[part]
@@ -313,7 +325,7 @@ def _lacking(step: Step, node: PlannedNode) -> Step:
 
 def _may_be_kept(node: PlannedNode, plan: Plan) -> bool:
     """Tell whether user code gets the node's memory, or a view of it, and might keep it."""
-    safe = PixelTask | Reduction | Accumulating | Sink
+    safe = PixelTask | Reduction | Running | Accumulating | Conversion | Sink
     return any(
         _may_be_kept(child, plan)
         if isinstance(child.task, ViewTask | Veto) and not isinstance(child.task, FunctionVeto)

@@ -20,6 +20,7 @@ from limadask.frames import Codec, Frames, Labels, Spec, Status, unlabelled
 from limadask.pipeline.plan import PlannedNode
 from limadask.pipeline.tile import Tile, Value, read_only
 from limadask.task import (
+    Conversion,
     FunctionVeto,
     PixelTask,
     Products,
@@ -133,6 +134,26 @@ class PixelStep(Step):
         if out is None or len(out) < count:
             out = self._scratch.out = np.empty((count, *self._shape), self._dtype)
         return out if len(out) == count else out[:count]
+
+
+class ConversionStep(Step):
+    """Runs a compiled conversion between dense and sparse frames."""
+
+    def __init__(self, node: PlannedNode, task: Conversion) -> None:
+        super().__init__(node)
+        self._task, self._convert = task, task.convert(node.inputs[0])
+        self._convert(Frames.blank(node.inputs[0]))  # compile before frames come
+
+    def _replanned(self, node: PlannedNode) -> Step:
+        return ConversionStep(node, self._task)
+
+    def run(self, *inputs: Value) -> Value:
+        """Return the frames, kept in the other way."""
+        value = inputs[0]
+        if value.sparse is None:
+            value.contiguous()
+        frames = self._convert(value.frames())
+        return Value(frames.pixels, value.tile, sparse=frames.sparse)
 
 
 class ReductionStep(Step):
@@ -252,6 +273,12 @@ class CallStep(Step):
             raise TypeError(f"{self.label} planned frames and returned {type(result).__name__}")
         given = value.frames()
         frames = unlabelled(result)
+        if planned.is_sparse != (frames.sparse is not None):
+            kinds = ("dense", "sparse")
+            raise ValueError(
+                f"{self.label} planned {kinds[planned.is_sparse]} frames and returned "
+                f"{kinds[not planned.is_sparse]} ones"
+            )
         if "frame" not in result.coords:
             if len(frames) != len(given):
                 raise ValueError(f"{self.label} returned frames without their numbers")
@@ -267,7 +294,8 @@ class CallStep(Step):
                 f"returned {got[0]} {got[1]}"
             )
         # what is known of frames is not for tasks to change, nor to forget: times, status, causes
-        return Value(frames.pixels, Tile(given.carrying(frames.pixels), slice(None)))
+        kept = frames.sparse
+        return Value.of(given.carrying(frames.pixels) if kept is None else given.holding(kept))
 
 
 def blank(spec: Spec) -> NDArray[Any]:

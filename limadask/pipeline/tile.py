@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.frames import Frames, Packed
+from limadask.frames import Frames, Packed, SparsePixels
 
 
 class Tile:
@@ -37,6 +37,10 @@ class Tile:
     def frames(self, pixels: NDArray[Any]) -> Frames:
         """Return these frames with the given pixels."""
         return self._own().carrying(pixels)
+
+    def holding(self, sparse: SparsePixels) -> Frames:
+        """Return these frames with only the pixels that hold something."""
+        return self._own().holding(sparse)
 
     def packed(self, packed: Packed) -> Frames:
         """Return these frames with the given chunks."""
@@ -66,9 +70,11 @@ class Value:
         none.
     packed:
         The same frames as the detector has compressed them, where they are nothing else.
+    sparse:
+        The pixels that hold something, where only these are kept; there are no others then.
     """
 
-    __slots__ = ("_pixels", "missing", "packed", "tile")
+    __slots__ = ("_pixels", "missing", "packed", "sparse", "tile")
 
     def __init__(
         self,
@@ -76,10 +82,17 @@ class Value:
         tile: Tile,
         missing: NDArray[np.bool_] | None = None,
         packed: Packed | None = None,
+        sparse: SparsePixels | None = None,
     ) -> None:
         self._pixels, self.tile, self.missing, self.packed = pixels, tile, missing, packed
+        self.sparse = sparse
         if not callable(pixels):
             self._pixels = read_only(pixels)
+
+    @classmethod
+    def of(cls, frames: Frames) -> Value:
+        """Return frames as a value of their own."""
+        return cls(frames.pixels, Tile(frames, slice(None)), sparse=frames.sparse)
 
     @property
     def pixels(self) -> NDArray[Any]:
@@ -103,6 +116,8 @@ class Value:
 
     def frames(self) -> Frames:
         """Return the pixels with all that is known of them."""
+        if self.sparse is not None:
+            return self.tile.holding(self.sparse)
         return self.tile.frames(self.pixels)
 
 

@@ -5,6 +5,8 @@ from limadask.task.contract import (
     Adder,
     ArrayTask,
     Assembling,
+    Conversion,
+    Convert,
     Judge,
     Kernel,
     Measure,
@@ -26,6 +28,7 @@ from limadask.task.products import (
     stacked,
     tabled,
 )
+from limadask.task.running import Running, State, Stepper, result_of_run
 from limadask.task.sink import Place, Recovered, RunRecord, Sink, Writer
 
 __all__ = [
@@ -33,6 +36,8 @@ __all__ = [
     "Adder",
     "ArrayTask",
     "Assembling",
+    "Conversion",
+    "Convert",
     "FunctionTask",
     "FunctionVeto",
     "Judge",
@@ -45,7 +50,10 @@ __all__ = [
     "Recovered",
     "Reduction",
     "RunRecord",
+    "Running",
     "Sink",
+    "State",
+    "Stepper",
     "Task",
     "Values",
     "Variable",
@@ -55,6 +63,7 @@ __all__ = [
     "checked",
     "dataset",
     "empty",
+    "result_of_run",
     "stacked",
     "tabled",
     "task",

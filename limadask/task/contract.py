@@ -27,6 +27,8 @@ class Task(Model):
 
     nb_inputs: ClassVar[int] = 1
     """Nodes it gets frames from."""
+    takes_sparse: ClassVar[bool] = False
+    """Whether it can work on sparse frames; others are never given any."""
 
     @classmethod
     def task_name(cls) -> str:
@@ -133,6 +135,27 @@ class ViewTask(ArrayTask):
         """Return the re-arranged block, a view."""
         frames = unlabelled(block)
         return Labels(self.plan(spec_of(block)))(frames.carrying(self.view(frames.pixels)))
+
+
+Convert = Callable[[Frames], Frames]
+"""Returns the same frames, kept in another way."""
+
+
+class Conversion(ArrayTask):
+    """A task that changes how frames are kept: all their pixels, or only some."""
+
+    def plan(self, spec: Spec) -> Spec:
+        """Predict what comes out."""
+        raise NotImplementedError
+
+    def convert(self, spec: Spec) -> Convert:
+        """Return the compiled function for frames that are as ``spec`` says."""
+        raise NotImplementedError
+
+    def __call__(self, block: xr.DataArray) -> xr.DataArray:
+        """Return the converted block."""
+        spec = spec_of(block)
+        return Labels(self.plan(spec))(self.convert(spec)(unlabelled(block)))
 
 
 Kernel = Callable[[Pixels, Pixels], object]

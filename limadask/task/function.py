@@ -22,6 +22,7 @@ _B = TypeVar("_B", bound=Task)
 class FunctionTask(Task):
     """Base of the tasks that :func:`task` makes; its plan is a trial on one blank frame."""
 
+    takes_sparse: ClassVar[bool] = True
     function: ClassVar[Callable[..., Any]]
 
     def __call__(self, block: xr.DataArray) -> Any:
@@ -30,9 +31,8 @@ class FunctionTask(Task):
 
     def plan(self, spec: Spec) -> Spec | Products:
         """Try the function on a blank frame and see what comes out."""
-        blank = Frames.of(np.zeros((1, *spec.frame_shape), spec.dtype))
         try:
-            result = self(Labels(spec)(blank))
+            result = self(Labels(spec)(Frames.blank(spec)))
         except Exception as error:
             raise ConfigError(
                 f"{self.task_name()} failed on a blank frame ({spec}): "

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
+
+from limadask.frames import Spec
+from limadask.geometry import grid_coordinates
+
+if TYPE_CHECKING:
+    from limadask.task.running import Running
 
 Values = dict[str, NDArray[np.generic]]
 
@@ -42,14 +48,18 @@ class Products:
         Name to :class:`Variable`.
     coordinates:
         Labels along the dimensions other than ``frame``: name to ``(dims, values)``.
+    running:
+        The task that makes one result of the whole run, without the dimension ``frame``, and the
+        frames that it gets; None where there is one for each frame.
     """
 
     variables: Mapping[str, Variable]
     coordinates: Mapping[str, tuple[tuple[str, ...], Any]] = field(default_factory=dict)
+    running: tuple[Running, Spec] | None = None
 
 
 def dataset(products: Products, numbers: NDArray[np.int64], values: Values) -> xr.Dataset:
-    """Label by-products: dims ``(frame, …)``, one variable each.
+    """Label by-products: dims ``(frame, …)``, one variable each; ``(…)`` of a whole run.
 
     Parameters
     ----------
@@ -60,11 +70,17 @@ def dataset(products: Products, numbers: NDArray[np.int64], values: Values) -> x
     values:
         Name to array ``(frame, …)``.
     """
+    first = ("frame",) if products.running is None else ()
     variables = {
-        name: ((("frame", *variable.dims)), values[name], {"units": variable.units})
+        name: ((*first, *variable.dims), values[name], {"units": variable.units})
         for name, variable in products.variables.items()
     }
-    return xr.Dataset(variables, {"frame": numbers, **products.coordinates})
+    if products.running is None:
+        return xr.Dataset(variables, {"frame": numbers, **products.coordinates})
+    grid = products.running[1].grid
+    placed = any("y" in variable.dims for variable in products.variables.values())
+    whole = xr.Dataset(variables, dict(products.coordinates))
+    return whole.assign_coords(grid_coordinates(grid)) if placed else whole
 
 
 def as_dataset(returned: Any) -> xr.Dataset:

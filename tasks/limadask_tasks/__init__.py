@@ -4,16 +4,22 @@ from limadask_tasks.accumulate import Accumulate
 from limadask_tasks.assemble import Assemble
 from limadask_tasks.background import Background
 from limadask_tasks.bin import Bin
+from limadask_tasks.densify import Densify
 from limadask_tasks.failing import Failing
 from limadask_tasks.flatfield import Flatfield
 from limadask_tasks.geometry import Crop, Flip, Rotate
+from limadask_tasks.histogram import Histogram
 from limadask_tasks.mask import Mask
+from limadask_tasks.maximum import Maximum
+from limadask_tasks.mean import Mean
 from limadask_tasks.min_intensity import MinIntensity
 from limadask_tasks.min_peaks import MinPeaks
 from limadask_tasks.observe import Observe
 from limadask_tasks.roi_profiles import RoiProfiles
 from limadask_tasks.roi_statistics import RoiStatistics
 from limadask_tasks.save_hdf5 import SaveHdf5
+from limadask_tasks.sparsify import Sparsify
+from limadask_tasks.variance import Variance
 
 __all__ = [
     "Accumulate",
@@ -21,10 +27,14 @@ __all__ = [
     "Background",
     "Bin",
     "Crop",
+    "Densify",
     "Failing",
     "Flatfield",
     "Flip",
+    "Histogram",
     "Mask",
+    "Maximum",
+    "Mean",
     "MinIntensity",
     "MinPeaks",
     "Observe",
@@ -32,4 +42,6 @@ __all__ = [
     "RoiStatistics",
     "Rotate",
     "SaveHdf5",
+    "Sparsify",
+    "Variance",
 ]

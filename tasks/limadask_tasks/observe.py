@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
@@ -21,6 +21,8 @@ class Observe(Sink):
     ``acquisition.observe[node].latest()`` is the frame of the highest number seen, ``history()``
     the last ones. Nothing travels until it is asked for.
     """
+
+    takes_sparse: ClassVar[bool] = True
 
     history: PositiveInt = 1
     """Frames each worker keeps."""

@@ -347,3 +347,11 @@ def test_a_nanny_tells_of_its_worker_alone_on_its_computer(monkeypatch: pytest.M
                     acquisition.wait(timeout=BOUND)
             finally:
                 os.kill(number, signal.SIGKILL)
+
+
+def test_dask_counts_what_a_compressed_sparse_array_holds(inside: Client) -> None:
+    import sparse
+
+    array = sparse.GCXS.from_numpy(np.ones((4, 50, 50)), compressed_axes=(0,))
+    held = array.data.nbytes + array.indices.nbytes + array.indptr.nbytes
+    assert held <= dask.sizeof.sizeof(array) <= held + 1000
