@@ -79,7 +79,9 @@ def prepare(
         hardware.nb_frames or None,
         columns=tuple((one.name, one.units) for one in info.columns),
     )
-    nb_merged = _plan(request, info, raw).nb_merged
+    found = _plan(request, info, raw)
+    nb_merged = found.nb_merged
+    _check_order(request, found)
     if nb_merged > 1 and request.topology.receivers > 1 and request.deal().dispatch != "partial":
         raise ConfigError(
             "frames that are added up must come to one receiver",
@@ -110,6 +112,22 @@ def prepare(
         own, hardware.period * turns, hardware, request.buffers, bound, nb_merged
     )
     return Prepared(info, hardware, raw, count, slots, _patience(hardware, count * turns), ahead)
+
+
+def _check_order(request: Request, found: Plan) -> None:
+    """Refuse to scatter frames that some task needs all of, in order."""
+    topology, is_partial = request.topology, request.deal().dispatch == "partial"
+    counts = {"workers": topology.workers, "receivers": 1 if is_partial else topology.receivers}
+    for name in found.in_order:
+        for field, count in counts.items():
+            if count > 1:
+                raise ConfigError(
+                    f"{name!r} needs all frames in order, on one worker",
+                    node="topology",
+                    field=field,
+                    value=count,
+                    allowed=f"1 where the pipeline has {found[name].task.task_name()}",
+                )
 
 
 def _partial(

@@ -124,8 +124,10 @@ class Station:
             place = Place("", request.uuid, rank, ranks, self.worker, about)
             self.processing = Processing(request, prepared, planned, place, own)
         if self.receiver is not None:
-            # a sum does not wait for them, nor do the other receivers
-            self._takes_late = planned.nb_merged == 1 and not prepared.is_matched
+            # a sum does not wait for them, nor frames in order, nor do the other receivers
+            self._takes_late = (
+                planned.nb_merged == 1 and not planned.in_order and not prepared.is_matched
+            )
             group = 0 if planned.nb_merged == 1 else planned.nb_merged
             self.blocks = (
                 self._match(deferral)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class AccumulateStep(Step):
                     complete.append(self._groups.pop(number))
         return self._values(complete)
 
-    def drain(self) -> list[Value]:
+    def drain(self) -> Sequence[Value]:
         """Return the groups that never became complete."""
         with self._lock:
             groups = [self._groups.pop(number) for number in sorted(self._groups)]

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from limadask.errors import AcquisitionFailed, ConfigError
-from limadask.frames import Spec, Status, concatenated, spec_of, unlabelled
+from limadask.frames import Frames, Spec, Status, concatenated, spec_of, unlabelled
 from limadask.ledger import Failed, Ledger
 from limadask.parameters import Policy
 from limadask.pipeline.hold import Hold, Holder
@@ -114,6 +114,9 @@ class _Work:
         self._count = frames.sizes["frame"]
         step = max(1, BLOCK // self._spec.frame_nbytes)
         holders, excess = self._program.lasting(), ""
+        if self._count:
+            self._reached = int(frames["frame"][0])
+            self._program.begin(self._reached)
         try:
             for start in range(0, frames.sizes["frame"], step):
                 with dask.config.set(scheduler="threads"):  # not on a cluster that is about
@@ -137,7 +140,7 @@ class _Work:
         return Processed({**found, **self._products()}, files, self._ledger, failures)
 
     def _take(self, part: xr.DataArray) -> None:
-        block = unlabelled(part)
+        block = self._block(part)
         causes = map(str, part["cause"].values) if "cause" in part.coords else ()
         told = dict(zip(block.numbers.tolist(), causes, strict=False))
         block.causes = {number: cause for number, cause in told.items() if cause}
@@ -154,6 +157,12 @@ class _Work:
         self._ledger.mark_frames(outcome.numbers, outcome.status(), outcome.cause)
         self._ledger.stamp(outcome.numbers, outcome.timestamps)
         self._outcomes.append(outcome)
+
+    def _block(self, part: xr.DataArray) -> Frames:
+        """Return bare frames, which also answer for those left out before them."""
+        numbers = part["frame"].values
+        first, self._reached = self._reached, int(numbers[-1]) + 1
+        return unlabelled(part, (first, self._reached))
 
     def _excess(self) -> str:
         """Return why the policy ends the work, empty where it does not."""

@@ -10,7 +10,7 @@ from limadask.errors import ConfigError
 from limadask.frames import Mosaic, Spec, region_of
 from limadask.pipeline.pipeline import INPUT, Pipeline
 from limadask.pipeline.plan import RAW, Plan, PlannedNode, merged, plan
-from limadask.task import Accumulating, Products, Sink, Task, Veto
+from limadask.task import Accumulating, Ordered, Products, Sink, Task, Veto
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +93,11 @@ def _task_for(node: PlannedNode, inputs: Sequence[Spec]) -> Task:
     """
     task = node.task
     joins = not isinstance(task, Sink) or task.joins_parts
-    if isinstance(node.output, Products) or isinstance(task, Accumulating | Veto) or not joins:
+    if (
+        isinstance(node.output, Products)
+        or isinstance(task, Accumulating | Ordered | Veto)
+        or not joins
+    ):
         raise _apart(node, f"{task.task_name()} needs full frames")
     try:
         regions = {region_of(*pair) for pair in zip(node.inputs, inputs, strict=True)}

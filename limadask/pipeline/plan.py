@@ -16,7 +16,17 @@ from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.parameters import EffectiveNode, OnError
 from limadask.pipeline.pipeline import INPUT, Node, Pipeline
-from limadask.task import Accumulating, PixelTask, Products, Sink, Task, Veto, ViewTask
+from limadask.task import (
+    Accumulating,
+    Ordered,
+    PixelTask,
+    Products,
+    Running,
+    Sink,
+    Task,
+    Veto,
+    ViewTask,
+)
 
 Output = Spec | Products | None
 RAW = "raw"
@@ -170,10 +180,20 @@ class Plan:
         return RAW if self.before else INPUT
 
     @property
+    def in_order(self) -> tuple[str, ...]:
+        """Names of the nodes to which all frames must come in order."""
+        return tuple(node.name for node in self.nodes if is_in_order(node.task))
+
+    @property
     def nb_merged(self) -> int:
         """Detector frames that belong together in all accumulations of the pipeline."""
         specs = [node.output for node in self.nodes if isinstance(node.output, Spec)]
         return lcm(*(spec.nb_merged for spec in specs))
+
+
+def is_in_order(task: Task) -> bool:
+    """Tell whether all frames of a run must come to a task on one worker, in order."""
+    return isinstance(task, Ordered) or (isinstance(task, Running) and task.ordered)
 
 
 def plan(

@@ -17,6 +17,7 @@ from limadask.frames import Codec, Frames, Mosaic, Packed
 from limadask.memory import BufferPool
 from limadask.parameters import Policy
 from limadask.pipeline.accumulation import AccumulateStep
+from limadask.pipeline.ordered import OrderedStep
 from limadask.pipeline.outcome import Outcome
 from limadask.pipeline.passage import Passage
 from limadask.pipeline.plan import Plan, PlannedNode
@@ -29,6 +30,7 @@ from limadask.pipeline.steps import (
     RefusedStep,
     SinkStep,
     Step,
+    Told,
     VetoStep,
     ViewStep,
 )
@@ -38,6 +40,7 @@ from limadask.task import (
     Accumulating,
     Conversion,
     FunctionVeto,
+    Ordered,
     PixelTask,
     Place,
     Reduction,
@@ -123,6 +126,11 @@ class Program:
         self._ends = plan.ends()
         self._lost = {step.name: plan.ends(step.name) for step in self.steps}
 
+    def begin(self, first: int) -> None:
+        """Be told the number of the first frame, where it is not 0."""
+        for step in self.steps:
+            step.begin(first)
+
     def run(self, frames: Frames) -> Outcome:
         """Take one block through all nodes, some frames at a time."""
         decodes = frames.packed is not None and self._decodes(frames.packed.codec)
@@ -135,7 +143,14 @@ class Program:
                 self._take_sound(passage, frames, part)
             else:
                 self._take(passage, self.plan.source, value, part)
+        self.leave(passage, frames.span)
         return passage.finish()
+
+    def leave(self, passage: Passage, span: tuple[int, int]) -> None:
+        """Let steps go of what has waited for frames of a block, of which no more will come."""
+        for step in self.steps:
+            for left in passage.attempt(step, step.leave, [span], slice(None)) or ():
+                self._take_on(passage, step, left)
 
     def walk(self, frames: Frames) -> Walk:
         """Take one block through the nodes one by one, when asked; to look at, not for speed."""
@@ -143,11 +158,11 @@ class Program:
         return Walk(self, self._passage(frames), frames)
 
     def drain(self) -> Iterator[Outcome]:
-        """Take what accumulations still hold through the nodes that come after them."""
+        """Take what steps still hold through the nodes that come after them."""
         for step in self.steps:
-            for value in step.drain() if isinstance(step, AccumulateStep) else ():
-                passage = self._passage(value.frames())
-                self._take(passage, step.name, value, slice(None))
+            for left in step.drain():
+                passage = self._passage(left.frames())
+                self._take_on(passage, step, left)
                 yield passage.finish()
 
     def close(self) -> dict[str, dict[str, Any]]:
@@ -196,6 +211,8 @@ class Program:
             return ReductionStep(node, task)
         if isinstance(task, Running):
             return RunningStep(node, task)
+        if isinstance(task, Ordered):
+            return OrderedStep(node, task)
         if isinstance(task, Accumulating):
             return AccumulateStep(node, task)
         if isinstance(task, Sink):
@@ -257,6 +274,13 @@ class Program:
                 yield slice(edge, edge + 1), frames.invalid[int(frames.numbers[edge])]
             start = edge + 1
 
+    def _take_on(self, passage: Passage, step: Step, left: Value | Told) -> None:
+        """Take on what a step has let go of without being given a tile."""
+        if isinstance(left, Told):
+            passage.keep(step, left, slice(None))
+        else:
+            self._take(passage, step.name, left, slice(None))
+
     def _take(self, passage: Passage, edge: str, value: Value, part: slice) -> None:
         """Take frames on from ``edge``, by steps of their own where they lack pixels."""
         steps = self.steps if value.missing is None else self._lacking(edge, value.missing)
@@ -310,6 +334,7 @@ class Walk:
         if self._frames.invalid:
             return self._program.run(self._frames)
         self._program.take_waiting(self._passage, self._part)
+        self._program.leave(self._passage, self._frames.span)
         return self._passage.finish()
 
 
@@ -325,7 +350,7 @@ def _lacking(step: Step, node: PlannedNode) -> Step:
 
 def _may_be_kept(node: PlannedNode, plan: Plan) -> bool:
     """Tell whether user code gets the node's memory, or a view of it, and might keep it."""
-    safe = PixelTask | Reduction | Running | Accumulating | Conversion | Sink
+    safe = PixelTask | Reduction | Running | Ordered | Accumulating | Conversion | Sink
     return any(
         _may_be_kept(child, plan)
         if isinstance(child.task, ViewTask | Veto) and not isinstance(child.task, FunctionVeto)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -44,6 +44,17 @@ class Judged(NamedTuple):
     vetoed: tuple[int, ...]
 
 
+class Told(NamedTuple):
+    """By-products of frames that may be others than those of the tile that was taken."""
+
+    tile: Tile
+    table: NDArray[Any]
+
+    def frames(self) -> Frames:
+        """Return the frames, without pixels."""
+        return self.tile.frames(np.empty((0, 0, 0, 0)))
+
+
 class Step(ABC):
     """One planned node on one worker."""
 
@@ -72,6 +83,18 @@ class Step(ABC):
     def takes(self, codec: Codec) -> bool:
         """Tell whether it takes frames as they were compressed."""
         return False
+
+    def begin(self, first: int) -> None:
+        """Be told the number of the first frame, where it is not 0."""
+        return
+
+    def leave(self, span: tuple[int, int]) -> Sequence[Value | Told]:
+        """Note that no further frame of a block will come; return what waited for that."""
+        return ()
+
+    def drain(self) -> Sequence[Value | Told]:
+        """Return what is left at the end of the run."""
+        return ()
 
     @abstractmethod
     def run(self, *inputs: Value) -> Any:

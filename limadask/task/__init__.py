@@ -18,6 +18,7 @@ from limadask.task.contract import (
     ViewTask,
 )
 from limadask.task.function import FunctionTask, FunctionVeto, task, veto
+from limadask.task.ordered import Ordered, OrderedStepper
 from limadask.task.products import (
     Products,
     Values,
@@ -43,6 +44,8 @@ __all__ = [
     "Judge",
     "Kernel",
     "Measure",
+    "Ordered",
+    "OrderedStepper",
     "PixelTask",
     "Pixels",
     "Place",

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from limadask.frames import Spec, spec_of, unlabelled
-from limadask.task.contract import ArrayTask, Pixels
+from limadask.frames import Frames, Spec, spec_of, unlabelled
+from limadask.task.contract import ArrayTask
 from limadask.task.products import Products, Values, dataset
 
 State = dict[str, NDArray[Any]]
 """What is known of the frames so far; arrays, so that it travels between processes."""
-Stepper = Callable[[State, Pixels], object]
-"""Takes frames ``(frame, band, y, x)``, C-contiguous, into a state, in place, without the GIL."""
+Stepper = Callable[[State, Frames], object]
+"""Takes frames, their pixels C-contiguous, into a state, in place, without the GIL."""
 
 
 class Running(ArrayTask):
@@ -25,6 +25,9 @@ class Running(ArrayTask):
     Every thread of every worker has a state of its own; they are merged as often as somebody asks,
     while the run goes on. Vetoed frames are left out.
     """
+
+    ordered: ClassVar[bool] = False
+    """Whether all frames of a run must come to one worker, in order, each once."""
 
     def plan(self, spec: Spec) -> Products:
         """Predict what comes out: by-products with ``running`` set to this task."""
@@ -55,8 +58,9 @@ class Running(ArrayTask):
     def __call__(self, block: xr.DataArray) -> xr.Dataset:
         """Return the result of one block."""
         spec = spec_of(block)
-        state = self.init(spec)
-        self.stepper(spec)(state, np.ascontiguousarray(unlabelled(block).pixels))
+        state, frames = self.init(spec), unlabelled(block)
+        frames.pixels = np.ascontiguousarray(frames.pixels)
+        self.stepper(spec)(state, frames)
         return result_of_run(self.plan(spec), [state])
 
 

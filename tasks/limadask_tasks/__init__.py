@@ -5,6 +5,7 @@ from limadask_tasks.assemble import Assemble
 from limadask_tasks.background import Background
 from limadask_tasks.bin import Bin
 from limadask_tasks.densify import Densify
+from limadask_tasks.difference import Difference
 from limadask_tasks.failing import Failing
 from limadask_tasks.flatfield import Flatfield
 from limadask_tasks.geometry import Crop, Flip, Rotate
@@ -14,6 +15,7 @@ from limadask_tasks.maximum import Maximum
 from limadask_tasks.mean import Mean
 from limadask_tasks.min_intensity import MinIntensity
 from limadask_tasks.min_peaks import MinPeaks
+from limadask_tasks.multi_tau import MultiTau
 from limadask_tasks.observe import Observe
 from limadask_tasks.roi_profiles import RoiProfiles
 from limadask_tasks.roi_statistics import RoiStatistics
@@ -28,6 +30,7 @@ __all__ = [
     "Bin",
     "Crop",
     "Densify",
+    "Difference",
     "Failing",
     "Flatfield",
     "Flip",
@@ -37,6 +40,7 @@ __all__ = [
     "Mean",
     "MinIntensity",
     "MinPeaks",
+    "MultiTau",
     "Observe",
     "RoiProfiles",
     "RoiStatistics",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from limadask.errors import ConfigError
-from limadask.frames import Spec
+from limadask.frames import Frames, Spec
 from limadask.task import Products, Running, State, Stepper, Values, Variable
 from limadask_tasks import running_kernels as kernels
 from limadask_tasks.correction import as_coefficients
@@ -66,9 +64,9 @@ class Histogram(Running):
             masked = as_coefficients(spec.masked, spec)
         width = (self.high - self.low) / self.bins
 
-        def step(state: State, pixels: NDArray[Any]) -> None:
-            kernels.fill_bins(pixels, masked, self.low, width, state["bins"])
-            state["count"] += len(pixels)
+        def step(state: State, frames: Frames) -> None:
+            kernels.fill_bins(frames.pixels, masked, self.low, width, state["bins"])
+            state["count"] += len(frames)
 
         return step
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Spec
-from limadask.task import Products, State, Stepper, Values
+from limadask.task import Products, State, Values
 from limadask_tasks import running_kernels as kernels
-from limadask_tasks.run_images import RunImages, counted, flat, shown
+from limadask_tasks.run_images import RunImages, Taker, counted, flat, shown
 
 
 class Maximum(RunImages):
@@ -28,7 +28,7 @@ class Maximum(RunImages):
         lowest = -np.inf if spec.dtype.kind == "f" else np.iinfo(spec.dtype).min
         return {**super().init(spec), "top": np.full(flat(spec), lowest, spec.dtype)}
 
-    def taker(self, masked: NDArray[np.bool_]) -> Stepper:
+    def taker(self, masked: NDArray[np.bool_]) -> Taker:
         """Return the compiled part of a step."""
         return lambda state, pixels: kernels.highest(pixels, masked, state["top"])
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Spec
-from limadask.task import Products, State, Stepper, Values
+from limadask.task import Products, State, Values
 from limadask_tasks import running_kernels as kernels
-from limadask_tasks.run_images import RunImages, counted, flat, shown, times_in
+from limadask_tasks.run_images import RunImages, Taker, counted, flat, shown, times_in
 
 
 class Mean(RunImages):
@@ -30,7 +30,7 @@ class Mean(RunImages):
         dtype = np.int64 if spec.dtype.kind in "iu" else np.float64
         return {**super().init(spec), "total": np.zeros(flat(spec), dtype)}
 
-    def taker(self, masked: NDArray[np.bool_]) -> Stepper:
+    def taker(self, masked: NDArray[np.bool_]) -> Taker:
         """Return the compiled part of a step."""
         return lambda state, pixels: kernels.add(pixels, masked, state["total"])
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.frames import Spec
+from limadask.frames import Frames, Spec
 from limadask.task import Products, Running, State, Stepper, Values, Variable
 from limadask_tasks import running_kernels as kernels
 from limadask_tasks.correction import as_coefficients
 
 IMAGE = ("band", "y", "x")
+Taker = Callable[[State, NDArray[Any]], object]
+"""Takes pixels ``(frame, band, y, x)`` into a state."""
 
 
 class RunImages(Running):
@@ -30,15 +32,15 @@ class RunImages(Running):
             masked = as_coefficients(spec.masked, spec)
         take = self.taker(masked)
 
-        def step(state: State, pixels: NDArray[Any]) -> None:
+        def step(state: State, frames: Frames) -> None:
             if lacks:
-                _note_missing(state, masked, len(pixels), spec)
-            take(state, pixels)
-            state["count"] += len(pixels)
+                _note_missing(state, masked, len(frames), spec)
+            take(state, frames.pixels)
+            state["count"] += len(frames)
 
         return step
 
-    def taker(self, masked: NDArray[np.bool_]) -> Stepper:
+    def taker(self, masked: NDArray[np.bool_]) -> Taker:
         """Return the compiled part of a step."""
         raise NotImplementedError
 

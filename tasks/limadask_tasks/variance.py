@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Spec
-from limadask.task import Products, State, Stepper, Values
+from limadask.task import Products, State, Values
 from limadask_tasks import running_kernels as kernels
-from limadask_tasks.run_images import RunImages, counted, flat, shown, times_in
+from limadask_tasks.run_images import RunImages, Taker, counted, flat, shown, times_in
 
 
 class Variance(RunImages):
@@ -33,7 +33,7 @@ class Variance(RunImages):
         shape = flat(spec)
         return {**super().init(spec), "mean": np.zeros(shape), "squares": np.zeros(shape)}
 
-    def taker(self, masked: NDArray[np.bool_]) -> Stepper:
+    def taker(self, masked: NDArray[np.bool_]) -> Taker:
         """Return the compiled part of a step."""
 
         def take(state: State, pixels: NDArray[Any]) -> None:

@@ -128,7 +128,7 @@ def test_sparse_frames_pass_through_a_cluster(client: Client, tmp_path: Any) -> 
     with ld.Acquisition(
         client, camera, pipe, nb_frames=30, expo_time=1e-3, topology=topology
     ) as acquisition:
-        futures = acquisition.futures("sparse")
+        futures = acquisition.futures("sparse", max_held=100)
         acquisition.prepare()
         acquisition.start()
         blocks = [future.result() for future in futures]
