@@ -35,6 +35,10 @@ class Spec:
         None where all do. Such pixels hold :attr:`fill`.
     columns:
         What else the detector tells of each frame: names and units.
+    pattern:
+        Colours of the detector's pixels (0, 0), (0, 1), (1, 0) and (1, 1) where each has a colour
+        filter of its own, such as ``rggb``; empty where all are alike. :attr:`grid` tells which
+        pixel here is which there.
     """
 
     grid: Grid
@@ -44,6 +48,7 @@ class Spec:
     nb_merged: int = 1
     masked: NDArray[np.bool_] | None = field(default=None, repr=False)
     columns: tuple[tuple[str, str], ...] = ()
+    pattern: str = ""
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

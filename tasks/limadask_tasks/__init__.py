@@ -4,6 +4,8 @@ from limadask_tasks.accumulate import Accumulate
 from limadask_tasks.assemble import Assemble
 from limadask_tasks.background import Background
 from limadask_tasks.bin import Bin
+from limadask_tasks.combine_bands import CombineBands
+from limadask_tasks.demosaic import Demosaic
 from limadask_tasks.failing import Failing
 from limadask_tasks.flatfield import Flatfield
 from limadask_tasks.geometry import Crop, Flip, Rotate
@@ -14,13 +16,16 @@ from limadask_tasks.observe import Observe
 from limadask_tasks.roi_profiles import RoiProfiles
 from limadask_tasks.roi_statistics import RoiStatistics
 from limadask_tasks.save_hdf5 import SaveHdf5
+from limadask_tasks.select_band import SelectBand
 
 __all__ = [
     "Accumulate",
     "Assemble",
     "Background",
     "Bin",
+    "CombineBands",
     "Crop",
+    "Demosaic",
     "Failing",
     "Flatfield",
     "Flip",
@@ -32,4 +37,5 @@ __all__ = [
     "RoiStatistics",
     "Rotate",
     "SaveHdf5",
+    "SelectBand",
 ]

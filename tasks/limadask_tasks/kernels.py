@@ -196,6 +196,35 @@ def profiles(pixels: Array, masked: Array, box: Array, along_x: bool, table: Arr
 
 
 @_compiled
+def combine(
+    pixels: Array,
+    weights: Array,
+    masked: Array,
+    rounds: bool,
+    low: Any,
+    high: Any,
+    fill: Any,
+    out: Array,
+) -> None:
+    """Add up the bands, each times its weight, in float64; those of weight 0 are not looked at.
+
+    ``masked`` is ``(1, pixel)``; sums are rounded, and cut to ``low`` … ``high``, if ``rounds``.
+    """
+    size = pixels.shape[2] * pixels.shape[3]
+    for f in range(pixels.shape[0]):
+        frame, target = pixels[f].reshape(pixels.shape[1], size), out[f, 0].reshape(size)
+        for i in range(size):
+            total = 0.0
+            for b in range(weights.size):
+                if weights[b] != 0:
+                    total += weights[b] * frame[b, i]
+            if masked[0, i] or (rounds and total != total):
+                target[i] = fill
+            else:
+                target[i] = min(max(np.rint(total), low), high) if rounds else total
+
+
+@_compiled
 def accumulate(pixels: Array, masked: Array, fill: Any, out: Array) -> None:
     """Add frames ``(frame, band, y, x)`` to ``out`` ``(band, y, x)``; ``fill`` where masked."""
     size = pixels.shape[2] * pixels.shape[3]
