@@ -255,6 +255,4 @@ def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
     pattern = str(block.attrs.get("pattern", base.pattern))
     if len(bands) != len(base.bands) and like is not None:
         pattern = ""  # what was made of the one band has colours
-    return base.replace(
-        grid=grid, dtype=block.dtype, bands=bands, masked=masked, pattern=pattern
-    )
+    return base.replace(grid=grid, dtype=block.dtype, bands=bands, masked=masked, pattern=pattern)

@@ -140,4 +140,4 @@ def _near(site: NDArray[np.bool_]) -> NDArray[np.bool_]:
     rows, columns = site.shape
     padded = np.pad(site, 1)
     moves = [(y, x) for y in range(3) for x in range(3)]
-    return np.any([padded[y : y + rows, x : x + columns] for y, x in moves], axis=0)
+    return np.asarray(np.any([padded[y : y + rows, x : x + columns] for y, x in moves], axis=0))

@@ -158,9 +158,9 @@ def _store(
         beside, third = near[x], far[x]
         if rounds:
             beside, third = _rounded(beside, one, low, high), _rounded(third, one, low, high)
-        is_site = x & 1 == site
-        own[x] = row[x] if is_site else beside
-        green[x] = beside if is_site else row[x]
+        is_site, made = x & 1 == site, own.dtype.type(beside)
+        own[x] = row[x] if is_site else made  # of one type, lest what is copied becomes a float
+        green[x] = made if is_site else row[x]
         other[x] = third
 
 
