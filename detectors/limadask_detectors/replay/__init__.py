@@ -23,9 +23,9 @@ class Replay(Detector):
     """Feeds frames from files, in order, at full speed or at a given rate.
 
     It reads NeXus/HDF5 – masters with external or virtual links, Lima1, Lima2, plain datasets
-    ``(y, x)``, ``(frame, y, x)`` or ``(frame, band, y, x)`` – PNG, JPEG, and
-    through fabio CBF, EDF, TIFF and others. Colours become bands; in HDF5 they may come last, as in the ``rgba-image`` of NeXus.
-    The images are the full detector image.
+    ``(y, x)``, ``(frame, y, x)`` or ``(frame, band, y, x)`` – PNG, JPEG, and through fabio CBF,
+    EDF, TIFF and others. Colours become bands; in HDF5 they may come last, as in the images that
+    NeXus calls ``rgba-image``. The images are the full detector image.
 
     ``nb_frames=0`` takes all frames there are. When more are asked than the files hold, the
     rest is absent with cause ``detector``, as are those that limadask noted as absent when it
@@ -42,7 +42,6 @@ class Replay(Detector):
     """Frames per second; None follows the exposure, which is as fast as it can by default."""
     loop: bool = False
     """Whether to begin again at the end, with frame numbers going on."""
-
     pattern: Pattern | None = None
     """Colours of the pixels (0, 0), (0, 1), (1, 0) and (1, 1) of the images, repeated over them,
     where a camera with colour filters took them; None takes what a file of limadask tells."""

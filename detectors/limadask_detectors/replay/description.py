@@ -8,7 +8,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from limadask.geometry import Affine, Grid, pattern_on
+from limadask.geometry import PATTERNS, Affine, Grid, pattern_on
 
 _METRES = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "micron": 1e-6, "microns": 1e-6}
 _ANGSTROMS = {"angstrom": 1.0, "angstroms": 1.0, "Å": 1.0, "A": 1.0, "nm": 10.0, "m": 1e10}
@@ -48,8 +48,9 @@ def describe_pattern(dataset: h5py.Dataset) -> dict[str, Any]:
     It notes that of the detector, and how the frames were cropped and turned of its image.
     """
     noted = dataset.attrs.get("pattern")
-    matrix = dataset.file[dataset.name.split("/")[1]].get(_MATRIX)
-    if not isinstance(noted, str) or not isinstance(matrix, h5py.Dataset):
+    entry = dataset.file.get(dataset.name.split("/")[1])
+    matrix = entry.get(_MATRIX) if isinstance(entry, h5py.Group) else None
+    if noted not in PATTERNS or not isinstance(matrix, h5py.Dataset):
         return {}
     try:
         grid = Grid(dataset.shape[-2:], Affine.of(matrix[()]))

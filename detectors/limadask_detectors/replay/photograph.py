@@ -12,7 +12,7 @@ from limadask_detectors.replay.images import COLOURS, Image, Images, Layout
 
 _BEGINNINGS = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
 _DEPTH, _KIND, _GREY = 24, 25, 0
-"""Places in a PNG of the bits of a colour and of the kind of its pixels; the kind without colours."""
+"""Places in a PNG of the bits of a colour and the kind of its pixels, and the kind that is grey."""
 
 
 def is_photograph(path: str) -> bool:
@@ -76,9 +76,9 @@ def _read(path: str) -> NDArray[Any]:
 def _check_depth(path: str) -> None:
     with open(path, "rb") as file:
         head = file.read(_KIND + 1)
-    if head.startswith(_BEGINNINGS[0]) and len(head) > _KIND:
-        if head[_DEPTH] == 16 and head[_KIND] != _GREY:
-            raise ConfigError(
-                f"{path} holds colours of 16 bits, which would be cut to 8", field="path",
-                value=path, allowed="colours of 8 bits in PNG, or TIFF or HDF5",
-            )  # fmt: skip
+    is_png = head.startswith(_BEGINNINGS[0]) and len(head) > _KIND
+    if is_png and head[_DEPTH] == 16 and head[_KIND] != _GREY:
+        raise ConfigError(
+            f"{path} holds colours of 16 bits, which would be cut to 8", field="path", value=path,
+            allowed="colours of 8 bits in PNG, or TIFF or HDF5",
+        )  # fmt: skip
