@@ -76,8 +76,8 @@ def test_silx_shows_the_photograph_in_colours(photographed: Any) -> None:
         assert colour.axes_dataset_names == ["frame", "y", "x", "band"]
         assert colour.signal.shape == (5, 400, 301, 3)
         for number, photograph in enumerate(photographs):
-            # Malvar's filters have some 35 dB on Kodak's photographs, 34.6 on all of this one
-            assert 33 < peak_signal_noise_ratio(seen(photograph), colour.signal[number]) < 60
+            # Malvar's filters have 30 to 40 dB on Kodak's photographs, 34.6 on all of this one
+            assert 32 < peak_signal_noise_ratio(seen(photograph), colour.signal[number]) < 60
         assert (colour.signal[4] == 255).all()  # no frame: no value
         assert get_default(file).signal_name == "images"
 
@@ -96,11 +96,11 @@ def test_the_observed_frame_is_the_saved_one_with_places_on_the_detector(photogr
     acquisition, _ = photographed
     frame = acquisition.observe["live"].latest()
     with ld.open(acquisition.files["file"]) as tree:
-        saved = tree["entry/data"]["images"].isel(frame=int(frame["frame"][0])).compute()
-    assert np.array_equal(frame.values[0], saved)
+        saved = tree["entry/data"]["images"].isel(frame=int(frame["frame"])).compute()
+    assert np.array_equal(frame, saved)
     assert frame["band"].values.tolist() == COLOURS
     place = {"det_y": 100, "det_x": 50, "method": "nearest"}
-    assert np.array_equal(frame[0].sel(**place), saved.sel(**place))
+    assert np.array_equal(frame.sel(**place), saved.sel(**place))
 
 
 def test_saved_mosaics_are_opened_and_replayed_as_such(photographed: Any) -> None:
@@ -136,7 +136,10 @@ def test_the_pattern_of_what_was_cut_and_flipped_is_that_of_the_pixels_in_the_fi
     assert Replay(path=acquisition.files["file"]).info().pattern == wanted
     again = ld.Pipeline()
     again.add("rgb", Demosaic(pattern=wanted))  # type: ignore[arg-type]
-    with h5py.File(acquisition.files["file"]) as file, h5py.File(acquisition.files["colours"]) as of:
+    with (
+        h5py.File(acquisition.files["file"]) as file,
+        h5py.File(acquisition.files["colours"]) as of,
+    ):
         made = ld.process(file["entry/data/data"][()], again)["rgb"]
         assert np.array_equal(made, of["entry/data/images"])
     rescued(tmp_path)

@@ -101,9 +101,9 @@ class _Stack:
             rows = range(len(self._dataset)) if self._is_one and self._has_colours else [number]
             for place in rows:  # or frames: the first dimension
                 self._soundness.check(place)
-            source = None if self._is_one else np.s_[number]
+            source = np.s_[...] if self._is_one else np.s_[number]
             if self._has_colours:
-                np.copyto(out, np.moveaxis(self._dataset[source or ()], -1, 0))
+                np.copyto(out, np.moveaxis(self._dataset[source], -1, 0))
             else:
                 self._dataset.read_direct(out if self._dataset.ndim == 4 else out[0], source)
         return image
