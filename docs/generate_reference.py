@@ -106,7 +106,10 @@ EXAMPLES = {
     "accumulate": "- {name: sum, task: accumulate, nb_frames: 10}",
     "background": "- {name: dark, task: background, after: masked, path: dark.h5}",
     "bin": "- {name: small, task: bin, y: 2, x: 2, mode: mean}",
+    "combine_bands": "- {name: grey, task: combine_bands, after: rgb,\n"
+    "   weights: {red: 0.2126, green: 0.7152, blue: 0.0722}}",
     "crop": "- {name: centre, task: crop, y: 100, x: 200, height: 512, width: 512}",
+    "demosaic": "- {name: rgb, task: demosaic, after: flat}",
     "failing": "- {name: now_and_then, task: failing, after: flat, frames: 0.01}",
     "flatfield": "- {name: flat, task: flatfield, after: dark, path: flat.h5, normalize: true}",
     "flip": "- {name: upside_down, task: flip, axis: y}",
@@ -122,6 +125,7 @@ EXAMPLES = {
     "   rois: [{y: 531, x: 514, r1: 358, r2: 402, name: ring}]}",
     "rotate": "- {name: upright, task: rotate, turns: 1}",
     "save_hdf5": "- {name: file, task: save_hdf5, after: flat, folder: out, prefix: sample1}",
+    "select_band": "- {name: blue, task: select_band, after: rgb, band: blue}",
 }
 """One entry for each bundled plugin."""
 

@@ -169,5 +169,5 @@ def test_binned_frames_are_no_mosaic_any_more(client: Client) -> None:
         acquisition = ld.Acquisition(
             client, camera, pipe, nb_frames=2, binning=ld.Binning(y=2, x=2)
         )
-        with pytest.raises(ld.ConfigError, match="2×2 of them.*demosaic first"), acquisition:
+        with pytest.raises(ld.ConfigError, match=r"2×2 of them.*demosaic first"), acquisition:
             acquisition.prepare()
