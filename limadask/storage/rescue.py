@@ -159,7 +159,7 @@ def _origin(path: Path) -> tuple[Mosaic, str, dict[str, Any], bool]:
             origin["nb_merged"],
             masked,
             tuple((str(name), str(units)) for name, units in origin.get("columns", ())),
-            str(origin.get("pattern", "")),
+            pattern=str(origin.get("pattern", "")),
         )
         mosaic = Mosaic.of(spec, [spec])
         if told:

@@ -210,18 +210,25 @@ def combine(
 
     ``masked`` is ``(1, pixel)``; sums are rounded, and cut to ``low`` … ``high``, if ``rounds``.
     """
-    size = pixels.shape[2] * pixels.shape[3]
+    columns = pixels.shape[3]
+    total = np.empty(columns)  # row by row: it stays in the processor's cache
     for f in range(pixels.shape[0]):
-        frame, target = pixels[f].reshape(pixels.shape[1], size), out[f, 0].reshape(size)
-        for i in range(size):
-            total = 0.0
+        for y in range(pixels.shape[2]):
+            total[:] = 0.0
             for b in range(weights.size):
                 if weights[b] != 0:
-                    total += weights[b] * frame[b, i]
-            if masked[0, i] or (rounds and total != total):
-                target[i] = fill
-            else:
-                target[i] = min(max(np.rint(total), low), high) if rounds else total
+                    row, weight = pixels[f, b, y], weights[b]
+                    for x in range(columns):
+                        total[x] += weight * row[x]
+            m, target = masked[0, y * columns : (y + 1) * columns], out[f, 0, y]
+            for x in range(columns):
+                value = total[x]
+                if rounds:
+                    is_none = m[x] | (value != value)
+                    value = min(max(np.rint(value), low), high)
+                else:
+                    is_none = m[x]
+                target[x] = fill if is_none else value
 
 
 @_compiled
