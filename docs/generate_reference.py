@@ -101,12 +101,21 @@ UNITS = {
 
 EXAMPLES = {
     "dectris": "detector: {type: dectris, host: 10.0.0.5, stream: stream2, photon_energy: 12400}",
+    "histogram": "- {name: counts, task: histogram, bins: 200, high: 1000}",
+    "maximum": "- {name: brightest, task: maximum, after: masked}",
+    "mean": "- {name: mean, task: mean, after: flat}",
+    "multi_tau": "- {name: g2, task: multi_tau, after: masked, path: regions.h5, channels: 16, levels: 8}",
     "simulator": 'detector: {type: simulator, shape: [1062, 1028], bands: ["4 keV", "8 keV"]}',
     "replay": "detector: {type: replay, path: scan_master.h5}",
     "accumulate": "- {name: sum, task: accumulate, nb_frames: 10}",
     "background": "- {name: dark, task: background, after: masked, path: dark.h5}",
     "bin": "- {name: small, task: bin, y: 2, x: 2, mode: mean}",
+    "combine_bands": "- {name: grey, task: combine_bands, after: rgb,\n"
+    "   weights: {red: 0.2126, green: 0.7152, blue: 0.0722}}",
     "crop": "- {name: centre, task: crop, y: 100, x: 200, height: 512, width: 512}",
+    "demosaic": "- {name: rgb, task: demosaic, after: flat}",
+    "densify": "- {name: all_pixels, task: densify, after: photons}",
+    "difference": "- {name: change, task: difference, after: flat}",
     "failing": "- {name: now_and_then, task: failing, after: flat, frames: 0.01}",
     "flatfield": "- {name: flat, task: flatfield, after: dark, path: flat.h5, normalize: true}",
     "flip": "- {name: upside_down, task: flip, axis: y}",
@@ -122,6 +131,9 @@ EXAMPLES = {
     "   rois: [{y: 531, x: 514, r1: 358, r2: 402, name: ring}]}",
     "rotate": "- {name: upright, task: rotate, turns: 1}",
     "save_hdf5": "- {name: file, task: save_hdf5, after: flat, folder: out, prefix: sample1}",
+    "select_band": "- {name: blue, task: select_band, after: rgb, band: blue}",
+    "sparsify": "- {name: photons, task: sparsify, after: masked}",
+    "variance": "- {name: variance, task: variance, after: flat, ddof: 1}",
 }
 """One entry for each bundled plugin."""
 

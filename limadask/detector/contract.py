@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, NonNegativeInt, PositiveInt
 
 from limadask.detector.deal import Deal
 from limadask.frames import Codec
-from limadask.geometry import Grid, Rect
+from limadask.geometry import Grid, Pattern, Rect
 from limadask.model import Model, MutableModel
 from limadask.parameters import Dispatch, HardwareParameters, TriggerMode
 
@@ -56,6 +56,9 @@ class DetectorInfo(Model):
     """Type of the pixels."""
     bands: tuple[str, ...] = ("0",)
     """Names of the bands: thresholds, colours, …"""
+    pattern: Pattern | None = None
+    """Colours of the pixels (0, 0), (0, 1), (1, 0) and (1, 1) of the full image where each has a
+    colour filter of its own, repeated over the image."""
     serial: str = ""
     """Serial number."""
     pixel_size: tuple[float, float] | None = None

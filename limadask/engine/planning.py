@@ -22,7 +22,7 @@ from limadask.engine.sizing import LATENCY, size_blocks
 from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.geometry import Rect
-from limadask.parameters import HardwareParameters, SoftwareParameters
+from limadask.parameters import Binning, HardwareParameters, SoftwareParameters
 from limadask.pipeline import INPUT, Partition, Plan, partition, plan
 from limadask.pipeline.hold import FUTURES, Hold
 from limadask.task import Sink
@@ -78,6 +78,7 @@ def prepare(
         hardware.bands,
         hardware.nb_frames or None,
         columns=tuple((one.name, one.units) for one in info.columns),
+        pattern=info.pattern or "" if hardware.binning == Binning() else "",  # bins mix colours
     )
     found = _plan(request, info, raw)
     nb_merged = found.nb_merged

@@ -197,7 +197,8 @@ class Labels:
 
     Coordinates: ``frame``, ``timestamp`` and ``status`` along ``frame``, ``band``, ``det_y`` and
     ``det_x`` along ``(y, x)``, ``masked`` where pixels hold no value in any frame, if there are
-    any, and ``invalid`` where they are missing from single frames.
+    any, and ``invalid`` where they are missing from single frames. The attribute ``pattern`` tells
+    the colour filters of the detector's pixels, where they have some.
     """
 
     def __init__(self, spec: Spec) -> None:
@@ -207,7 +208,9 @@ class Labels:
         if spec.masked is not None:
             dims = ("y", "x") if spec.masked.ndim == 2 else ("band", "y", "x")
             self._variables["masked"] = xr.Variable(dims, spec.masked)
-        self._attrs = {"nb_merged": spec.nb_merged} if spec.nb_merged > 1 else {}
+        self._attrs: dict[str, Any] = {"nb_merged": spec.nb_merged} if spec.nb_merged > 1 else {}
+        if spec.pattern:
+            self._attrs["pattern"] = spec.pattern
 
     def __call__(self, frames: Frames, name: str | None = None) -> xr.DataArray:
         """Label ``frames``: dims ``(frame, band, y, x)``, no copy."""
@@ -322,7 +325,14 @@ def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
     masked = base.masked if base.grid == grid and base.bands == bands else None
     if "masked" in block.coords:
         masked = np.asarray(block["masked"].values, bool)
-    is_sparse = hasattr(block.data, "todense")
+    pattern = str(block.attrs.get("pattern", base.pattern))
+    if len(bands) != len(base.bands) and like is not None:
+        pattern = ""  # what was made of the one band has colours
     return base.replace(
-        grid=grid, dtype=block.dtype, bands=bands, masked=masked, is_sparse=is_sparse
+        grid=grid,
+        dtype=block.dtype,
+        bands=bands,
+        masked=masked,
+        is_sparse=hasattr(block.data, "todense"),
+        pattern=pattern,
     )

@@ -40,6 +40,10 @@ class Spec:
         Whether only pixels that hold something are kept, as :class:`SparsePixels`.
     background:
         Where that of sparse frames is known; None where all other pixels are 0.
+    pattern:
+        Colours of the detector's pixels (0, 0), (0, 1), (1, 0) and (1, 1) where each has a colour
+        filter of its own, such as ``rggb``; empty where all are alike. :attr:`grid` tells which
+        pixel here is which there.
     """
 
     grid: Grid
@@ -51,6 +55,7 @@ class Spec:
     columns: tuple[tuple[str, str], ...] = ()
     is_sparse: bool = False
     background: Background | None = field(default=None, repr=False)
+    pattern: str = ""
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

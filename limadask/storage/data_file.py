@@ -269,6 +269,7 @@ def _describe(file: h5py.File, spec: Spec, place: Place) -> None:
         "nb_frames": spec.nb_frames,
         "nb_merged": spec.nb_merged,
         "columns": spec.columns,
+        "pattern": spec.pattern,
         **place.about,
     }
     if place.mosaic is not None:

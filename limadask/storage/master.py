@@ -130,6 +130,10 @@ def _replace(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
+COLOURS = ("red", "green", "blue"), ("red", "green", "blue", "alpha")
+"""Bands that make a colour image together."""
+
+
 class _Entry:
     """One run in a master file."""
 
@@ -171,6 +175,7 @@ class _Entry:
         field(source, "name", str(run.metadata.get("source", "unknown")))
         self._write_instrument()
         self._write_data()
+        self._write_colours()
         tree(entry, "parameters", run.parameters)
         tree(entry, "metadata", run.metadata)
         process = group(entry, "process", "NXprocess")
@@ -345,6 +350,36 @@ class _Entry:
             layout[piece.first : piece.first + piece.count, ..., y, x] = part
         dataset = parent.create_virtual_dataset(name, layout, fillvalue=spec.fill)
         dataset.attrs["interpretation"] = "image"
+        if spec.pattern:
+            dataset.attrs["pattern"] = spec.pattern
+
+    def _write_colours(self) -> None:
+        """Write red, green and blue once more, last along the pixels, as viewers show colours."""
+        spec, count = self._spec, self._count
+        if spec.bands not in COLOURS:
+            return
+        colour = group(self._entry, "colour", "NXdata", signal="data", title="colour")
+        layout = h5py.VirtualLayout((count, *spec.grid.shape, len(spec.bands)), spec.dtype)
+        for piece in self._contents.pieces:
+            y, x = self._mosaic.places[piece.part]
+            stored = len(spec.bands), y.stop - y.start, x.stop - x.start
+            source = h5py.VirtualSource(piece.path.name, DATA, (piece.length, *stored))
+            for band in range(len(spec.bands)):
+                part = source[piece.slot : piece.slot + piece.count, band]
+                layout[piece.first : piece.first + piece.count, y, x, band] = part
+        colours = colour.create_virtual_dataset("data", layout, fillvalue=spec.fill)
+        colours.attrs["interpretation"] = "rgba-image"
+        for name, values in (
+            ("frame", np.arange(count)),
+            ("y", np.arange(spec.grid.shape[0])),
+            ("x", np.arange(spec.grid.shape[1])),
+            ("band", np.array(spec.bands, h5py.string_dtype())),
+        ):
+            colour[name] = values
+            colour[name].make_scale(name)
+        for axis, name in enumerate(("frame", "y", "x", "band")):
+            colours.dims[axis].attach_scale(colour[name])
+        colour.attrs["axes"] = ["frame", "y", "x", "band"]
 
 
 def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:

@@ -159,6 +159,7 @@ def _origin(path: Path) -> tuple[Mosaic, str, dict[str, Any], bool]:
             origin["nb_merged"],
             masked,
             tuple((str(name), str(units)) for name, units in origin.get("columns", ())),
+            pattern=str(origin.get("pattern", "")),
         )
         mosaic = Mosaic.of(spec, [spec])
         if told:

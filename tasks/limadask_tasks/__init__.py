@@ -4,6 +4,8 @@ from limadask_tasks.accumulate import Accumulate
 from limadask_tasks.assemble import Assemble
 from limadask_tasks.background import Background
 from limadask_tasks.bin import Bin
+from limadask_tasks.combine_bands import CombineBands
+from limadask_tasks.demosaic import Demosaic
 from limadask_tasks.densify import Densify
 from limadask_tasks.difference import Difference
 from limadask_tasks.failing import Failing
@@ -20,6 +22,7 @@ from limadask_tasks.observe import Observe
 from limadask_tasks.roi_profiles import RoiProfiles
 from limadask_tasks.roi_statistics import RoiStatistics
 from limadask_tasks.save_hdf5 import SaveHdf5
+from limadask_tasks.select_band import SelectBand
 from limadask_tasks.sparsify import Sparsify
 from limadask_tasks.variance import Variance
 
@@ -28,7 +31,9 @@ __all__ = [
     "Assemble",
     "Background",
     "Bin",
+    "CombineBands",
     "Crop",
+    "Demosaic",
     "Densify",
     "Difference",
     "Failing",
@@ -46,6 +51,7 @@ __all__ = [
     "RoiStatistics",
     "Rotate",
     "SaveHdf5",
+    "SelectBand",
     "Sparsify",
     "Variance",
 ]

@@ -46,7 +46,10 @@ class Bin(PixelTask):
                     allowed=f"1 … {size}",
                 )
         return spec.replace(
-            grid=spec.grid.bin(self.y, self.x), dtype=self._result(spec), masked=self._masked(spec)
+            grid=spec.grid.bin(self.y, self.x),
+            dtype=self._result(spec),
+            masked=self._masked(spec),
+            pattern=spec.pattern if self.y == self.x == 1 else "",  # else it mixes colours
         )
 
     def kernel(self, spec: Spec) -> Kernel:

@@ -37,7 +37,7 @@ class Difference(Ordered):
             before = np.concatenate([state["before"][np.newaxis], pixels[:-1]])
             if not state["count"]:
                 before[:1] = pixels[:1]
-            out = np.subtract(pixels, before, dtype=planned.dtype)
+            out: NDArray[Any] = np.subtract(pixels, before, dtype=planned.dtype)
             lacks = np.zeros(spec.frame_shape, bool)
             if spec.masked is not None:
                 lacks |= spec.masked

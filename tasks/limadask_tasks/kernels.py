@@ -196,6 +196,42 @@ def profiles(pixels: Array, masked: Array, box: Array, along_x: bool, table: Arr
 
 
 @_compiled
+def combine(
+    pixels: Array,
+    weights: Array,
+    masked: Array,
+    rounds: bool,
+    low: Any,
+    high: Any,
+    fill: Any,
+    out: Array,
+) -> None:
+    """Add up the bands, each times its weight, in float64; those of weight 0 are not looked at.
+
+    ``masked`` is ``(1, pixel)``; sums are rounded, and cut to ``low`` … ``high``, if ``rounds``.
+    """
+    columns = pixels.shape[3]
+    total = np.empty(columns)  # row by row: it stays in the processor's cache
+    for f in range(pixels.shape[0]):
+        for y in range(pixels.shape[2]):
+            total[:] = 0.0
+            for b in range(weights.size):
+                if weights[b] != 0:
+                    row, weight = pixels[f, b, y], weights[b]
+                    for x in range(columns):
+                        total[x] += weight * row[x]
+            m, target = masked[0, y * columns : (y + 1) * columns], out[f, 0, y]
+            for x in range(columns):
+                value = total[x]
+                if rounds:
+                    is_none = m[x] | (value != value)
+                    value = min(max(np.rint(value), low), high)
+                else:
+                    is_none = m[x]
+                target[x] = fill if is_none else value
+
+
+@_compiled
 def accumulate(pixels: Array, masked: Array, fill: Any, out: Array) -> None:
     """Add frames ``(frame, band, y, x)`` to ``out`` ``(band, y, x)``; ``fill`` where masked."""
     size = pixels.shape[2] * pixels.shape[3]

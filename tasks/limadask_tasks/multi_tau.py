@@ -118,7 +118,7 @@ class MultiTau(Running):
         pairs = [(level, k) for level in range(self.levels) for k in self._channels(level)]
         levels, channels = (np.array(column) for column in zip(*pairs, strict=True))
         times = state["times"][levels, channels]
-        _, index, labels = self._regions(spec)
+        _, _, labels = self._regions(spec)
         pixels = np.tile(np.bincount(labels), len(spec.bands))
         products, past, future = (
             state[name][levels, channels] for name in ("products", "past", "future")

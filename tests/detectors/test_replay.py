@@ -299,6 +299,109 @@ def test_colours_are_bands(tmp_path: Path) -> None:
     assert np.array_equal(images(camera), colours[np.newaxis])
 
 
+@pytest.mark.parametrize(
+    ("mode", "bands"), [("L", 1), ("RGB", 3), ("RGBA", 4), ("I;16", 1), ("P", 3), ("LA", 4)]
+)
+def test_photographs_in_png_are_read(mode: str, bands: int, tmp_path: Path) -> None:
+    pixels = FRAMES[:4] if mode == "I;16" else (FRAMES[:4] % 256).astype("u1")
+    colours = np.moveaxis(pixels[:bands], 0, -1) if bands > 1 else pixels[0]
+    if mode == "LA":
+        colours = colours[..., [0, 3]]
+    picture = Image.fromarray(np.ascontiguousarray(colours))
+    picture = picture.quantize() if mode == "P" else picture
+    assert picture.mode == mode
+    picture.save(tmp_path / "a.png")
+    camera = Replay(path=tmp_path / "a.png")
+    names = ("0",) if bands == 1 else ("red", "green", "blue", "alpha")[:bands]
+    assert camera.info().bands == names
+    wanted = pixels[:bands]
+    if mode == "P":
+        wanted = np.moveaxis(np.asarray(picture.convert("RGB")), -1, 0)
+    if mode == "LA":
+        wanted = pixels[[0, 0, 0, 3]]
+    assert np.array_equal(images(camera), wanted[np.newaxis])
+
+
+def test_a_jpeg_is_read_in_colours(tmp_path: Path) -> None:
+    colours = np.zeros((16, 24, 3), "u1")
+    colours[...] = [200, 100, 50]
+    Image.fromarray(colours).save(tmp_path / "a.jpg", quality=95)
+    camera = Replay(path=[tmp_path / "a.jpg", tmp_path / "a.jpg"])
+    assert camera.info().bands == ("red", "green", "blue")
+    found = images(camera)
+    assert found.shape == (2, 3, 16, 24)
+    assert np.abs(found.astype(int) - np.moveaxis(colours, -1, 0)).max() <= 3
+
+
+def test_a_png_whose_colours_have_16_bits_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    raw = bytearray((tmp_path / "a.png").read_bytes())
+    raw[24] = 16  # as its header would say; Pillow cannot write such
+    (tmp_path / "a.png").write_bytes(raw)
+    assert "16 bits" in str(refused(Replay(path=tmp_path / "a.png")))
+
+
+def test_a_damaged_photograph_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    Image.fromarray(np.moveaxis((FRAMES[:3] % 256).astype("u1"), 0, -1)).save(path)
+    truncated(path)
+    assert "cannot be read" in str(refused(Replay(path=path)))
+
+
+@pytest.mark.parametrize("colours", [3, 4])
+@pytest.mark.parametrize("told", ["rgba-image", b"rgb-image", None])
+@pytest.mark.parametrize("count", [None, 2])
+def test_colours_that_come_last_are_bands(
+    colours: int, told: Any, count: int | None, tmp_path: Path
+) -> None:
+    shape = (12, 10, colours) if count is None else (count, 12, 10, colours)
+    stack = np.random.default_rng(0).integers(0, 60000, shape, "u2")
+    path = tmp_path / "a.h5"
+    with h5py.File(path, "w") as file:
+        file.create_dataset("data", data=stack, chunks=True, **hdf5plugin.Bitshuffle())
+        if told is not None:
+            file["data"].attrs["interpretation"] = told
+    camera = Replay(path=path)
+    if count is None and told is None:  # three dimensions may be anything: they are frames
+        assert camera.info().shape == (10, colours)
+        return
+    info = camera.info()
+    assert (info.shape, info.bands) == (
+        (12, 10), ("red", "green", "blue", "alpha")[:colours],
+    )  # fmt: skip
+    wanted = np.moveaxis(stack, -1, -3).reshape(count or 1, colours, 12, 10)
+    assert np.array_equal(images(camera), wanted)
+
+
+def test_bands_of_three_columns_stay_bands(tmp_path: Path) -> None:
+    stack = FRAMES[:6, :, :3].reshape(3, 2, 12, 3)
+    camera = Replay(path=write(tmp_path / "a.h5", frames=stack))
+    assert camera.info().bands == ("0", "1")
+    assert np.array_equal(images(camera), stack)
+
+
+def test_a_damaged_chunk_of_a_colour_image_is_found_in_any_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.h5"
+    pixels = np.random.default_rng(0).integers(0, 60000, (12, 10, 3), "u2")
+    with h5py.File(path, "w") as file:
+        data = file.create_dataset("data", data=pixels, chunks=(4, 10, 3), compression="gzip")
+        data.attrs["interpretation"] = "rgba-image"
+        place = data.id.get_chunk_info(2).byte_offset
+    with open(path, "r+b") as raw:
+        raw.seek(place + 20)
+        raw.write(bytes(40))
+    assert "cannot be read" in str(refused(Replay(path=path)))
+
+
+def test_a_pattern_is_told_and_goes_with_one_band_only(tmp_path: Path) -> None:
+    assert Replay(path=write(tmp_path / "a.h5", frames=FRAMES)).info().pattern is None
+    camera = Replay(path=tmp_path / "a.h5", pattern="gbrg")
+    assert camera.info().pattern == "gbrg"
+    path = write(tmp_path / "b.h5", frames=FRAMES[:6].reshape(3, 2, 12, 10))
+    error = refused(Replay(path=path, pattern="gbrg"))
+    assert (error.field, error.value) == ("pattern", "gbrg")
+
+
 def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from strategies import Operation, applied
 
+from limadask import ConfigError
 from limadask.detector import End, Frame, hardware_grid, share, software_steps
 from limadask.frames import Frames, Spec
-from limadask.geometry import Grid, GridIndex
+from limadask.geometry import PATTERNS, Grid, GridIndex
 from limadask.parameters import AcquisitionParameters, HardwareParameters, Policy
 from limadask.pipeline import Pipeline, Program, plan
 from limadask_detectors import Simulator
@@ -216,3 +217,34 @@ def test_hardware_and_software_give_the_same(
     np.testing.assert_array_equal(pixels, same_pixels)
     expected = np.stack([by_hand(able.frame(number).values, asked) for number in range(2)])
     np.testing.assert_array_equal(pixels, expected)
+
+
+@pytest.mark.parametrize("pattern", PATTERNS)
+def test_a_camera_with_colour_filters_sees_one_colour_with_each_pixel(pattern: Any) -> None:
+    fields: dict[str, Any] = {"shape": (47, 20), "modules": 2, "gap": 7, "photons": 5, "growth": 2}
+    camera = Simulator(**fields, pattern=pattern)
+    colours = Simulator(**fields, bands=["red", "green", "blue"])
+    assert (camera.info().pattern, colours.info().pattern) == (pattern, None)
+    assert camera.info().bands == ("0",)
+    for number in (0, 1, 50):
+        rgb, mosaic = colours.frame(number), camera.frame(number)
+        assert mosaic.dims == ("band", "y", "x")
+        for place, colour in enumerate(pattern):
+            y, x = divmod(place, 2)
+            wanted = rgb.values["rgb".index(colour), y::2, x::2]
+            assert np.array_equal(mosaic.values[0, y::2, x::2], wanted)
+    taken = frames(camera, took(camera, nb_frames=3))
+    for number, (_, pixels) in enumerate(taken):
+        assert np.array_equal(pixels, camera.frame(number))
+
+
+def test_colour_filters_and_several_bands_are_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Simulator(pattern="rggb", bands=["red", "green", "blue"])
+    assert (caught.value.field, caught.value.value) == ("pattern", "rggb")
+
+
+def test_an_unknown_pattern_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        Simulator(pattern="rgb")  # type: ignore[arg-type]
+    assert caught.value.field == "pattern"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -24,7 +26,7 @@ def test_all_that_came_is_taken_once_and_in_order(
     sizes: list[int], lost: set[int], random: object
 ) -> None:
     edges = np.cumsum([0, *sizes]).tolist()
-    blocks = list(enumerate(zip(edges[:-1], edges[1:], strict=True)))
+    blocks = list(enumerate(pairwise(edges)))
     random.shuffle(blocks)  # type: ignore[attr-defined]
     turns, taken = Turns(), list[int]()
 

@@ -23,7 +23,7 @@ import limadask as ld
 from limadask_detectors import Simulator
 from limadask_tasks import SaveHdf5
 
-BANDS = {"one": ("0",), "two": ("4 keV", "8 keV")}
+BANDS = {"one": ("0",), "two": ("4 keV", "8 keV"), "colours": ("red", "green", "blue")}
 ABSENT = [0, 1, 30]
 MIDDLE = 17
 

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator
 
 from limadask.detector import Capabilities, Detector, DetectorInfo
 from limadask.errors import ConfigError
+from limadask.geometry import Pattern
 from limadask.parameters import HardwareParameters
 from limadask.storage import absolute_path, is_hdf5
 from limadask_detectors.replay.files import Source, find_sources
@@ -22,8 +23,9 @@ class Replay(Detector):
     """Feeds frames from files, in order, at full speed or at a given rate.
 
     It reads NeXus/HDF5 – masters with external or virtual links, Lima1, Lima2, plain datasets
-    ``(y, x)``, ``(frame, y, x)`` or ``(frame, band, y, x)`` – and through fabio CBF, EDF, TIFF
-    and others, where colours become bands. The images are the full detector image.
+    ``(y, x)``, ``(frame, y, x)`` or ``(frame, band, y, x)`` – PNG, JPEG, and through fabio CBF,
+    EDF, TIFF and others. Colours become bands; in HDF5 they may come last, as in the images that
+    NeXus calls ``rgba-image``. The images are the full detector image.
 
     ``nb_frames=0`` takes all frames there are. When more are asked than the files hold, the
     rest is absent with cause ``detector``, as are those that limadask noted as absent when it
@@ -40,6 +42,9 @@ class Replay(Detector):
     """Frames per second; None follows the exposure, which is as fast as it can by default."""
     loop: bool = False
     """Whether to begin again at the end, with frame numbers going on."""
+    pattern: Pattern | None = None
+    """Colours of the pixels (0, 0), (0, 1), (1, 0) and (1, 1) of the images, repeated over them,
+    where a camera with colour filters took them; None takes what a file of limadask tells."""
 
     @field_validator("path", mode="before")
     def _plain(cls, value: Any) -> Any:  # noqa: N805 - pydantic's class method
@@ -71,6 +76,13 @@ class Replay(Detector):
             with _opened(source) as images:
                 if images.layout != layout:
                     raise differs(source, images.layout, layout)
+        if self.pattern is not None:
+            if len(layout.bands) != 1:
+                raise ConfigError(
+                    "the images have colours, and pixels without colour filters", field="pattern",
+                    value=self.pattern, allowed="no pattern, or images of one band",
+                )  # fmt: skip
+            told["pattern"] = self.pattern
         return DetectorInfo(
             model="replay",
             shape=layout.shape,

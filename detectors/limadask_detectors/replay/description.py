@@ -8,9 +8,12 @@ from typing import Any
 import h5py
 import numpy as np
 
+from limadask.geometry import PATTERNS, Affine, Grid, pattern_on
+
 _METRES = {"m": 1.0, "mm": 1e-3, "um": 1e-6, "µm": 1e-6, "micron": 1e-6, "microns": 1e-6}
 _ANGSTROMS = {"angstrom": 1.0, "angstroms": 1.0, "Å": 1.0, "A": 1.0, "nm": 10.0, "m": 1e10}
 _PIXELS = {"pixel": 1.0, "pixels": 1.0, "": 1.0}
+_MATRIX = "instrument/detector/image_transform/matrix"
 _COUNTS = {"": 1.0, "counts": 1.0, "count": 1.0}
 
 
@@ -37,6 +40,23 @@ def describe(file: h5py.File) -> dict[str, Any]:
     saturation = _number(detector, "saturation_value", _COUNTS)
     fields["saturation_value"] = None if saturation is None else int(saturation)
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def describe_pattern(dataset: h5py.Dataset) -> dict[str, Any]:
+    """Return the pattern of colour filters that limadask noted at its frames, as these have it.
+
+    It notes that of the detector, and how the frames were cropped and turned of its image.
+    """
+    noted = dataset.attrs.get("pattern")
+    entry = dataset.file.get(dataset.name.split("/")[1])
+    matrix = entry.get(_MATRIX) if isinstance(entry, h5py.Group) else None
+    if noted not in PATTERNS or not isinstance(matrix, h5py.Dataset):
+        return {}
+    try:
+        grid = Grid(dataset.shape[-2:], Affine.of(matrix[()]))
+        return {"pattern": pattern_on(grid, noted)}
+    except ValueError:  # of binned frames, or no such matrix
+        return {}
 
 
 def _entry(file: h5py.File) -> h5py.Group | None:

@@ -12,6 +12,7 @@ from limadask.errors import ConfigError
 from limadask.storage import is_hdf5, split_path
 from limadask_detectors.replay.hdf5 import Hdf5Images
 from limadask_detectors.replay.images import Images
+from limadask_detectors.replay.photograph import Photograph, is_photograph
 from limadask_detectors.replay.pictures import Pictures
 
 
@@ -40,7 +41,7 @@ class Source(NamedTuple):
                 value=self.dataset,
                 allowed="no dataset, or an HDF5 file",
             )
-        return Pictures(self.path)
+        return Photograph(self.path) if is_photograph(self.path) else Pictures(self.path)
 
 
 def find_sources(paths: Sequence[str], dataset: str | None) -> list[Source]:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
 from limadask.storage import Soundness, check_sources, find_images
-from limadask_detectors.replay.description import describe
-from limadask_detectors.replay.images import Image, Images, Layout, native
+from limadask_detectors.replay.description import describe, describe_pattern
+from limadask_detectors.replay.images import COLOURS, Image, Images, Layout, native
 from limadask_detectors.replay.notes import Notes
 
 
@@ -19,7 +19,9 @@ class Hdf5Images(Images):
     """All images of an HDF5 file, those of several datasets one after the other.
 
     A dataset of two dimensions is one image; three are ``(frame, y, x)``, four are
-    ``(frame, band, y, x)``.
+    ``(frame, band, y, x)``. Colours may also come last, ``(y, x, colour)`` or
+    ``(frame, y, x, colour)``: where the attribute ``interpretation`` is ``rgba-image`` or
+    ``rgb-image``, or where four dimensions can be nothing else.
 
     Parameters
     ----------
@@ -66,7 +68,7 @@ class Hdf5Images(Images):
 
     def description(self) -> dict[str, Any]:
         """Return what the file's NXdetector tells."""
-        return describe(self._file)
+        return describe(self._file) | self._stacks[0].pattern()
 
 
 class _Stack:
@@ -81,10 +83,11 @@ class _Stack:
                 allowed="(y, x), (frame, y, x) or (frame, band, y, x)",
             )
         check_sources(dataset, path)
-        self._dataset = dataset
-        self.count = 1 if dataset.ndim == 2 else len(dataset)
-        rows, columns = dataset.shape[-2:]
-        self.layout = Layout((rows, columns), native(dataset.dtype, path), _bands(dataset))
+        self._dataset, self._has_colours = dataset, _has_colours(dataset)
+        self._is_one = dataset.ndim == (3 if self._has_colours else 2)
+        self.count = 1 if self._is_one else len(dataset)
+        rows, columns = dataset.shape[-3:-1] if self._has_colours else dataset.shape[-2:]
+        self.layout = Layout((rows, columns), native(dataset.dtype, path), self._bands())
         self._notes = Notes(dataset, self.count)
         self._soundness = Soundness(dataset)
 
@@ -95,20 +98,45 @@ class _Stack:
         """Write one image into ``out``, unless none was saved."""
         image = self._notes.image(number)
         if image is not None:
-            self._soundness.check(number)
-            source = None if self._dataset.ndim == 2 else np.s_[number]
-            self._dataset.read_direct(out if self._dataset.ndim == 4 else out[0], source)
+            rows = range(len(self._dataset)) if self._is_one and self._has_colours else [number]
+            for place in rows:  # or frames: the first dimension
+                self._soundness.check(place)
+            source = np.s_[...] if self._is_one else np.s_[number]
+            if self._has_colours:
+                np.copyto(out, np.moveaxis(self._dataset[source], -1, 0))
+            else:
+                self._dataset.read_direct(out if self._dataset.ndim == 4 else out[0], source)
         return image
+
+    def pattern(self) -> dict[str, Any]:
+        """Return the pattern of colour filters, if the file tells one."""
+        return {} if self._has_colours else describe_pattern(self._dataset)
 
     def close(self) -> None:
         """Close what was opened to look at the chunks."""
         self._soundness.close()
 
+    def _bands(self) -> tuple[str, ...]:
+        dataset = self._dataset
+        if self._has_colours:
+            return COLOURS[dataset.shape[-1]]
+        return _names(dataset) if dataset.ndim == 4 else ("0",)
 
-def _bands(dataset: h5py.Dataset) -> tuple[str, ...]:
+
+def _has_colours(dataset: h5py.Dataset) -> bool:
+    """Tell whether the last dimension is that of colours."""
+    if dataset.ndim < 3 or dataset.shape[-1] not in COLOURS:
+        return False
+    interpretation = dataset.attrs.get("interpretation")
+    if isinstance(interpretation, bytes):
+        interpretation = interpretation.decode(errors="replace")
+    if isinstance(interpretation, str):
+        return interpretation in ("rgba-image", "rgb-image")
+    return bool(dataset.ndim == 4 and dataset.shape[1] > max(COLOURS))
+
+
+def _names(dataset: h5py.Dataset) -> tuple[str, ...]:
     """Return the names in ``band`` beside the dataset, else numbers."""
-    if dataset.ndim < 4:
-        return ("0",)
     count = dataset.shape[1]
     names = dataset.parent.get("band")
     if isinstance(names, h5py.Dataset) and names.shape == (count,):

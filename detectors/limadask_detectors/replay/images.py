@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
 
+COLOURS = {3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
+"""Names of the bands of a colour image, by their number."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:

@@ -12,9 +12,7 @@ from fabio.compression import md5sum
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
-from limadask_detectors.replay.images import Image, Images, Layout, native
-
-_COLOURS = {3: ("red", "green", "blue"), 4: ("red", "green", "blue", "alpha")}
+from limadask_detectors.replay.images import COLOURS, Image, Images, Layout, native
 
 
 class Pictures(Images):
@@ -84,7 +82,7 @@ class Pictures(Images):
     def _layout(self, pixels: NDArray[Any]) -> Layout:
         bands: tuple[str, ...] | None = ("0",)
         if pixels.ndim != 2:
-            bands = _COLOURS.get(pixels.shape[-1]) if pixels.ndim == 3 else None
+            bands = COLOURS.get(pixels.shape[-1]) if pixels.ndim == 3 else None
         if bands is None:
             raise ConfigError(
                 f"{self._path} holds images of shape {pixels.shape}",

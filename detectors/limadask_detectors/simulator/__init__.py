@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, PrivateAttr, model_vali
 from limadask.detector import Capabilities, Column, Detector, DetectorInfo
 from limadask.errors import ConfigError
 from limadask.faults import NONE
-from limadask.geometry import grid_coordinates
+from limadask.geometry import Pattern, grid_coordinates
 from limadask.parameters import HardwareParameters
 from limadask_detectors.simulator.dealer import Dealer
 from limadask_detectors.simulator.faults import Faults
@@ -23,13 +23,19 @@ class Simulator(Detector):
     """A camera that shows diffraction rings of LaB6, as an EIGER2 would see them.
 
     Frame *i* is a function of the parameters and *i* alone, the same in every process; all frames
-    of a run differ. Gaps between modules hold the dtype's maximum.
+    of a run differ. Gaps between modules hold the dtype's maximum. With a ``pattern`` it is a
+    camera with colour filters: each pixel counts what it would in the band of its colour, of red,
+    green and blue.
     """
 
     shape: tuple[PositiveInt, PositiveInt] = (512, 512)
     """Rows and columns."""
     bands: tuple[str, ...] = Field(("0",), min_length=1)
-    """Names of the bands, as thresholds are."""
+    """Names of the bands: thresholds, or colours as in ``[red, green, blue]``. Each next one
+    counts a quarter less."""
+    pattern: Pattern | None = None
+    """Colours of the pixels (0, 0), (0, 1), (1, 0) and (1, 1), repeated over the image; None where
+    they have no colour filters."""
     dtype: Literal["uint8", "uint16", "uint32", "int16", "int32", "float32"] = "uint16"
     """Type of the pixels."""
     modules: PositiveInt = 1
@@ -73,6 +79,17 @@ class Simulator(Detector):
         return self
 
     @model_validator(mode="after")
+    def _a_mosaic_is_one_band(self) -> Simulator:
+        if self.pattern is not None and len(self.bands) != 1:
+            raise ConfigError(
+                "a camera with colour filters delivers one band, the mosaic of their colours",
+                field="pattern",
+                value=self.pattern,
+                allowed="one band with a pattern, or several without",
+            )
+        return self
+
+    @model_validator(mode="after")
     def _modules_fit(self) -> Simulator:
         rows = self.shape[0] - (self.modules - 1) * self.gap
         if rows < self.modules or rows % self.modules:
@@ -92,6 +109,7 @@ class Simulator(Detector):
             shape=self.shape,
             dtype=self.dtype,
             bands=self.bands,
+            pattern=self.pattern,
             serial=f"seed-{self.seed}",
             pixel_size=(PIXEL, PIXEL),
             sensor_material="Si",
@@ -166,13 +184,14 @@ class Simulator(Detector):
     def _scene(self) -> Scene:
         return Scene(
             self.shape,
-            len(self.bands),
+            3 if self.pattern else len(self.bands),
             np.dtype(self.dtype),
             self.modules,
             self.gap,
             self.photons,
             self.hot_pixels,
             self.seed,
+            self.pattern or "",
         )
 
     def source(self) -> Bank:

@@ -41,6 +41,9 @@ class Scene:
         Pixels that always count a lot.
     seed:
         Where the noise comes from.
+    pattern:
+        Colours of the pixels (0, 0), (0, 1), (1, 0) and (1, 1), which see one of three bands each;
+        empty where all pixels see all bands.
     """
 
     shape: tuple[int, int]
@@ -51,6 +54,7 @@ class Scene:
     photons: float
     hot_pixels: int
     seed: int
+    pattern: str = ""
 
     def gaps(self) -> NDArray[np.bool_]:
         """Return where no module is, shape ``(y, x)``."""
@@ -93,6 +97,16 @@ class Scene:
         rates: NDArray[np.float32] = image * (self.photons / image[~self.gaps()].mean())
         return rates
 
+    def seen(self, colours: NDArray[Any]) -> NDArray[Any]:
+        """Return what the pixels see of an image ``(band, y, x)``, dims the same."""
+        if not self.pattern:
+            return colours
+        mosaic = np.empty_like(colours[:1])
+        for place, colour in enumerate(self.pattern):
+            y, x = divmod(place, 2)
+            mosaic[0, y::2, x::2] = colours["rgb".index(colour), y::2, x::2]
+        return mosaic
+
     def hot(self) -> NDArray[np.intp]:
         """Return the flat indices of the hot pixels."""
         valid = np.flatnonzero(~self.gaps())
@@ -122,16 +136,19 @@ class Bank:
         count = int(np.clip(_BANK_NBYTES // nbytes, 2, 16))
         gaps = scene.gaps()
         self._valid = np.flatnonzero(~gaps)
-        self._frames = np.empty((count, scene.nb_bands, *scene.shape), scene.dtype)
+        frames = []
         top = np.iinfo(scene.dtype).max - 1 if scene.dtype.kind in "iu" else None
         rates, hot = scene.rates(), scene.hot()
-        for number, frame in enumerate(self._frames):
+        for number in range(count):
+            frame = np.empty((scene.nb_bands, *scene.shape), scene.dtype)
             random = np.random.default_rng((scene.seed, 2, number))
             for band, image in enumerate(frame):
                 counts = random.poisson(rates * 0.75**band)
                 counts.flat[hot] += random.poisson(100, hot.size)
                 image[...] = counts if top is None else np.minimum(counts, top)
                 image[gaps] = fill_value(scene.dtype)
+            frames.append(scene.seen(frame))
+        self._frames = np.stack(frames)
 
     def blank(self) -> NDArray[Any]:
         """Return an empty frame, shape ``(band, y, x)``."""
