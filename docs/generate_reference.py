@@ -104,7 +104,7 @@ EXAMPLES = {
     "histogram": "- {name: counts, task: histogram, bins: 200, high: 1000}",
     "maximum": "- {name: brightest, task: maximum, after: masked}",
     "mean": "- {name: mean, task: mean, after: flat}",
-    "multi_tau": "- {name: g2, task: multi_tau, after: masked, path: regions.h5, channels: 16, levels: 8}",
+    "multi_tau": "- {name: g2, task: multi_tau, after: masked, path: regions.h5}",
     "simulator": 'detector: {type: simulator, shape: [1062, 1028], bands: ["4 keV", "8 keV"]}',
     "replay": "detector: {type: replay, path: scan_master.h5}",
     "accumulate": "- {name: sum, task: accumulate, nb_frames: 10}",
