@@ -31,7 +31,7 @@ from limadask.events import (
 from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Affine, Arc, Grid, Polygon, Rect
 from limadask.ledger import Ledger
-# from limadask.mpi import mpi_task
+from limadask.mpi import mpi_task
 from limadask.native import native_task
 from limadask.parameters import (
     AcquisitionParameters,
@@ -119,7 +119,7 @@ __all__ = [
     "__version__",
     "attach",
     "check",
-    # "mpi_task",
+    "mpi_task",
     "native_task",
     "open",
     "process",

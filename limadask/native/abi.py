@@ -30,7 +30,7 @@ NONE, INTEGER, REAL, TEXT = range(4)
 class Array(Structure):
     """``limadask_array``."""
 
-    _fields_ = [  # noqa: RUF012 - as ctypes wants it
+    _fields_ = [
         ("data", c_void_p),
         ("shape", c_int64 * 4),
         ("strides", c_int64 * 4),
@@ -49,7 +49,7 @@ class Array(Structure):
 class Parameter(Structure):
     """``limadask_parameter``."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("name", c_char_p),
         ("values", c_void_p),
         ("count", c_int64),
@@ -61,7 +61,7 @@ class Parameter(Structure):
 class Call(Structure):
     """``limadask_call``."""
 
-    _fields_ = [  # noqa: RUF012
+    _fields_ = [
         ("abi", c_int32),
         ("nb_parameters", c_int32),
         ("parameters", POINTER(Parameter)),
@@ -108,5 +108,5 @@ def _values(name: str, value: Any) -> tuple[int, Any, int]:
         "compiled functions cannot have such a value",
         field=name,
         value=value,
-        allowed="None, a truth value, an integer of 64 bits, a number, a text, or a list of numbers",
+        allowed="None, a truth value, an integer of 64 bits, a number, a text, a list of numbers",
     )

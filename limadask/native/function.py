@@ -74,7 +74,9 @@ class NativeFunction:
             if given != planned or len(array) != count or not array.flags.c_contiguous:
                 raise ValueError(f"{self._name} is called for frames {planned}, not {given}")
         if len(numbers) != count:
-            raise ValueError(f"{self._name} is called for {count} frames, with {len(numbers)} numbers")
+            raise ValueError(
+                f"{self._name} is called for {count} frames, with {len(numbers)} numbers"
+            )
         own: _Arguments | None = getattr(self._own, "arguments", None)
         if own is None:
             own = self._own.arguments = self._arguments()

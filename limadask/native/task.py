@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import create_model, model_validator
+from pydantic import model_validator
 
 from limadask.errors import ConfigError
 from limadask.frames import Spec
@@ -17,7 +17,8 @@ from limadask.native import abi
 from limadask.native.function import NativeFunction
 from limadask.native.library import function, load
 from limadask.task import ArrayTask, Kernel, Measure, PixelTask, Products, Reduction
-from limadask.task.outcome import Promise, promised, yields_products
+from limadask.task.function import model_of
+from limadask.task.outcome import Promise, kept, promised, yields_products
 from limadask.task.products import sizes_of
 
 TABLE = np.dtype(np.float64)
@@ -182,6 +183,7 @@ def native_task(
     >>> clip(top=100)
     clip(library='libmine.so', top=100)
     """
+    base: type[NativeFrames | NativeProducts]
     base = NativeProducts if yields_products(plan) else NativeFrames
     fields: dict[str, Any] = {"library": (str, str(library))}
     for name, one in (parameters or {}).items():
@@ -191,15 +193,8 @@ def native_task(
                 field="parameters", value=name, allowed="another name",
             )  # fmt: skip
         fields[name] = one if isinstance(one, tuple) else (one, ...)
-    caller = sys._getframe(1).f_globals.get("__name__", __name__)
-    made: Any = create_model(
-        function, __base__=base, __module__=caller, __doc__=doc or base.__doc__, **fields
-    )
-    made.function, made.promise = function, plan if isinstance(plan, Products) else _static(plan)
-    found: type[NativeFrames | NativeProducts] = made
-    return found
-
-
-def _static(plan: Promise) -> Any:
-    """Keep a function from becoming a method."""
-    return staticmethod(plan) if callable(plan) and not isinstance(plan, type) else plan
+    caller = inspect.stack(0)[1].frame.f_globals  # where workers may find it, too
+    module = caller.get("__name__", __name__)
+    model = model_of(function, base, module, doc or base.__doc__, fields)
+    model.function, model.promise = function, kept(plan)
+    return model

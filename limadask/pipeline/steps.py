@@ -35,7 +35,6 @@ from limadask.task import (
     tabled,
 )
 
-
 FIRST = np.zeros(1, np.int64)
 """The number of the blank frame that kernels are tried on."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 from numpy.typing import DTypeLike
@@ -21,10 +21,15 @@ and the task's fields that returns a :class:`~limadask.Spec` or :class:`~limadas
 
 def yields_products(promise: Promise) -> bool:
     """Tell whether by-products come out; a function says so by its annotation."""
-    if callable(promise) and not isinstance(promise, type):
+    if _is_function(promise):
         told = inspect.signature(promise).return_annotation
         return told is Products or str(told).rpartition(".")[2] == Products.__name__
     return isinstance(promise, Mapping | Products)
+
+
+def kept(promise: Promise) -> Any:
+    """Return it as an attribute of a class: a function must not become a method."""
+    return staticmethod(promise) if _is_function(promise) else promise
 
 
 def promised(promise: Promise, spec: Spec, fields: Mapping[str, Any], name: str) -> Spec | Products:
@@ -39,9 +44,13 @@ def promised(promise: Promise, spec: Spec, fields: Mapping[str, Any], name: str)
         return promise
     if isinstance(promise, Mapping):
         return _products(promise, spec, name)
-    if callable(promise) and not isinstance(promise, type):
+    if _is_function(promise):
         return _called(promise, spec, fields, name)
     return spec if promise == "same" else spec.replace(dtype=_number(promise, name))
+
+
+def _is_function(promise: Promise) -> TypeGuard[Callable[..., Any]]:
+    return callable(promise) and not isinstance(promise, type)  # int is a dtype
 
 
 def _products(promise: Mapping[str, Any], spec: Spec, name: str) -> Products:
@@ -75,7 +84,7 @@ def _called(
 def _number(promise: Any, name: str) -> np.dtype[Any]:
     """Return the type that is promised."""
     try:
-        dtype = np.dtype(promise)
+        dtype: np.dtype[Any] = np.dtype(promise)
     except TypeError:
         dtype = np.dtype(object)
     if dtype.kind in "iuf":

@@ -68,6 +68,4 @@ def test_it_is_a_value_and_can_be_pickled(library: str) -> None:
     twin = pickle.loads(cloudpickle.dumps(task))
     spec = Spec(Grid((8, 9)), np.dtype("u2"))
     frames = block(3, spec, 2)
-    np.testing.assert_array_equal(
-        twin(Labels(spec)(frames)), ran(spec, frames, task).frames.pixels
-    )
+    np.testing.assert_array_equal(twin(Labels(spec)(frames)), ran(spec, frames, task).frames.pixels)
