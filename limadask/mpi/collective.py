@@ -23,6 +23,9 @@ from limadask.task.products import sizes_of
 
 SLACK = 1 << 20
 """Bytes of room for what comes with a result."""
+COMMUNICATORS = 500
+"""Blocks for which the function may raise in one world: each costs a communicator, and MPICH has
+2000."""
 WIDER = 8
 """How much larger a result may be than planned until it is refused unseen."""
 
@@ -72,7 +75,7 @@ class Collective:
         self._timeout, self._start_timeout = timeout, start_timeout
         self._restarts = self._left = restarts
         self._memory, self._room = Memory(SLACK), Memory(SLACK)
-        self._lock, self._is_over, self._is_afresh, self._why = threading.Lock(), False, False, ""
+        self._lock, self._is_over, self._why = threading.Lock(), False, ""
         try:
             self._world: World | None = self._started()
         except WorldEnded as error:
@@ -99,7 +102,7 @@ class Collective:
                 self._lose(str(error))
                 raise
             except WorldError:
-                self._is_afresh = True
+                self._is_afresh, self._nb_failed = True, self._nb_failed + 1
                 raise
             self._is_afresh = False
             found = unpacked(answer.body, answer.spans or [], self._room.bytes, copy=True)
@@ -127,19 +130,24 @@ class Collective:
             raise WorldError("the run is over: its MPI world has ended")
         if self._world is not None and not self._world.is_alive:
             self._lose("a rank has died between two blocks")
-        if self._world is None:
-            if not self._left:
-                raise WorldError(
-                    f"the MPI world has ended {self._restarts + 1} times, the last time because "
-                    f"{self._why}: restarts={self._restarts} are used up, this node processes no "
-                    "more frames on this worker"
-                )
+        if self._world is not None and self._nb_failed < COMMUNICATORS:
+            return self._world
+        if self._world is not None:
+            self._world.end()
+            self._world = None
+        elif not self._left:
+            raise WorldError(
+                f"the MPI world has ended {self._restarts + 1} times, the last time because "
+                f"{self._why}: restarts={self._restarts} are used up, this node processes no more "
+                "frames on this worker"
+            )
+        else:
             self._left -= 1
-            try:
-                self._world, self._is_afresh = self._started(), False
-            except WorldEnded as error:
-                self._why = f"it did not start again: {error}"
-                raise WorldEnded(f"the MPI world does not start again: {error}") from error
+        try:
+            self._world = self._started()
+        except WorldEnded as error:
+            self._why = f"it did not start again: {error}"
+            raise WorldEnded(f"the MPI world does not start again: {error}") from error
         return self._world
 
     def _lose(self, why: str) -> None:
@@ -148,6 +156,7 @@ class Collective:
             world.kill()
 
     def _started(self) -> World:
+        self._is_afresh, self._nb_failed = False, 0
         work = self._work(self._payload)
         return World(self._launcher, self._ranks, work, self._start_timeout)
 

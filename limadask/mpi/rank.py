@@ -48,8 +48,8 @@ class Rank:
 
     def _answer(self, work: Work) -> Answer:
         try:
-            if work.afresh:  # what was sent for the block that failed is never received
-                self._renew()
+            if work.afresh:  # what was sent for the block that failed must never be received
+                self._comm = self._world.Dup()  # and none is freed: its number would come again
             frames, masked = self._given(work)
             labels = self._labels
             if masked is not None:
@@ -61,12 +61,6 @@ class Rank:
             return Answer(*packed(Returned.of(result), lambda nbytes: _enough(room, nbytes)))
         except BaseException as error:  # also exit(): the others would wait for this rank
             return _raised(error)
-
-    def _renew(self) -> None:
-        """Have another communicator of the same ranks."""
-        if self._comm is not self._world:
-            self._comm.Free()
-        self._comm = self._world.Dup()
 
     def _given(self, work: Work) -> Any:
         """Return what the worker hands over; its arrays are read-only, and in the memory."""
