@@ -92,6 +92,10 @@ class Parameters:
             one.values = None if values is None else addressof(values)
 
 
+def _is_float(value: Any) -> bool:
+    return isinstance(value, float)
+
+
 def _values(name: str, value: Any) -> tuple[int, Any, int]:
     """Return type, memory and number of a parameter's values."""
     if value is None:
@@ -102,7 +106,7 @@ def _values(name: str, value: Any) -> tuple[int, Any, int]:
     values = value if isinstance(value, list | tuple) else [value]
     if all(isinstance(one, int) and -(1 << 63) <= one < 1 << 63 for one in values):
         return INTEGER, (c_int64 * len(values))(*values), len(values)
-    if all(isinstance(one, int | float) for one in values):
+    if all(isinstance(one, int | float) for one in values) and any(map(_is_float, values)):
         return REAL, (c_double * len(values))(*values), len(values)
     raise ConfigError(
         "compiled functions cannot have such a value",

@@ -78,7 +78,7 @@ def test_a_function_that_ranks_cannot_get_is_told(monkeypatch: pytest.MonkeyPatc
     module.__dict__["process"] = process
     monkeypatch.setitem(sys.modules, module.__name__, module)
     task = ld.mpi_task(plan="same")(process)
-    with pytest.raises(ld.ConfigError, match="cannot begin: ModuleNotFoundError: .*only_here"):
+    with pytest.raises(ld.ConfigError, match=r"cannot begin: ModuleNotFoundError: .*only_here"):
         task().setup(SPEC)
 
 
@@ -105,8 +105,9 @@ def test_nothing_is_left_of_a_world_whose_owner_is_killed() -> None:
     program = [sys.executable, str(Path(__file__).with_name("owner.py"))]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as owner:
         assert owner.stdout is not None
-        assert (line := owner.stdout.readline().split())[0] == "processes"
-        processes = [psutil.Process(int(one)) for one in line[1:]]
+        title, *numbers = owner.stdout.readline().split()
+        assert title == "processes"
+        processes = [psutil.Process(int(one)) for one in numbers]
         assert len(processes) >= 3  # the launcher and two ranks at least
         owner.kill()
     gone, alive = psutil.wait_procs(processes, BOUND)

@@ -32,11 +32,13 @@ from limadask.testing.leftovers import Leftovers
 SPEC = Spec(Grid((9, 7)), np.dtype("u2"), ("a", "b"))
 ALL_RAISE, ONE_RAISES, EXITS, KILLED, HANGS = 1000, 1001, 1002, 1003, 1004
 LEAVES_A_MESSAGE, LISTENS, WRITES = 1005, 1006, 1007
+NAMES = "masked", "invalid"
 RETURNS_NOTHING, RETURNS_DOUBLES = 1008, 1020
 
 
 def planned(spec: ld.Spec) -> ld.Products:
-    found = {"total": ld.Variable(("band",), np.dtype("f8")), "pid": ld.Variable(("rank",), np.dtype("i8"))}
+    kinds = {"total": ("band", "f8"), "pid": ("rank", "i8")}
+    found = {name: ld.Variable((dim,), np.dtype(kind)) for name, (dim, kind) in kinds.items()}
     return ld.Products(found, {"band": (("band",), list(spec.bands)), "rank": (("rank",), [0, 1])})
 
 
@@ -235,7 +237,7 @@ def missing_pixels(comm: Any, block: xr.DataArray) -> Any:
         found[0] = block.masked.sum()
         found[1] = block.invalid.sum(("y", "x")) if "invalid" in block.coords else 0
     found = comm.allreduce(found)
-    return {name: (("frame", "band"), one) for name, one in zip(("masked", "invalid"), found)}
+    return {name: (("frame", "band"), one) for name, one in zip(NAMES, found, strict=True)}
 
 
 def test_masked_and_missing_pixels_are_known_to_the_ranks() -> None:

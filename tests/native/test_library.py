@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import shutil
+import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -81,7 +82,7 @@ def test_a_failure_tells_what_the_function_says(library: str) -> None:
 
 def test_a_function_that_refuses_all_frames_is_found_before_any_comes(library: str) -> None:
     never = ld.native_task(library, "never", plan="same")
-    with pytest.raises(ld.ConfigError, match="blank frame .*: not for 4 columns") as caught:
+    with pytest.raises(ld.ConfigError, match=r"blank frame .*: not for 4 columns") as caught:
         run(chained(never()), [], SPEC)
     assert caught.value.node == "n0"
 
@@ -118,7 +119,7 @@ def test_other_threads_run_meanwhile(tmp_path: Path) -> None:
     source.write_text(
         '#include "limadask.hpp"\n#include <atomic>\n'
         "static std::atomic<int> go{0};\n"
-        'LIMADASK_EXPORT void release() { go = 1; }\n'
+        "LIMADASK_EXPORT void release() { go = 1; }\n"
         "LIMADASK_TASK(waits) { while (call.number(0) != 0 && go == 0) {} }\n"
     )
     path = compiled(source, tmp_path)
@@ -246,8 +247,6 @@ def test_the_header_is_found_by_compilers(tmp_path: Path) -> None:
     )
     if (compiler := shutil.which("cc")) is None:
         pytest.skip("no compiler of C here: no cc")
-    import subprocess
-
     path = tmp_path / "libplain.so"
     options = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Werror", "-shared", "-fPIC"]
     subprocess.run(
