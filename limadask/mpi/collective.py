@@ -76,6 +76,7 @@ class Collective:
         self._restarts = self._left = restarts
         self._memory, self._room = Memory(SLACK), Memory(SLACK)
         self._lock, self._is_over, self._why = threading.Lock(), False, ""
+        self._is_afresh, self._nb_failed = False, 0
         try:
             self._world: World | None = self._started()
         except WorldEnded as error:

@@ -155,7 +155,7 @@ def test_messages_of_a_block_that_failed_are_not_received_by_the_next(world: Any
 def test_a_world_in_which_much_was_raised_is_replaced_in_time(
     world: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collective, "COMMUNICATORS", 2)
+    monkeypatch.setattr(collective, "COMMUNICATORS", world._nb_failed + 2)
     before, left = pids(world(labelled(0))), world._left
     for _ in range(2):
         with pytest.raises(WorldError, match="frame 1000 is bad"):
@@ -209,6 +209,23 @@ def test_frames_are_lost_with_their_world_until_its_restarts_are_used_up() -> No
     assert numbers.tolist() == [0, 1, 2, 100, 101, 102]
     whole = np.concatenate([blocks[0].pixels, blocks[2].pixels])
     np.testing.assert_array_equal(values["total"], whole.sum((2, 3), dtype="f8"))
+    assert before.found() == set()
+
+
+def test_a_block_in_a_world_that_is_closed_does_not_keep_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(collective, "ENDING", 0.5)  # a block may take so long to end
+    before, made = Leftovers(), total(timeout=100.0).setup(SPEC)
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(made, labelled(HANGS))
+        while not made._lock.locked():
+            assert not hanging.done()
+        made.close()
+        with pytest.raises(WorldEnded, match="has died"):
+            hanging.result(20)
+    with pytest.raises(WorldError, match="the run is over"):
+        made(labelled(0))
     assert before.found() == set()
 
 

@@ -1,7 +1,6 @@
 // A library whose functions show what they were called with, and fail in all ways but one.
 
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
 
 #include "limadask.hpp"
@@ -74,9 +73,3 @@ LIMADASK_EXPORT void counted_free(void *state) {
 }
 
 LIMADASK_EXPORT int64_t nb_alive(void) { return alive; }
-
-// As a broken library does.
-LIMADASK_EXPORT int32_t crashes(const limadask_call *call) {
-    if (call->numbers[0] > 0) std::abort();
-    return 0;
-}
