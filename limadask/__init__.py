@@ -31,6 +31,8 @@ from limadask.events import (
 from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Affine, Arc, Grid, Polygon, Rect
 from limadask.ledger import Ledger
+from limadask.mpi import mpi_task
+from limadask.native import native_task
 from limadask.parameters import (
     AcquisitionParameters,
     Binning,
@@ -117,6 +119,8 @@ __all__ = [
     "__version__",
     "attach",
     "check",
+    "mpi_task",
+    "native_task",
     "open",
     "process",
     "slurm_cluster",

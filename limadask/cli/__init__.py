@@ -10,6 +10,7 @@ from limadask.cli.bench import bench
 from limadask.cli.commands import Commands
 from limadask.cli.describe import plugins, schema
 from limadask.cli.detector import detector
+from limadask.cli.native import native
 from limadask.cli.recover import recover
 from limadask.cli.run import check, run
 from limadask.version import __version__
@@ -24,5 +25,5 @@ def main(verbose: bool) -> None:
         logging.getLogger("distributed").setLevel(logging.ERROR)
 
 
-for command in (run, check, recover, bench, schema, plugins, detector):
+for command in (run, check, recover, bench, schema, plugins, detector, native):
     main.add_command(command)

@@ -2,7 +2,7 @@
 
 from limadask.memory.allocator import Allocator, PageAllocator, UntouchedAllocator
 from limadask.memory.pool import BufferPool, PoolStatistics
-from limadask.memory.reader import SharedReader
+from limadask.memory.reader import SharedReader, opened
 from limadask.memory.shared import Handle, Segment, SharedAllocator
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "SharedAllocator",
     "SharedReader",
     "UntouchedAllocator",
+    "opened",
 ]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from limadask.memory.loan import lent
 from limadask.memory.shared import COUNTER, Handle, Segment, lock
 
-_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
+_FLAGS = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
 
 class SharedReader:
@@ -60,7 +60,7 @@ class _Mapped:
     """A segment in this process."""
 
     def __init__(self, segment: Segment) -> None:
-        descriptor = _opened(segment)
+        descriptor = opened(segment)
         weakref.finalize(self, os.close, descriptor).atexit = False
         pages = mmap.mmap(descriptor, segment.nbytes, prot=mmap.PROT_READ)
         self.nbytes = segment.nbytes
@@ -68,7 +68,7 @@ class _Mapped:
 
     def read(self, handle: Handle) -> NDArray[Any] | None:
         # locks belong to the open file: with one of its own each view can be given back alone
-        own = os.open(f"/proc/self/fd/{self._descriptor}", _FLAGS)
+        own = os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | _FLAGS)
         try:
             is_there = lock(own, handle.slot, fcntl.F_RDLCK) and self._loan(handle) == handle.loan
         except BaseException:
@@ -87,8 +87,8 @@ class _Mapped:
         return int(self._bytes[begin : begin + COUNTER].view(np.int64)[0])
 
 
-def _opened(segment: Segment) -> int:
-    """Open a segment, and nothing else that happens to have its number.
+def opened(segment: Segment, access: int = os.O_RDONLY) -> int:
+    """Open a segment, and nothing else that happens to have its number; return a descriptor.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _opened(segment: Segment) -> int:
     path = f"/proc/{segment.pid}/fd/{segment.descriptor}"
     if not _is(path, segment):
         raise FileNotFoundError(f"{path} is not the shared memory {segment.name}")
-    descriptor = os.open(path, _FLAGS)
+    descriptor = os.open(path, access | _FLAGS)
     if not _is(f"/proc/self/fd/{descriptor}", segment):  # it was closed, and the number given anew
         os.close(descriptor)
         raise FileNotFoundError(f"{path} is not the shared memory {segment.name} any more")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
@@ -89,7 +90,7 @@ class Program:
     Raises
     ------
     ConfigError
-        When a sink cannot be opened, naming the node.
+        When a sink cannot be opened or a task cannot be set up, naming the node.
     """
 
     def __init__(
@@ -112,12 +113,16 @@ class Program:
         self.steps: list[Step] = []
         self.writers: dict[str, Writer] = {}
         self.trouble: list[str] = []
+        self._is_closed = False
         self._variants: dict[Any, list[Step]] = {}
         self._lock = threading.Lock()
         self._decoded: BufferPool | None = None
         try:
             for node in plan.before + plan.nodes:
-                self.steps.append(self._compiled(node))
+                try:
+                    self.steps.append(self._compiled(node))
+                except ConfigError as error:
+                    raise error.at(node.name) from error
         except BaseException:
             self.close()
             raise
@@ -166,20 +171,28 @@ class Program:
                 yield passage.finish()
 
     def close(self) -> dict[str, dict[str, Any]]:
-        """Close the sinks; return what each is to hand to ``join``.
+        """Close sinks and tasks; return what each sink is to hand to ``join``.
 
-        Every sink is closed, also after the failure of another; what went wrong is in
+        Every one is closed, also after the failure of another; what went wrong is in
         :attr:`trouble`.
         """
         parts = {}
         for name, writer in self.writers.items():
-            try:
+            with self._noted(name):
                 parts[name] = writer.close()
-            except Exception as error:  # any sink's code; the others must be closed all the same
-                text = f"{type(error).__name__}: {error}"
-                self.trouble.append(f"{name!r} could not be closed: {text}")
-        self.writers = {}
+        for step in () if self._is_closed else self.steps:
+            with self._noted(step.name):
+                step.close()
+        self.writers, self._is_closed = {}, True
         return parts
+
+    @contextmanager
+    def _noted(self, name: str) -> Iterator[None]:
+        """Note what is raised: it is any plugin's code, and the others must be closed as well."""
+        try:
+            yield
+        except Exception as error:
+            self.trouble.append(f"{name!r} could not be closed: {type(error).__name__}: {error}")
 
     def lasting(self) -> dict[str, Any]:
         """Return what outlives the run for a while, by node: some sinks, results of the run."""
@@ -216,10 +229,7 @@ class Program:
         if isinstance(task, Accumulating):
             return AccumulateStep(node, task)
         if isinstance(task, Sink):
-            try:
-                self.writers[node.name] = task.open(node.inputs[0], self.place(node.name))
-            except ConfigError as error:
-                raise error.at(node.name) from error
+            self.writers[node.name] = task.open(node.inputs[0], self.place(node.name))
             return SinkStep(node, task, self.writers[node.name])
         return CallStep(node, task)
 

@@ -36,6 +36,9 @@ from limadask.task import (
     tabled,
 )
 
+FIRST = np.zeros(1, np.int64)
+"""The number of the blank frame that kernels are tried on."""
+
 
 class Judged(NamedTuple):
     """What a veto has found: the frames that go on, if any, and the numbers of those vetoed."""
@@ -104,6 +107,9 @@ class Step(ABC):
         """Return the by-products of what was collected from several tiles."""
         raise TypeError(f"{self.label} yields no by-products")
 
+    def close(self) -> None:  # noqa: B027 - most have nothing to give back
+        """Give back what it has: no block comes any more."""
+
 
 class ViewStep(Step):
     """Re-arranges pixels without touching them."""
@@ -135,8 +141,9 @@ class PixelStep(Step):
         self._task = task
         self._shape, self._dtype, self._fresh = output.frame_shape, output.dtype, may_be_kept
         self._kernel, self._scratch = task.kernel(node.inputs[0]), threading.local()
+        numbers = (FIRST,) if task.numbered else ()
         self._kernel(
-            blank(node.inputs[0]), np.empty((1, *self._shape), self._dtype)
+            blank(node.inputs[0]), np.empty((1, *self._shape), self._dtype), *numbers
         )  # compile before frames come
 
     def _replanned(self, node: PlannedNode) -> Step:
@@ -147,7 +154,10 @@ class PixelStep(Step):
         value = inputs[0]
         pixels = value.contiguous()
         out = self._out(len(pixels))
-        self._kernel(pixels, out)
+        if self._task.numbered:
+            self._kernel(pixels, out, value.tile.numbers)
+        else:
+            self._kernel(pixels, out)
         return Value(out, value.tile)
 
     def _out(self, count: int) -> NDArray[Any]:
@@ -186,14 +196,16 @@ class ReductionStep(Step):
         super().__init__(node)
         self._task = task
         self._measure, self._planned = task.measure(node.inputs[0]), node.output
-        self._measure(blank(node.inputs[0]))  # compile before frames come
+        numbers = (FIRST,) if task.numbered else ()
+        self._measure(blank(node.inputs[0]), *numbers)  # compile before frames come
 
     def _replanned(self, node: PlannedNode) -> Step:
         return ReductionStep(node, self._task)
 
     def run(self, *inputs: Value) -> NDArray[Any]:
         """Return a table of by-products."""
-        return self._measure(inputs[0].contiguous())
+        numbers = (inputs[0].tile.numbers,) if self._task.numbered else ()
+        return self._measure(inputs[0].contiguous(), *numbers)
 
     def products(self, collected: list[Any]) -> Values:
         """Name the columns of the tables."""
@@ -287,6 +299,12 @@ class CallStep(Step):
     def products(self, collected: list[Any]) -> Values:
         """Join the by-products of several tiles."""
         return stacked(collected)
+
+    def close(self) -> None:
+        """Close what the task has set up, where it can be closed."""
+        close = getattr(self._call, "close", None)
+        if close is not None and self._call is not self._task:  # a task's field may be called so
+            close()
 
     def _checked(self, result: xr.DataArray, value: Value) -> Value:
         planned = self.node.output

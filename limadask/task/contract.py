@@ -64,7 +64,8 @@ class Task(Model):
     def setup(self, spec: Spec, *others: Spec) -> Callable[..., Any]:
         """Build once per worker what every block needs; return what is called with each block.
 
-        A task of several inputs gets as many specs, and as many blocks.
+        A task of several inputs gets as many specs, and as many blocks. Where what is returned has
+        a method ``close``, it is called once no block comes any more.
         """
         return self
 
@@ -158,12 +159,15 @@ class Conversion(ArrayTask):
         return Labels(self.plan(spec))(self.convert(spec)(unlabelled(block)))
 
 
-Kernel = Callable[[Pixels, Pixels], object]
+Kernel = Callable[..., object]
 """Fills its second argument from its first, both C-contiguous ``(frame, band, y, x)``."""
 
 
 class PixelTask(ArrayTask):
     """A task whose frame *i* out depends on frame *i* in alone, computed without the GIL."""
+
+    numbered: ClassVar[bool] = False
+    """Whether the kernel gets the frame numbers, int64 ``(frame,)``, as one more argument."""
 
     def plan(self, spec: Spec) -> Spec:
         """Predict what comes out."""
@@ -179,16 +183,20 @@ class PixelTask(ArrayTask):
         planned = self.plan(spec)
         frames = unlabelled(block)
         out = np.empty((len(frames), *planned.frame_shape), planned.dtype)
-        self.kernel(spec)(np.ascontiguousarray(frames.pixels), out)
+        numbers = (frames.numbers,) if self.numbered else ()
+        self.kernel(spec)(np.ascontiguousarray(frames.pixels), out, *numbers)
         return Labels(planned)(frames.carrying(out))
 
 
-Measure = Callable[[Pixels], NDArray[Any]]
+Measure = Callable[..., NDArray[Any]]
 """Returns a table of C-contiguous pixels: frames along its first axis, variables along its last."""
 
 
 class Reduction(ArrayTask):
     """A task that yields by-products of each frame, no frames."""
+
+    numbered: ClassVar[bool] = False
+    """Whether the compiled function gets the frame numbers as well, as in :class:`PixelTask`."""
 
     def plan(self, spec: Spec) -> Products:
         """Predict what comes out."""
@@ -205,7 +213,8 @@ class Reduction(ArrayTask):
         """Return the by-products of a block."""
         spec = spec_of(block)
         planned, frames = self.plan(spec), unlabelled(block)
-        table = self.measure(spec)(np.ascontiguousarray(frames.pixels))
+        numbers = (frames.numbers,) if self.numbered else ()
+        table = self.measure(spec)(np.ascontiguousarray(frames.pixels), *numbers)
         return dataset(planned, frames.numbers, tabled(planned, table))
 
 

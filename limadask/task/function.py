@@ -63,7 +63,7 @@ def task(function: Callable[..., Any]) -> type[FunctionTask]:
     >>> gain(factor=3.0)
     gain(factor=3.0)
     """
-    return _made(function, FunctionTask)
+    return made(function, FunctionTask)
 
 
 class FunctionVeto(Veto):
@@ -115,12 +115,25 @@ def veto(function: Callable[..., Any]) -> type[FunctionVeto]:
     >>> bright(least=3.0)
     bright(least=3.0)
     """
-    return _made(function, FunctionVeto)
+    return made(function, FunctionVeto)
 
 
-def _made(function: Callable[..., Any], base: type[_B]) -> type[_B]:
-    """Make a model of a function: its arguments after the first are the fields."""
-    parameters = list(inspect.signature(function).parameters.values())[1:]
+def made(function: Callable[..., Any], base: type[_B], skipped: int = 1) -> type[_B]:
+    """Make a model of a function: its arguments after the first are the fields.
+
+    Raises
+    ------
+    ConfigError
+        When an argument has the name of a field that the base has already.
+    """
+    parameters = list(inspect.signature(function).parameters.values())[skipped:]
+    if taken := [one.name for one in parameters if one.name in base.model_fields]:
+        raise ConfigError(
+            f"{function.__name__} has an argument whose name is a field of every {base.__name__}",
+            field=taken[0],
+            value=taken[0],
+            allowed="another name",
+        )
     try:
         hints = get_type_hints(function)
     except NameError:  # annotations that only a type checker can see
@@ -132,17 +145,19 @@ def _made(function: Callable[..., Any], base: type[_B]) -> type[_B]:
         )
         for one in parameters
     }
-    made: Any = create_model(
-        function.__name__,
-        __base__=base,
-        __module__=function.__module__,
-        __doc__=function.__doc__,
-        **fields,
-    )
-    made.__qualname__ = function.__qualname__
-    made.function = staticmethod(function)
-    found: type[_B] = made
-    return found
+    model = model_of(function.__name__, base, function.__module__, function.__doc__, fields)
+    model.__qualname__ = function.__qualname__
+    model.function = staticmethod(function)  # type: ignore[attr-defined]
+    return model
+
+
+def model_of(
+    name: str, base: type[_B], module: str, doc: str | None, fields: dict[str, Any]
+) -> type[_B]:
+    """Make a model: name to ``(type, default)``."""
+    model: Any = create_model(name, __base__=base, __module__=module, __doc__=doc, **fields)
+    made: type[_B] = model
+    return made
 
 
 def _products(result: xr.Dataset, name: str) -> Products:

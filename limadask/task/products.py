@@ -99,7 +99,7 @@ def checked(products: Products, numbers: NDArray[np.int64], returned: Any) -> Va
     found, values = as_dataset(returned), {}
     if "frame" in found.coords and not np.array_equal(found["frame"], numbers):
         raise ValueError("by-products must be those of the frames given, in their order")
-    sizes = {dims[0]: len(labels) for dims, labels in products.coordinates.values() if dims}
+    sizes = sizes_of(products)
     for name, variable in products.variables.items():
         if name not in found:
             raise ValueError(f"planned the by-product {name!r}, returned {list(found)}")
@@ -122,9 +122,14 @@ def tabled(products: Products, table: NDArray[Any]) -> Values:
     }
 
 
+def sizes_of(products: Products) -> dict[str, int]:
+    """Return the size of each labelled dimension."""
+    return {dims[0]: len(labels) for dims, labels in products.coordinates.values() if dims}
+
+
 def empty(products: Products) -> Values:
     """Return by-products of no frame at all, for a run that has just begun."""
-    sizes = {dims[0]: len(labels) for dims, labels in products.coordinates.values() if dims}
+    sizes = sizes_of(products)
     return {
         name: np.zeros((0, *(sizes.get(dim, 0) for dim in variable.dims)), variable.dtype)
         for name, variable in products.variables.items()
