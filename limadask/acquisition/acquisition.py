@@ -163,6 +163,7 @@ class Acquisition(Following):
             "max_absent": self._policy.bound,
             "fuse": self._fuse,
             "stall_timeout": self._stall_timeout,
+            "needs_gpu": self._pipeline.needs_gpu,
             "priority": self._priority,
             "deferred": deferred,
             "label": "+".join(["input", *(node.name for node in self._pipeline)]).replace("-", "_"),

@@ -68,6 +68,8 @@ class Options:
         Whether parts of frames are processed apart from each other.
     deferred:
         Whether its frames are held until it is told to process them.
+    needs_gpu:
+        Whether only workers with a GPU can process it.
     """
 
     receivers: int
@@ -81,6 +83,7 @@ class Options:
     priority: int = 0
     apart: bool = False
     deferred: bool = False
+    needs_gpu: bool = False
 
     @property
     def matched(self) -> bool:

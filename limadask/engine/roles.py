@@ -36,7 +36,8 @@ def cast(
     """Choose who receives and who processes.
 
     Those with the role come first, then those without any; of equals, those that come first. Where
-    roles are shared the receivers also process, whatever their role.
+    roles are shared the receivers also process, whatever their role. Where tasks need a GPU, only
+    workers with this role process.
 
     Raises
     ------
@@ -47,11 +48,15 @@ def cast(
     needed = max(nb_receivers, nb_workers) if shared else nb_receivers + nb_workers
     if len(workers) < needed:
         raise _too_few(len(workers), needed)
-    can_receive = sorted(filter(_may_receive, workers), key=_rank_as_receiver)
+    able = [one for one in workers if not wanted.needs_gpu or "gpu" in one.roles]
+    if wanted.needs_gpu and len(able) < (needed if shared else nb_workers):
+        raise _too_few(len(able), needed if shared else nb_workers, "gpu")
+    receiving = able if shared else workers
+    can_receive = sorted(filter(_may_receive, receiving), key=_rank_as_receiver)
     if len(can_receive) < nb_receivers:
         raise _too_few(len(can_receive), nb_receivers, "receiver")
     receivers = can_receive[:nb_receivers]
-    others = (one for one in workers if one not in receivers and _may_process(one))
+    others = (one for one in able if one not in receivers and _may_process(one))
     processors = [*(receivers if shared else ()), *sorted(others, key=lambda one: not one.roles)]
     if len(processors) < nb_workers:
         raise _too_few(len(processors), nb_workers, "processing")
@@ -74,7 +79,7 @@ def _rank_as_receiver(worker: WorkerInfo) -> tuple[bool, int]:
 def _too_few(found: int, needed: int, role: str | None = None) -> ConfigError:
     those, start = "", "start more"
     if role:
-        those = f" with the role {role!r} or none"
+        those = f" with the role {role!r}" + ("" if role == "gpu" else " or none")
         start = f"start more with `--resources {role}=1`"
     return ConfigError(
         f"the cluster has {found} worker(s){those}, the topology needs {needed}: {start}, or ask "

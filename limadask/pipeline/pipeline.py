@@ -139,6 +139,11 @@ class Pipeline:
         """Whether some task puts parts of frames together."""
         return any(isinstance(node.task, Assembling) for node in self)
 
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether some task works on a GPU."""
+        return any(node.task.needs_gpu for node in self)
+
     def __iter__(self) -> Iterator[Node]:
         return iter(self._nodes.values())
 

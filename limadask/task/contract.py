@@ -30,6 +30,11 @@ class Task(Model):
     takes_sparse: ClassVar[bool] = False
     """Whether it can work on sparse frames; others are never given any."""
 
+    @property
+    def needs_gpu(self) -> bool:
+        """Whether it works on a GPU: all of the pipeline is processed where there are some then."""
+        return False
+
     @classmethod
     def task_name(cls) -> str:
         """Return the name in YAML: the class name in snake case."""

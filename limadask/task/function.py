@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, TypeVar, get_type_hints
+from typing import Any, ClassVar, TypeVar, get_type_hints, overload
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,11 @@ from pydantic import create_model
 
 from limadask.errors import ConfigError
 from limadask.frames import DIMS, Frames, Labels, Spec, spec_of
+from limadask.geometry import Grid  # noqa: F401 - for the example
+from limadask.task.array_function import ArrayFunctionTask
 from limadask.task.contract import Judge, Task, Veto
+from limadask.task.libraries import Device
+from limadask.task.outcome import Promise, kept
 from limadask.task.products import Products, Variable, as_dataset
 
 _B = TypeVar("_B", bound=Task)
@@ -49,11 +53,37 @@ class FunctionTask(Task):
         )
 
 
-def task(function: Callable[..., Any]) -> type[FunctionTask]:
+@overload
+def task(function: Callable[..., Any], /) -> type[FunctionTask]: ...
+@overload
+def task(
+    *, arrays: str, device: Device = "cpu", plan: Promise | None = None
+) -> Callable[[Callable[..., Any]], type[ArrayFunctionTask]]: ...
+def task(
+    function: Callable[..., Any] | None = None,
+    /,
+    *,
+    arrays: str = "numpy",
+    device: Device = "cpu",
+    plan: Promise | None = None,
+) -> Any:
     """Make a task of a function whose first argument is a block; the others are its fields.
 
-    The function gets a block, dims ``(frame, band, y, x)``, and returns one, or an
-    :class:`xarray.Dataset` of by-products with dim ``frame``.
+    Used alone, the function gets a labelled block, dims ``(frame, band, y, x)``, and returns one,
+    or an :class:`xarray.Dataset` of by-products with dim ``frame``. With ``arrays`` it gets bare
+    pixels and returns such, of the same shape, or by-products by name, each with an entry for each
+    frame first.
+
+    Parameters
+    ----------
+    arrays:
+        The library of the arrays: ``numpy``, ``torch``, ``cupy``, or another module that follows
+        the Python array API standard.
+    device:
+        ``gpu`` for workers with the Dask resource ``GPU``; ``cupy`` and ``torch`` can.
+    plan:
+        What comes out, as in :func:`~limadask.native_task`; without it the function is tried on a
+        blank frame, where the run is prepared.
 
     Examples
     --------
@@ -62,8 +92,22 @@ def task(function: Callable[..., Any]) -> type[FunctionTask]:
     ...     return block * factor
     >>> gain(factor=3.0)
     gain(factor=3.0)
+    >>> @task(arrays="numpy")
+    ... def brightest(frames: Any) -> Any:
+    ...     return {"brightest": frames.max(axis=(2, 3))}
+    >>> brightest().plan(Spec(Grid((4, 4)), np.dtype("u2"))).variables["brightest"].dims
+    ('band',)
     """
-    return made(function, FunctionTask)
+    if function is not None:
+        return made(function, FunctionTask)
+
+    def decorated(function: Callable[..., Any]) -> type[ArrayFunctionTask]:
+        task = made(function, ArrayFunctionTask)
+        task.arrays, task.device = arrays, device
+        task.promise = None if plan is None else kept(plan)
+        return task
+
+    return decorated
 
 
 class FunctionVeto(Veto):

@@ -21,8 +21,10 @@ def workers(*names: str) -> list[WorkerInfo]:
     ]
 
 
-def wanted(receivers: int, processing: int, shared: bool = False) -> Options:
-    return Options(receivers, processing, shared, None, "input")
+def wanted(
+    receivers: int, processing: int, shared: bool = False, needs_gpu: bool = False
+) -> Options:
+    return Options(receivers, processing, shared, None, "input", needs_gpu=needs_gpu)
 
 
 def chosen(names: str, options: Options) -> tuple[str, str]:
@@ -112,3 +114,11 @@ def test_nobody_does_what_its_role_rules_out(
     assert shared or all("rx" not in one.name for one in work)
     common = {one.address for one in took} & {one.address for one in work}
     assert len(common) == (min(receivers, processing) if shared else 0)
+
+
+def test_only_workers_with_a_gpu_process_where_tasks_need_one() -> None:
+    names = "rx-0 rx-1 proc-0 gpu-0 gpu-1"
+    assert chosen(names, wanted(1, 2, needs_gpu=True)) == ("rx-0", "gpu-0 gpu-1")
+    assert chosen(names, wanted(1, 2, shared=True, needs_gpu=True)) == ("gpu-0", "gpu-0 gpu-1")
+    with pytest.raises(ConfigError, match=r"has 2 worker\(s\) with the role 'gpu', the topology"):
+        chosen(names, wanted(1, 3, needs_gpu=True))

@@ -1,0 +1,148 @@
+"""Libraries of arrays: how pixels come to them and back."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
+from importlib import import_module
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limadask.errors import ConfigError
+
+Device = Literal["cpu", "gpu"]
+
+
+class Library(ABC):
+    """A library of arrays on a device, as one worker has it; called from several threads."""
+
+    @abstractmethod
+    def given(self, pixels: NDArray[Any]) -> Any:
+        """Return an array of the library with these pixels; they may be read-only."""
+
+    @abstractmethod
+    def back(self, array: Any) -> NDArray[Any]:
+        """Return an array of the library as one of NumPy's."""
+
+    def working(self) -> AbstractContextManager[Any]:
+        """Return what surrounds each block of work."""
+        return nullcontext()
+
+
+class Standard(Library):
+    """Any library that follows the Python array API standard, on the CPU; NumPy is one."""
+
+    def __init__(self, name: str) -> None:
+        self._module = import_module(name)
+
+    def given(self, pixels: NDArray[Any]) -> Any:
+        """Return the pixels, uncopied where the library can share them."""
+        return self._module.asarray(pixels)
+
+    def back(self, array: Any) -> NDArray[Any]:
+        """Return the array, uncopied where it can be shared."""
+        return np.asarray(array) if hasattr(array, "__array__") else np.from_dlpack(array)
+
+
+class Torch(Library):
+    """PyTorch, on the CPU or on one GPU."""
+
+    def __init__(self, device: Device) -> None:
+        self._torch = import_module("torch")
+        self._is_gpu = device == "gpu"
+        if self._is_gpu and not self._torch.cuda.is_available():
+            raise _no_gpu("torch.cuda.is_available() is False")
+
+    def given(self, pixels: NDArray[Any]) -> Any:
+        """Return a tensor; a copy, since a tensor may always be written to."""
+        tensor = self._torch.from_numpy(pixels.copy())
+        return tensor.pin_memory().to("cuda", non_blocking=True) if self._is_gpu else tensor
+
+    def back(self, array: Any) -> NDArray[Any]:
+        """Return the values of a tensor."""
+        return np.asarray(array.detach().cpu().numpy())
+
+    def working(self) -> AbstractContextManager[Any]:
+        """Compute no gradients."""
+        return self._torch.no_grad()  # type: ignore[no-any-return]
+
+
+class Cupy(Library):
+    """CuPy on one GPU: a stream for each thread, and page-locked memory on the way."""
+
+    def __init__(self, device: Device) -> None:
+        if device != "gpu":
+            raise ConfigError(
+                "cupy works on GPUs alone", field="device", value=device, allowed=["gpu"]
+            )
+        self._cupy = import_module("cupy")
+        try:
+            self._cupy.cuda.runtime.getDeviceCount()
+        except Exception as error:  # of CuPy's own kind, which cannot be named here
+            raise _no_gpu(str(error)) from error
+        self._own = threading.local()
+
+    def given(self, pixels: NDArray[Any]) -> Any:
+        """Return an array on the GPU, by page-locked memory of this thread."""
+        staged = self._staging(pixels)
+        np.copyto(staged, pixels)
+        array = self._cupy.empty(pixels.shape, pixels.dtype)
+        array.set(staged, stream=self._stream())
+        return array
+
+    def back(self, array: Any) -> NDArray[Any]:
+        """Return the values of an array on the GPU."""
+        return np.asarray(self._cupy.asnumpy(array, stream=self._stream()))
+
+    def working(self) -> AbstractContextManager[Any]:
+        """Work in the thread's own stream."""
+        return self._stream()  # type: ignore[no-any-return]
+
+    def _stream(self) -> Any:
+        if not hasattr(self._own, "stream"):
+            self._own.stream = self._cupy.cuda.Stream(non_blocking=True)
+        return self._own.stream
+
+    def _staging(self, pixels: NDArray[Any]) -> NDArray[Any]:
+        """Return page-locked memory, the same for all blocks of a thread."""
+        room = getattr(self._own, "room", None)
+        if room is None or room.nbytes < pixels.nbytes:
+            room = self._own.room = np.frombuffer(
+                self._cupy.cuda.alloc_pinned_memory(pixels.nbytes), np.uint8, pixels.nbytes
+            )
+        return room[: pixels.nbytes].view(pixels.dtype).reshape(pixels.shape)
+
+
+def library(name: str, device: Device) -> Library:
+    """Return a library on a device.
+
+    Raises
+    ------
+    ConfigError
+        When it is not installed, or does not work on this device here.
+    """
+    try:
+        if name == "torch":
+            return Torch(device)
+        if name == "cupy":
+            return Cupy(device)
+        if device == "gpu":
+            raise ConfigError(
+                f"{name} is used on the CPU alone",
+                field="device", value=device, allowed="cpu, or the library cupy or torch",
+            )  # fmt: skip
+        return Standard(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"no library {name!r} here: {error}",
+            field="arrays", value=name, allowed="a library that is installed where it is used",
+        ) from error  # fmt: skip
+
+
+def _no_gpu(reason: str) -> ConfigError:
+    return ConfigError(
+        f"no GPU here: {reason}", field="device", value="gpu", allowed="workers with a GPU"
+    )
