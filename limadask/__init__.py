@@ -56,6 +56,7 @@ from limadask.task import (
     task,
     veto,
 )
+from limadask.timeseries import Polled, Streamed
 from limadask.version import __version__
 
 __all__ = [
@@ -93,6 +94,7 @@ __all__ = [
     "PixelTask",
     "Place",
     "Policy",
+    "Polled",
     "Polygon",
     "Processed",
     "Products",
@@ -108,6 +110,7 @@ __all__ = [
     "StateChanged",
     "StateError",
     "Status",
+    "Streamed",
     "Task",
     "TaskFailed",
     "Topology",

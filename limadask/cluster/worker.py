@@ -77,6 +77,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             {
                 "limadask-acknowledge": self._acknowledge,
                 "limadask-drop": self._drop,
+                "limadask-poll": self._poll,
                 "limadask-pass": self._pass,
                 "limadask-process": self._process_held,
             }
@@ -188,6 +189,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if station is not None and station.blocks is not None:
             station.blocks.end(drop=True)
 
+    def _poll(self, uuid: str, ends: bool = False) -> None:
+        """Begin to poll the user's sources of values, or end."""
+        if (station := self._stations.get(uuid)) is not None:
+            (station.stop_polls if ends else station.poll)()
+
     def _process_held(self, uuid: str) -> None:
         station = self._stations.get(uuid)
         if station is not None and isinstance(station.blocks, HeldBlocks):
@@ -222,6 +228,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 "nb_frames": prepared.raw.nb_frames,
                 "per_block": prepared.nb_frames_per_block,
                 "prepares_ahead": prepared.prepares_ahead,
+                "recorded": dict(self._stations[uuid].request.detector.recorded),
                 "timing": {
                     "period": prepared.hardware.period,
                     "trigger_mode": prepared.hardware.trigger_mode,
@@ -315,7 +322,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         def work(station: Station) -> dict[str, Any]:
             closed = station.close()
             dumped = {node: dumps(parts) for node, parts in closed.parts.items()}
-            return {"receipts": closed.receipts, "parts": dumped, "trouble": closed.trouble}
+            return {
+                "receipts": closed.receipts,
+                "parts": dumped,
+                "trouble": closed.trouble,
+                "parcels": station.end_polls(),
+            }
 
         return await self._if_known(uuid, work)
 
@@ -383,7 +395,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             if station is not None and isinstance(station.blocks, HeldBlocks):
                 station.blocks.look()
             progress = station.progress() if station is not None else {}
-            self._send("limadask-tick", uuid, progress=progress, process=self._process_identity)
+            parcels = station.parcels() if station is not None else []
+            self._send(
+                "limadask-tick", uuid, progress=progress, process=self._process_identity,
+                parcels=parcels,
+            )  # fmt: skip
 
     def _receiver_ended(self, uuid: str) -> None:
         station = self._stations.get(uuid)

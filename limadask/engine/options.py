@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from limadask.detector import Deal
 from limadask.parameters import Dispatch
@@ -68,6 +69,8 @@ class Options:
         Whether parts of frames are processed apart from each other.
     deferred:
         Whether its frames are held until it is told to process them.
+    sources, polls:
+        Names and units of the sources of values in its metadata; whether some are polled.
     """
 
     receivers: int
@@ -81,6 +84,8 @@ class Options:
     priority: int = 0
     apart: bool = False
     deferred: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
+    polls: bool = False
 
     @property
     def matched(self) -> bool:

@@ -62,6 +62,7 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
     else:
         run.account.ledger.nb_frames = made["nb_frames"]
         run.timing = Timing(**made["timing"])
+        run.recording.declare_detector(made["recorded"])
         run.prepares_ahead = made["prepares_ahead"]
         count = made["nb_frames"]
         run.crew.expect(count and run.options.deal(0).length(count), made["per_block"])

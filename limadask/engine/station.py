@@ -16,6 +16,7 @@ from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import Prepared, Ready, Request, progress_message
 from limadask.engine.processing import Closed, Processing
 from limadask.engine.receiving import Receiving
+from limadask.engine.recording import DETECTOR
 from limadask.engine.spool import Spool
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, packed_bound
@@ -24,6 +25,7 @@ from limadask.memory import Allocator, BufferPool, PoolStatistics, UntouchedAllo
 from limadask.parameters import SoftwareParameters
 from limadask.storage import sound, unpacked
 from limadask.task import Place, RunRecord
+from limadask.timeseries import Parcel, Polls, TimeSeries
 
 logger = logging.getLogger(__name__)
 RELEASE_TIMEOUT = 5.0
@@ -65,6 +67,8 @@ class Station:
         self._controls = self._keeps = False
         self._deal = Deal()  # outlives the receiver, which is given back before its blocks are done
         self._told = 0
+        self._readings, self._polls = Polls(), Polls()
+        """What the detector tells of itself, and what the user wants to be asked for."""
 
     # ---- prepare ----------------------------------------------------------------------------
 
@@ -241,7 +245,26 @@ class Station:
     def start_detector(self) -> None:
         """Start the exposures, if the detector is controlled from here."""
         if self._controls:
-            self.request.detector.start()
+            detector = self.request.detector
+            detector.start()
+            if names := [f"{DETECTOR}{name}" for name in detector.recorded]:
+                self._readings.add_group(names, self._read, detector.recorded_every)
+
+    def _read(self) -> dict[str, Any]:
+        return {f"{DETECTOR}{name}": one for name, one in self.request.detector.readings().items()}
+
+    def poll(self) -> None:
+        """Begin to poll the user's sources of values."""
+        self._polls.add(self.request.polled)
+
+    def stop_polls(self) -> None:
+        """Poll the user's sources a last time, without waiting for it."""
+        self._polls.stop()
+
+    def parcels(self) -> list[Parcel]:
+        """Return the values that have come since the last call."""
+        taken = [self._readings.take(), self._polls.take()]
+        return [one for one in taken if one["samples"]]
 
     def trigger(self) -> None:
         """Give a software trigger."""
@@ -304,8 +327,9 @@ class Station:
         software = ready.software.replace(
             receivers=tuple(fields["receivers"]), processors=tuple(fields["workers"])
         )
+        series = {name: TimeSeries.load(one) for name, one in fields["series"].items()}
         return RunRecord(
-            **{**fields, "ledger": Ledger.load(fields["ledger"])},
+            **{**fields, "ledger": Ledger.load(fields["ledger"]), "series": series},
             **self._about(prepared, software),
         )
 
@@ -325,8 +349,16 @@ class Station:
             "metadata": request.metadata,
         }
 
-    def give_back(self) -> None:
-        """Give the detector back, and memory that no frame is in: no further ones will come."""
+    def end_polls(self) -> list[Parcel]:
+        """Poll the user's sources a last time; return the values that have not been taken."""
+        return [self._polls.end()]
+
+    def give_back(self) -> list[Parcel]:
+        """Give the detector back, and memory that no frame is in: no further ones will come.
+
+        Returns what the detector has told of itself and has not been taken.
+        """
+        parcels = [self._readings.end()]
         actions: list[Callable[[], object]] = []
         if self.receiving is not None and self.receiver is not None:
             actions += [functools.partial(self.receiving.stop, abort=True), self._end_receiving]
@@ -338,10 +370,11 @@ class Station:
             actions.append(self._pool.retire)
         self.receiver, self._controls = None, False
         self._all(actions)
+        return parcels
 
     def release(self) -> None:
         """Give everything back."""
-        actions: list[Callable[[], object]] = [self.give_back]
+        actions: list[Callable[[], object]] = [self.end_polls, self.give_back]
         if self.processing is not None:
             actions.append(self.processing.release)
         if self._spool is not None:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from limadask.frames import Frames, Mosaic, Spec
 from limadask.ledger import Ledger
 from limadask.task.contract import Task
+from limadask.timeseries import TimeSeries
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +98,10 @@ class RunRecord:
         Names of the workers that process, by rank, and of those that receive.
     error:
         What went wrong, empty if nothing did.
+    series:
+        Values that changed while it went on, by name: the user's, ``detector/…``, ``pipeline/…``.
+    statistics:
+        Seconds by node, latency and counts of the whole run, plain data.
     """
 
     uuid: str
@@ -111,6 +116,8 @@ class RunRecord:
     workers: tuple[str, ...] = ()
     receivers: tuple[str, ...] = ()
     error: str = ""
+    series: Mapping[str, TimeSeries] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
