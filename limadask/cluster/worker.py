@@ -238,8 +238,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
         return await answer_of(work)
 
-    async def _check(self, uuid: str, request: bytes, prepared: bytes) -> dict[str, Any]:
-        return await answer_of(lambda: self._station(uuid, request).check(loads(prepared)))
+    async def _check(
+        self, uuid: str, request: bytes, prepared: bytes, seconds: float
+    ) -> dict[str, Any]:
+        return await answer_of(lambda: self._station(uuid, request).check(loads(prepared), seconds))
 
     async def _setup(
         self,
@@ -254,6 +256,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         receivers: list[str],
         deferred: bool,
         stays: bool,
+        names: dict[str, Any],
     ) -> dict[str, Any]:
         self._ranks[uuid], self._labels[uuid] = acquisition_rank, label
         if rank is not None:
@@ -275,7 +278,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             if stays:
                 credits[self.address] = made.nb_slots  # nobody else could take them
             held = deferral if deferred else None
-            ready = station.setup(made, rank, ranks, credits, stays, held)
+            ready = station.setup(made, rank, ranks, credits, stays, names, held)
             if station.processing is not None:
                 self.lasting.keep(uuid, station.processing.lasting())
             release_memory()

@@ -22,6 +22,7 @@ from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, packed_bound
 from limadask.ledger import Ledger
 from limadask.memory import Allocator, BufferPool, PoolStatistics, UntouchedAllocator
+from limadask.naming import Names
 from limadask.parameters import SoftwareParameters
 from limadask.storage import sound, unpacked
 from limadask.task import Place, RunRecord
@@ -95,14 +96,19 @@ class Station:
         prepared = planning.prepare(self.request, armed, hardware, pool_nbytes)
         return replace(prepared, packs=self.receiver is not None and self.receiver.packs)
 
-    def check(self, prepared: Prepared) -> list[tuple[str, list[str]]]:
-        """Look at files and folders before any is opened; return nodes and their parents."""
-        planned = planning.checked(self.request, prepared)
+    def check(self, prepared: Prepared, seconds: float) -> dict[str, Any]:
+        """Look at files and folders before any is opened.
+
+        Returns nodes with their parents, and the fields of names, for a run prepared at that time.
+        """
+        names = planning.names(self.request, seconds)
+        planned = planning.checked(planning.with_names(self.request, names), prepared)
         nodes = planned.before + planned.nodes
         labels = {node.name: node.label for node in nodes}
-        return [
+        graph = [
             (node.label, [labels[one] for one in node.after if one in labels]) for node in nodes
         ]
+        return {"graph": graph, "names": names}
 
     def setup(
         self,
@@ -111,6 +117,7 @@ class Station:
         ranks: int,
         credits: Mapping[str, int],
         stays: bool,
+        names: Names,
         deferral: Deferral | None = None,
     ) -> Ready:
         """Open the sinks and compile where blocks are processed; arm the receiver, if any.
@@ -119,8 +126,8 @@ class Station:
         """
         self._keeps = stays and prepared.packs and deferral is None
         self._prepared = prepared
-        planned = planning.planned(self.request, prepared)
-        request = self.request
+        request = self.request = planning.with_names(self.request, names)
+        planned = planning.planned(request, prepared)
         self._ready = planning.ready(request, prepared, planned, self._settings)
         if rank is not None:
             about = self._about(prepared, self._ready.software)
