@@ -58,6 +58,7 @@ from limadask.task import (
     task,
     veto,
 )
+from limadask.timeseries import Polled, Streamed
 from limadask.version import __version__
 
 __all__ = [
@@ -95,6 +96,7 @@ __all__ = [
     "PixelTask",
     "Place",
     "Policy",
+    "Polled",
     "Polygon",
     "Processed",
     "Products",
@@ -110,6 +112,7 @@ __all__ = [
     "StateChanged",
     "StateError",
     "Status",
+    "Streamed",
     "Task",
     "TaskFailed",
     "Topology",

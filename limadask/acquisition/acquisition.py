@@ -13,10 +13,11 @@ from distributed import Client
 
 from limadask.acquisition.following import STALL_TIMEOUT, Following
 from limadask.acquisition.futures import BlockFutures
+from limadask.acquisition.streaming import follow
 from limadask.cluster.link import Link
 from limadask.configuration import Configuration
 from limadask.detector import Detector
-from limadask.engine.messages import Request, dumps
+from limadask.engine.messages import Request, check_polled, dumps
 from limadask.errors import ConfigError, StateError
 from limadask.ledger import Ledger
 from limadask.parameters import (
@@ -28,6 +29,7 @@ from limadask.parameters import (
 )
 from limadask.pipeline import INPUT, Node, Pipeline
 from limadask.pipeline.hold import FUTURES, Hold, WhenSlow
+from limadask.timeseries import sorted_out, units_of
 
 PRIORITIES = 1000
 """Priorities go from minus to plus this."""
@@ -53,7 +55,9 @@ class Acquisition(Following):
     buffers:
         Memory for frames that wait.
     metadata:
-        Anything worth knowing later; saved with the frames.
+        Anything worth knowing later; saved with the frames. Functions are polled while the run
+        goes on (:class:`~limadask.Polled`), queues and asynchronous iterators are followed
+        (:class:`~limadask.Streamed`).
     stall_timeout:
         Seconds without any progress, besides three frame periods, after which the run fails.
     fuse:
@@ -90,10 +94,9 @@ class Acquisition(Following):
         self._client, self._detector = client, detector.absolute(Path.cwd())
         self._pipeline = pipeline or Pipeline()
         self._topology, self._policy = topology or Topology(), policy or Policy()
-        self._buffers, self._metadata = (
-            (buffers or Buffers()).absolute(Path.cwd()),
-            dict(metadata or {}),
-        )
+        self._buffers = (buffers or Buffers()).absolute(Path.cwd())
+        self._metadata, self._polled, self._streamed = sorted_out(metadata or {})
+        check_polled(self._polled)
         self._asked = AcquisitionParameters(**parameters)
         self._sets = ParameterSets(user=self._asked)
         self._fuse, self._priority = fuse, _priority(priority)
@@ -152,6 +155,7 @@ class Acquisition(Following):
             keep=tuple(node.after[0] for node, _ in self._held.values()),
             fuse=self._fuse,
             topology=self._topology,
+            polled=self._polled,
         )
         self._link = Link.of(self._client)
         options = {
@@ -166,6 +170,8 @@ class Acquisition(Following):
             "needs_gpu": self._pipeline.needs_gpu,
             "priority": self._priority,
             "deferred": deferred,
+            "sources": units_of(self._polled, self._streamed),
+            "polls": bool(self._polled),
             "label": "+".join(["input", *(node.name for node in self._pipeline)]).replace("-", "_"),
         }
         self._link.ask(
@@ -177,6 +183,7 @@ class Acquisition(Following):
         )
         for _, futures in self._held.values():
             futures.connect(self._link)
+        follow(self._link, self.uuid, self._streamed)
 
     # ---- what is known ------------------------------------------------------------------------
 

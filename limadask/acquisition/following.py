@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from distributed import Client
 from limadask.acquisition import waiting
 from limadask.acquisition.futures import BlockFutures
 from limadask.acquisition.happening import Events
+from limadask.acquisition.recorded import RecordedSeries
 from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link
 from limadask.engine.messages import Ready, loads
@@ -18,6 +20,7 @@ from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateE
 from limadask.ledger import Ledger
 from limadask.parameters import ParameterSets
 from limadask.pipeline.hold import FUTURES
+from limadask.timeseries import checked_name, checked_value
 
 STALL_TIMEOUT = 30.0
 """Seconds without any progress, besides three frame periods, after which a run fails."""
@@ -67,6 +70,36 @@ class Following:
     def abort(self) -> None:
         """End at once; what is not being processed is dropped, files are closed."""
         self._command("abort")
+
+    def note(self, name: str, value: float | str, units: str = "") -> None:
+        """Record a value of this moment: a number, or a text such as a comment.
+
+        Values of one name make a series, saved as those of sources are. At most 256 names can be
+        noted, and 1000 texts of a name; of numbers 8192 are kept, and else thinned.
+
+        Parameters
+        ----------
+        name:
+            Name of the series: letters, digits and ``_``.
+        value:
+            The number, or a text of at most 1000 characters.
+        units:
+            Units of the numbers, as NeXus has them.
+
+        Raises
+        ------
+        ConfigError
+            When it can be no name or no value, or the series is a source's or of another kind.
+        StateError
+            When the run is not prepared yet, or is over.
+        LimadaskError
+            When there is no room for more.
+        """
+        note = (checked_name(name), time.time_ns(), checked_value(value, name), units)
+        if self._link is None:
+            raise StateError("nothing can be noted while nothing is prepared; allowed: prepare")
+        if self._link.ask("record", uuid=self.uuid, note=note)["is_over"]:
+            raise StateError(f"nothing can be noted: acquisition {self.uuid} is over")
 
     def wait(
         self,
@@ -143,6 +176,15 @@ class Following:
         """By-products of every reduction, by node: sorted by frame, growing while it runs."""
         self._know()
         return self._products
+
+    @property
+    def series(self) -> Mapping[str, xr.Dataset]:
+        """Values recorded so far, by name: ``value`` with dim ``time``, UTC, growing while it runs.
+
+        Names are those of the user's metadata and notes, ``detector/…`` for what the detector tells
+        of itself, and ``pipeline/…`` for the run itself.
+        """
+        return RecordedSeries(self._connected(), self.uuid)
 
     @property
     def observe(self) -> Observations:

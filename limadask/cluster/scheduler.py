@@ -25,6 +25,8 @@ from limadask.engine.run import Run
 from limadask.engine.standing import standing
 from limadask.errors import LimadaskError
 from limadask.events import Event
+from limadask.timeseries import Parcel
+from limadask.timeseries.value import Value
 
 logger = logging.getLogger(__name__)
 TOPIC = "limadask"
@@ -65,6 +67,8 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
                     "runs",
                     "queue",
                     "batch",
+                    "record",
+                    "series",
                     "silent",
                 )
             }
@@ -257,11 +261,19 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
     # ---- what workers tell ----------------------------------------------------------------------
 
     def _tick(
-        self, uuid: str, progress: dict[str, Any], process: Sequence[Any], worker: str
+        self,
+        uuid: str,
+        progress: dict[str, Any],
+        process: Sequence[Any],
+        worker: str,
+        parcels: Sequence[Parcel] = (),
     ) -> None:
         self._pulses.beat(worker, (int(process[0]), float(process[1])))
         run = self._coordinator.runs.get(uuid)
-        if run is not None and progress and not run.is_over:
+        if run is None:
+            return
+        run.recording.take_all(parcels)
+        if progress and not run.is_over:
             run.tick(worker, progress)
 
     def _receiver_ended(self, uuid: str, progress: dict[str, Any], error: str, worker: str) -> None:
@@ -347,6 +359,28 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
 
     async def _notes(self, uuid: str, node: str, start: int) -> list[tuple[str, Any]]:
         return self._coordinator.find(uuid).account.notes.get(node, [])[start:]
+
+    async def _record(
+        self,
+        uuid: str,
+        parcel: Parcel | None = None,
+        note: tuple[str, int, Value, str] | None = None,
+    ) -> dict[str, Any]:
+        """Take values that a client sends, or what a user notes; tell whether it is too late."""
+        try:
+            run = self._coordinator.find(uuid)
+            if parcel is not None and not run.is_over:
+                run.recording.take(parcel)
+            if note is not None and not run.is_over:
+                run.recording.note(*note)
+        except LimadaskError as error:
+            return {"error": dumps(error)}
+        return {"is_over": run.is_over}
+
+    async def _series(self, uuid: str, name: str | None = None) -> dict[str, Any]:
+        """Return the names of a run's series, or one of them."""
+        recording = self._coordinator.find(uuid).recording
+        return {"names": recording.names, "series": recording.dump(name) if name else {}}
 
     async def _reserve(self, uuid: str, node: str, worker: str, number: int) -> bool:
         """Keep a held block for a client that will take it; False if it is gone."""

@@ -78,6 +78,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             {
                 "limadask-acknowledge": self._acknowledge,
                 "limadask-drop": self._drop,
+                "limadask-poll": self._poll,
                 "limadask-pass": self._pass,
                 "limadask-process": self._process_held,
             }
@@ -189,6 +190,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if station is not None and station.blocks is not None:
             station.blocks.end(drop=True)
 
+    def _poll(self, uuid: str, ends: bool = False) -> None:
+        """Begin to poll the user's sources of values, or end."""
+        if (station := self._stations.get(uuid)) is not None:
+            (station.stop_polls if ends else station.poll)()
+
     def _process_held(self, uuid: str) -> None:
         station = self._stations.get(uuid)
         if station is not None and isinstance(station.blocks, HeldBlocks):
@@ -223,6 +229,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 "nb_frames": prepared.raw.nb_frames,
                 "per_block": prepared.nb_frames_per_block,
                 "prepares_ahead": prepared.prepares_ahead,
+                "recorded": dict(self._stations[uuid].request.detector.recorded),
                 "timing": {
                     "period": prepared.hardware.period,
                     "trigger_mode": prepared.hardware.trigger_mode,
@@ -232,8 +239,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
         return await answer_of(work)
 
-    async def _check(self, uuid: str, request: bytes, prepared: bytes) -> dict[str, Any]:
-        return await answer_of(lambda: self._station(uuid, request).check(loads(prepared)))
+    async def _check(
+        self, uuid: str, request: bytes, prepared: bytes, seconds: float
+    ) -> dict[str, Any]:
+        return await answer_of(lambda: self._station(uuid, request).check(loads(prepared), seconds))
 
     async def _setup(
         self,
@@ -248,6 +257,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         receivers: list[str],
         deferred: bool,
         stays: bool,
+        names: dict[str, Any],
     ) -> dict[str, Any]:
         self._ranks[uuid], self._labels[uuid] = acquisition_rank, label
         if rank is not None:
@@ -269,7 +279,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             if stays:
                 credits[self.address] = made.nb_slots  # nobody else could take them
             held = deferral if deferred else None
-            ready = station.setup(made, rank, ranks, credits, stays, held)
+            ready = station.setup(made, rank, ranks, credits, stays, names, held)
             if station.processing is not None:
                 self.lasting.keep(uuid, station.processing.lasting())
             release_memory()
@@ -316,7 +326,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         def work(station: Station) -> dict[str, Any]:
             closed = station.close()
             dumped = {node: dumps(parts) for node, parts in closed.parts.items()}
-            return {"receipts": closed.receipts, "parts": dumped, "trouble": closed.trouble}
+            return {
+                "receipts": closed.receipts,
+                "parts": dumped,
+                "trouble": closed.trouble,
+                "parcels": station.end_polls(),
+            }
 
         return await self._if_known(uuid, work)
 
@@ -384,7 +399,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             if station is not None and isinstance(station.blocks, HeldBlocks):
                 station.blocks.look()
             progress = station.progress() if station is not None else {}
-            self._send("limadask-tick", uuid, progress=progress, process=self._process_identity)
+            parcels = station.parcels() if station is not None else []
+            self._send(
+                "limadask-tick", uuid, progress=progress, process=self._process_identity,
+                parcels=parcels,
+            )  # fmt: skip
 
     def _receiver_ended(self, uuid: str) -> None:
         station = self._stations.get(uuid)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -249,6 +249,11 @@ class Detector(MutableModel):
 
     model_config = ConfigDict(ser_json_inf_nan="constants")
 
+    recorded: ClassVar[Mapping[str, str]] = {}
+    """Fields of its status, numbers or texts, that are recorded while it acquires, and units."""
+    recorded_every: ClassVar[float] = 1.0
+    """Seconds between two of these."""
+
     def absolute(self, folder: Path) -> Self:
         """Return the same detector, with its relative paths taken from ``folder``."""
         return self
@@ -264,6 +269,15 @@ class Detector(MutableModel):
     def status(self) -> Model | None:
         """Say how it is now: its state, temperatures, …; None where it has nothing to say."""
         return None
+
+    def readings(self) -> Mapping[str, Any]:
+        """Say what is recorded of how it is, by the names in :attr:`recorded`.
+
+        Asked from a thread of its own between ``start`` and ``close``, where it is controlled; what
+        it raises is recorded, and harms no run.
+        """
+        status = self.status()
+        return {name: getattr(status, name, None) for name in self.recorded}
 
     def limits(self) -> Mapping[str, Model]:
         """Say of its own parameters what it allows now: value, unit, lowest, highest, access."""

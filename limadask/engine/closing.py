@@ -66,6 +66,7 @@ async def _close_sinks(run: Run) -> None:
                 run.note(reason)
         for trouble in answer["trouble"]:
             run.note(trouble)
+        run.recording.take_all(answer["parcels"])
         for node, part in answer["parts"].items():
             run.parts[node].append(part)
     living = run.crew.living_processors
@@ -104,6 +105,8 @@ def _lost_frames(run: Run) -> bool:
 async def _join(run: Run) -> None:
     """Let one worker make one whole of all parts."""
     crew, ledger = run.crew, run.account.ledger
+    if run.began:
+        run.recording.look_now()
     record = {
         "uuid": run.uuid,
         "state": run.outcome,
@@ -114,6 +117,8 @@ async def _join(run: Run) -> None:
         "workers": [one.name for one in crew.processors],
         "receivers": [one.name for one in crew.receivers],
         "error": run.error,
+        "series": run.recording.dump(),
+        "statistics": run.recording.statistics(),
     }
     made: dict[str, Any] = {"files": {}, "trouble": ["no worker is left that could"]}
     for worker in crew.living_processors:

@@ -156,6 +156,11 @@ class Crew:
             self._receipts[window.receiver] += has_block
         return window
 
+    def backlog(self, receiver: str) -> int:
+        """Return how many blocks a receiver has delivered that have no receipt yet."""
+        delivered = int(self.progress.get(receiver, {}).get("blocks", 0))
+        return max(0, delivered - self._receipts[receiver])
+
     def lagging(self) -> dict[str, int]:
         """Return receivers that hold up the others, and the block that these have reached."""
         return {}

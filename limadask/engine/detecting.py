@@ -20,6 +20,7 @@ logger = logging.getLogger(__name__)
 async def start(run: Run) -> None:
     """Start the receivers, then the detector; what goes wrong makes the run fail."""
     run.began = time.time()
+    run.recording.begin()  # first of all: frames lie between values then
     try:
         async with asyncio.timeout(run.bounds.command):
             asked = (run.ask(one.address, "start") for one in run.crew.receivers)
@@ -37,6 +38,7 @@ async def start(run: Run) -> None:
 
 async def complete(run: Run) -> None:
     """Take note of the last exposure; a detector that one alone may hold is free by then."""
+    run.recording.stop()
     if not run.prepares_ahead:
         await give_back(run)
     if run.detector.allows("complete"):
@@ -70,7 +72,7 @@ async def give_back(run: Run) -> None:
 async def _give_back(run: Run, worker: str) -> None:
     try:
         async with asyncio.timeout(run.bounds.command):
-            await run.ask(worker, "give_back")
+            run.recording.take_all(await run.ask(worker, "give_back") or ())
     except (TimeoutError, WorkerError, OSError):  # what has come is not spoiled by it
         logger.warning("%s keeps its detector", run.crew.name(worker), exc_info=True)
 

@@ -6,7 +6,7 @@ The scheduler never opens what plugins made: it passes pickled bytes on.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +14,7 @@ import cloudpickle
 
 from limadask.detector import Deal, Detector, DetectorInfo
 from limadask.engine.receiving import Progress
+from limadask.errors import ConfigError
 from limadask.frames import Spec, Status
 from limadask.parameters import (
     AcquisitionParameters,
@@ -24,6 +25,7 @@ from limadask.parameters import (
     Topology,
 )
 from limadask.pipeline import Failure, Outcome, Pipeline
+from limadask.timeseries import Polled
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,7 @@ class Request:
     keep: tuple[str, ...] = ()
     fuse: bool = True
     topology: Topology = field(default_factory=Topology)
+    polled: dict[str, Polled] = field(default_factory=dict)
 
     @property
     def is_apart(self) -> bool:
@@ -130,6 +133,25 @@ def receipt(outcome: Outcome, waited: float) -> dict[str, Any]:
         "seconds": dict(outcome.seconds),
         "waited": waited,
     }
+
+
+def check_polled(polled: Mapping[str, Polled]) -> None:
+    """Refuse functions that cannot be sent to a worker.
+
+    Raises
+    ------
+    ConfigError
+        Naming the source.
+    """
+    for name, source in polled.items():
+        try:
+            dumps(source)
+        except Exception as error:  # pickling raises whatever the objects' own code does
+            raise ConfigError(
+                f"cannot be sent to a worker: {error}", node="metadata", field=name,
+                value=source.function,
+                allowed="a function without locks, files or connections; open these inside it",
+            ) from error  # fmt: skip
 
 
 def _joined(failures: Sequence[Failure]) -> list[tuple[str, int, int, str, bool]]:

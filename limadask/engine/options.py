@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from limadask.detector import Deal
 from limadask.parameters import Dispatch
@@ -70,6 +71,8 @@ class Options:
         Whether its frames are held until it is told to process them.
     needs_gpu:
         Whether only workers with a GPU can process it.
+    sources, polls:
+        Names and units of the sources of values in its metadata; whether some are polled.
     """
 
     receivers: int
@@ -84,6 +87,8 @@ class Options:
     apart: bool = False
     deferred: bool = False
     needs_gpu: bool = False
+    sources: Mapping[str, str] = field(default_factory=dict)
+    polls: bool = False
 
     @property
     def matched(self) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
 from math import ceil
 from typing import Any
 
@@ -22,8 +24,9 @@ from limadask.engine.sizing import LATENCY, size_blocks
 from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.geometry import Rect
+from limadask.naming import Names, names_of
 from limadask.parameters import Binning, HardwareParameters, SoftwareParameters
-from limadask.pipeline import INPUT, Partition, Plan, partition, plan
+from limadask.pipeline import INPUT, Partition, Plan, counted, named, partition, plan
 from limadask.pipeline.hold import FUTURES, Hold
 from limadask.task import Sink
 from limadask.version import versions
@@ -189,6 +192,16 @@ def checked(request: Request, prepared: Prepared) -> Plan:
     return found
 
 
+def names(request: Request, seconds: float) -> dict[str, Any]:
+    """Return the fields that names of files may have, for a run prepared at that time."""
+    return counted(request.pipeline, names_of(request.uuid, seconds, request.metadata))
+
+
+def with_names(request: Request, names: Names) -> Request:
+    """Return the same request with all fields in the names of files filled in."""
+    return replace(request, pipeline=named(request.pipeline, names))
+
+
 def _check_nodes(planned: Plan) -> None:
     for node in planned.nodes:
         try:
@@ -244,6 +257,7 @@ def check(request: Request, pool_nbytes: int) -> Ready:
     ConfigError
         Naming node, field, value and what is allowed.
     """
+    request = with_names(request, names(request, time.time()))
     info, shared = share_of(request)
     prepared = prepare(request, info, shared.hardware, (pool_nbytes, None))
     return ready(request, prepared, checked(request, prepared))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import TYPE_CHECKING, Any
 
 from limadask.engine.apart import ApartCrew
@@ -43,10 +44,13 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
             stage = "checking files"
             first = run.crew.processors[0].address
             request, prepared = run.request, made["prepared"]
-            run.graph = await run.ask(first, "check", request=request, prepared=prepared)
+            checked = await run.ask(
+                first, "check", request=request, prepared=prepared, seconds=time.time()
+            )
+            run.graph = checked["graph"]
             _go_on(run)
             stage = "opening files and compiling"
-            run.ready = await _setup(run, prepared)
+            run.ready = await _setup(run, prepared, checked["names"])
     except TimeoutError:
         text = f"preparing took longer than {run.bounds.prepare:.0f} s{run.crew.unanswered()}"
         late = stalled(run, stage, text)
@@ -62,6 +66,7 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
     else:
         run.account.ledger.nb_frames = made["nb_frames"]
         run.timing = Timing(**made["timing"])
+        run.recording.declare_detector(made["recorded"])
         run.prepares_ahead = made["prepares_ahead"]
         count = made["nb_frames"]
         run.crew.expect(count and run.options.deal(0).length(count), made["per_block"])
@@ -108,7 +113,7 @@ async def _open(run: Run) -> list[str]:
     ]
 
 
-async def _setup(run: Run, prepared: bytes) -> bytes:
+async def _setup(run: Run, prepared: bytes, names: dict[str, Any]) -> bytes:
     """Set all workers up at the same time; return what the client is told.
 
     Where one fails the others are still waited for: what they open is there to be closed.
@@ -125,6 +130,7 @@ async def _setup(run: Run, prepared: bytes) -> bytes:
         "receivers": [one.address for one in crew.receivers],
         "deferred": run.options.deferred,
         "stays": crew.stays,
+        "names": names,
     }
     addresses = crew.addresses
     asked = [

@@ -20,6 +20,7 @@ from limadask.engine.joint_account import JointAccount
 from limadask.engine.messages import dumps
 from limadask.engine.options import Bounds, Options, Timing
 from limadask.engine.port import Port
+from limadask.engine.recording import Recording
 from limadask.engine.watch import Watch
 from limadask.events import Event, FramesDone, FramesSaved, StateChanged
 from limadask.states import DetectorSide, ProcessingSide
@@ -75,6 +76,7 @@ class Run:
         self.batch: Batch | None = None
         self.timing, self.triggers = Timing(), 0
         self.watch = Watch(self, options.stall_timeout)
+        self.recording = Recording(self, options.sources, options.polls)
         self._told_progress = float("-inf")
         self.began = self.acquired = self.ended = 0.0
         self._changed = asyncio.Event()
@@ -186,6 +188,7 @@ class Run:
             return
         reason = receivers.intolerable(self, worker)
         self.crew.lose(worker)
+        self.recording.lost()
         if reason:
             self.fail(reason)
         if not self.crew.living_processors:
@@ -204,6 +207,7 @@ class Run:
         others:
             When another run was last processed by the same workers: it may have to wait for that.
         """
+        self.recording.look(now)
         if error := self.watch.look(now, others):
             self.stalled = True
             self.fail(str(error), dumps(error))

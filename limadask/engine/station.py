@@ -16,14 +16,17 @@ from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import Prepared, Ready, Request, progress_message
 from limadask.engine.processing import Closed, Processing
 from limadask.engine.receiving import Receiving
+from limadask.engine.recording import DETECTOR
 from limadask.engine.spool import Spool
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, packed_bound
 from limadask.ledger import Ledger
 from limadask.memory import Allocator, BufferPool, PoolStatistics, UntouchedAllocator
+from limadask.naming import Names
 from limadask.parameters import SoftwareParameters
 from limadask.storage import sound, unpacked
 from limadask.task import Place, RunRecord
+from limadask.timeseries import Parcel, Polls, TimeSeries
 
 logger = logging.getLogger(__name__)
 RELEASE_TIMEOUT = 5.0
@@ -65,6 +68,8 @@ class Station:
         self._controls = self._keeps = False
         self._deal = Deal()  # outlives the receiver, which is given back before its blocks are done
         self._told = 0
+        self._readings, self._polls = Polls(), Polls()
+        """What the detector tells of itself, and what the user wants to be asked for."""
 
     # ---- prepare ----------------------------------------------------------------------------
 
@@ -91,14 +96,19 @@ class Station:
         prepared = planning.prepare(self.request, armed, hardware, pool_nbytes)
         return replace(prepared, packs=self.receiver is not None and self.receiver.packs)
 
-    def check(self, prepared: Prepared) -> list[tuple[str, list[str]]]:
-        """Look at files and folders before any is opened; return nodes and their parents."""
-        planned = planning.checked(self.request, prepared)
+    def check(self, prepared: Prepared, seconds: float) -> dict[str, Any]:
+        """Look at files and folders before any is opened.
+
+        Returns nodes with their parents, and the fields of names, for a run prepared at that time.
+        """
+        names = planning.names(self.request, seconds)
+        planned = planning.checked(planning.with_names(self.request, names), prepared)
         nodes = planned.before + planned.nodes
         labels = {node.name: node.label for node in nodes}
-        return [
+        graph = [
             (node.label, [labels[one] for one in node.after if one in labels]) for node in nodes
         ]
+        return {"graph": graph, "names": names}
 
     def setup(
         self,
@@ -107,6 +117,7 @@ class Station:
         ranks: int,
         credits: Mapping[str, int],
         stays: bool,
+        names: Names,
         deferral: Deferral | None = None,
     ) -> Ready:
         """Open the sinks and compile where blocks are processed; arm the receiver, if any.
@@ -115,8 +126,8 @@ class Station:
         """
         self._keeps = stays and prepared.packs and deferral is None
         self._prepared = prepared
-        planned = planning.planned(self.request, prepared)
-        request = self.request
+        request = self.request = planning.with_names(self.request, names)
+        planned = planning.planned(request, prepared)
         self._ready = planning.ready(request, prepared, planned, self._settings)
         if rank is not None:
             about = self._about(prepared, self._ready.software)
@@ -243,7 +254,26 @@ class Station:
     def start_detector(self) -> None:
         """Start the exposures, if the detector is controlled from here."""
         if self._controls:
-            self.request.detector.start()
+            detector = self.request.detector
+            detector.start()
+            if names := [f"{DETECTOR}{name}" for name in detector.recorded]:
+                self._readings.add_group(names, self._read, detector.recorded_every)
+
+    def _read(self) -> dict[str, Any]:
+        return {f"{DETECTOR}{name}": one for name, one in self.request.detector.readings().items()}
+
+    def poll(self) -> None:
+        """Begin to poll the user's sources of values."""
+        self._polls.add(self.request.polled)
+
+    def stop_polls(self) -> None:
+        """Poll the user's sources a last time, without waiting for it."""
+        self._polls.stop()
+
+    def parcels(self) -> list[Parcel]:
+        """Return the values that have come since the last call."""
+        taken = [self._readings.take(), self._polls.take()]
+        return [one for one in taken if one["samples"]]
 
     def trigger(self) -> None:
         """Give a software trigger."""
@@ -306,8 +336,9 @@ class Station:
         software = ready.software.replace(
             receivers=tuple(fields["receivers"]), processors=tuple(fields["workers"])
         )
+        series = {name: TimeSeries.load(one) for name, one in fields["series"].items()}
         return RunRecord(
-            **{**fields, "ledger": Ledger.load(fields["ledger"])},
+            **{**fields, "ledger": Ledger.load(fields["ledger"]), "series": series},
             **self._about(prepared, software),
         )
 
@@ -327,8 +358,16 @@ class Station:
             "metadata": request.metadata,
         }
 
-    def give_back(self) -> None:
-        """Give the detector back, and memory that no frame is in: no further ones will come."""
+    def end_polls(self) -> list[Parcel]:
+        """Poll the user's sources a last time; return the values that have not been taken."""
+        return [self._polls.end()]
+
+    def give_back(self) -> list[Parcel]:
+        """Give the detector back, and memory that no frame is in: no further ones will come.
+
+        Returns what the detector has told of itself and has not been taken.
+        """
+        parcels = [self._readings.end()]
         actions: list[Callable[[], object]] = []
         if self.receiving is not None and self.receiver is not None:
             actions += [functools.partial(self.receiving.stop, abort=True), self._end_receiving]
@@ -340,10 +379,11 @@ class Station:
             actions.append(self._pool.retire)
         self.receiver, self._controls = None, False
         self._all(actions)
+        return parcels
 
     def release(self) -> None:
         """Give everything back."""
-        actions: list[Callable[[], object]] = [self.give_back]
+        actions: list[Callable[[], object]] = [self.end_polls, self.give_back]
         if self.processing is not None:
             actions.append(self.processing.release)
         if self._spool is not None:

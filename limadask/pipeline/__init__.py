@@ -1,6 +1,7 @@
 """Pipelines: declared, planned, compiled, and run without Dask."""
 
 from limadask.pipeline.inline import Processed, process
+from limadask.pipeline.naming import counted, named
 from limadask.pipeline.outcome import Failure, Outcome
 from limadask.pipeline.parts import Partition, partition
 from limadask.pipeline.pipeline import INPUT, Node, Pipeline
@@ -19,6 +20,8 @@ __all__ = [
     "Processed",
     "Program",
     "Walk",
+    "counted",
+    "named",
     "partition",
     "plan",
     "process",

@@ -15,8 +15,10 @@ import xarray as xr
 from limadask.errors import AcquisitionFailed, ConfigError
 from limadask.frames import Frames, Spec, Status, concatenated, spec_of, unlabelled
 from limadask.ledger import Failed, Ledger
+from limadask.naming import names_of
 from limadask.parameters import Policy
 from limadask.pipeline.hold import Hold, Holder
+from limadask.pipeline.naming import counted, named
 from limadask.pipeline.outcome import Failure, Outcome
 from limadask.pipeline.pipeline import INPUT, Node, Pipeline
 from limadask.pipeline.plan import Plan, plan
@@ -83,6 +85,9 @@ def process(
         When a task raises, or too many frames are absent, and the policy says ``abort``. Files
         are closed before.
     """
+    uuid, began = uuid4().hex, time.time_ns()
+    names = names_of(uuid, began / 1e9, {})
+    pipeline = named(pipeline, counted(pipeline, names))
     frames = frames_of(data)
     last = int(frames["frame"][-1]) if frames.sizes["frame"] else -1
     spec = spec_of(frames).replace(nb_frames=last + 1)
@@ -94,7 +99,6 @@ def process(
             node.task.check()
         except ConfigError as error:
             raise error.at(node.name) from error
-    uuid, began = uuid4().hex, time.time_ns()
     program = Program(planned, policy or Policy(), uuid, worker="here")
     return _Work(planned, program, spec, began, policy or Policy()).run(frames, kept)
 

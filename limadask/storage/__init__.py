@@ -11,6 +11,7 @@ from limadask.storage.find import (
     read_image,
     split_path,
 )
+from limadask.storage.manifest import Digests, digest, write_manifest
 from limadask.storage.master import write_master
 from limadask.storage.parts import Contents, files_of_run, read_contents, unreadable
 from limadask.storage.recovery import recover
@@ -22,6 +23,7 @@ __all__ = [
     "Chunks",
     "Compression",
     "Contents",
+    "Digests",
     "FileSeries",
     "Rescue",
     "Rescued",
@@ -31,6 +33,7 @@ __all__ = [
     "compile_checks",
     "dataset_options",
     "decodable",
+    "digest",
     "encoder",
     "files_of_run",
     "find_images",
@@ -46,5 +49,6 @@ __all__ = [
     "unpack",
     "unpacked",
     "unreadable",
+    "write_manifest",
     "write_master",
 ]

@@ -24,6 +24,7 @@ from limadask.storage.data_file import DATA, VALIDITY
 from limadask.storage.fates import saved_fates
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.nxdetector import write_columns, write_described
+from limadask.storage.nxlog import write_logs
 from limadask.storage.nxsample import write_sample
 from limadask.storage.parts import Contents, read_contents
 from limadask.task import RunRecord
@@ -189,6 +190,7 @@ class _Entry:
             for name in Failed._fields:
                 failures[name] = [getattr(one, name) for one in run.ledger.failures]
             field(failures, "more", run.ledger.failures.more)
+        write_logs(entry, run)
 
     def _write_instrument(self) -> None:
         run, told = self._run, self._run.detector

@@ -15,6 +15,7 @@ from limadask.errors import ConfigError
 from limadask.frames import DIMS
 from limadask.geometry import Affine, Grid, grid_coordinates
 from limadask.storage.find import check_sources
+from limadask.storage.logs import read_logs
 from limadask.storage.validity import Validity
 
 
@@ -25,6 +26,10 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     ``(frame, band, y, x)``, where there are several bands, with the detector's coordinates
     ``det_y(y, x)`` and ``det_x(y, x)``, and with ``frame_status``, ``frame_cause`` and
     ``timestamp`` beside them. Where single frames lack pixels, the coordinate ``invalid`` is True.
+
+    Values that changed during the run are datasets of their own, ``value`` with dim ``time``, such
+    as ``tree["entry/logs/temperature"]``; on the times of frames they are
+    ``tree["entry/logs/temperature"]["value"].interp(time=frames["timestamp"])``.
 
     Parameters
     ----------
@@ -49,6 +54,7 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
             from_array_kwargs={"getitem": _read},
         )  # fmt: skip
         for entry in tree.children.values():
+            read_logs(entry)
             transform = entry["instrument/detector/image_transform"].to_dataset()
             matrix = transform["matrix"].values
             masked = _masked(entry["instrument/detector"].to_dataset())

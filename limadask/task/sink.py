@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Mosaic, Spec
 from limadask.ledger import Ledger
+from limadask.naming import Names
 from limadask.task.contract import Task
+from limadask.timeseries import TimeSeries
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,10 @@ class RunRecord:
         Names of the workers that process, by rank, and of those that receive.
     error:
         What went wrong, empty if nothing did.
+    series:
+        Values that changed while it went on, by name: the user's, ``detector/…``, ``pipeline/…``.
+    statistics:
+        Seconds by node, latency and counts of the whole run, plain data.
     """
 
     uuid: str
@@ -111,6 +117,8 @@ class RunRecord:
     workers: tuple[str, ...] = ()
     receivers: tuple[str, ...] = ()
     error: str = ""
+    series: Mapping[str, TimeSeries] = field(default_factory=dict)
+    statistics: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +148,24 @@ class Sink(Task):
     def skips_vetoed(self) -> bool:
         """Whether vetoed frames are left out."""
         return False
+
+    def next_run(self, names: Names) -> int:
+        """Return the first number of a run that is free where it writes; 1 if any is.
+
+        Parameters
+        ----------
+        names:
+            The fields that are known already, see :meth:`named`.
+        """
+        return 1
+
+    def named(self, names: Names) -> Self:
+        """Return the same sink with the fields in the names of its files filled in.
+
+        Called once for each acquisition, before anything else, with the same fields on all workers:
+        ``uuid``, ``date``, ``time``, ``run``, and numbers and texts of the metadata.
+        """
+        return self
 
     def plan(self, spec: Spec) -> None:
         """Find every mistake that can be seen from the spec."""

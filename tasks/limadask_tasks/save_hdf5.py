@@ -13,17 +13,21 @@ from pydantic import PositiveInt, field_validator
 
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, Status
+from limadask.naming import Names, fill, has_run, next_run
 from limadask.storage import (
     Chunks,
     Compression,
+    Digests,
     FileSeries,
     absolute_path,
+    digest,
     encoder,
     files_of_run,
     next_number,
     read_contents,
     series_files,
     unreadable,
+    write_manifest,
     write_master,
 )
 from limadask.task import Place, Recovered, RunRecord, Sink
@@ -43,7 +47,7 @@ class SaveHdf5(Sink):
     folder: str
     """Folder, made if it is not there."""
     prefix: str = "limadask"
-    """Begin of the files' names."""
+    """Begin of the files' names, where fields may stand: ``{sample}_{run:04d}``."""
     compression: Compression = "bshuf_lz4"
     """How frames are compressed; ``blosc_zstd`` makes the smallest files."""
     nb_frames_per_file: PositiveInt = 1000
@@ -54,6 +58,8 @@ class SaveHdf5(Sink):
     """When files of this prefix exist: refuse, replace them, or add this run to the master as a
     further entry."""
 
+    manifest: Literal["none", "sha256"] = "none"
+    """Whether ``{prefix}_manifest.sha256`` has the checksums of all files, for ``sha256sum -c``."""
     vetoed: Literal["skip", "keep"] = "skip"
     """Whether frames that a veto before this node refused are left out, or saved all the same."""
 
@@ -71,6 +77,17 @@ class SaveHdf5(Sink):
         """Return the same task with an absolute folder."""
         return self.replace(folder=absolute_path(self.folder, folder, "folder"))
 
+    def next_run(self, names: Names) -> int:
+        """Return the first number that no run in the folder has, under this prefix."""
+        folder = Path(self.folder)
+        if not has_run(self.prefix) or not folder.is_dir():
+            return 1
+        return next_run(self.prefix, names, (path.name for path in folder.iterdir()))
+
+    def named(self, names: Names) -> Self:
+        """Return the same task with all fields in its prefix filled in."""
+        return self.replace(prefix=fill(self.prefix, names))
+
     def path(self) -> str:
         """Return the path of the master file."""
         return str(self._master)
@@ -83,6 +100,10 @@ class SaveHdf5(Sink):
     @property
     def _master(self) -> Path:
         return Path(self.folder) / f"{self.prefix}_master.h5"
+
+    @property
+    def _manifest(self) -> Path:
+        return Path(self.folder) / f"{self.prefix}_manifest.sha256"
 
     def check(self) -> None:
         """Look whether the folder can be written and no file is in the way."""
@@ -97,7 +118,9 @@ class SaveHdf5(Sink):
             )
         if self.file_exists_policy == "abort":
             files = [path for paths in series_files(folder, self.prefix).values() for path in paths]
-            taken = next((path for path in (self._master, *files) if path.exists()), None)
+            taken = next(
+                (path for path in (self._master, self._manifest, *files) if path.exists()), None
+            )
             if taken is not None:
                 raise ConfigError(
                     f"{taken} exists",
@@ -129,7 +152,8 @@ class SaveHdf5(Sink):
             raise ConfigError(
                 f"cannot be written: {error}", field="folder", value=self.folder, allowed=_FOLDER
             ) from error
-        return Hdf5Writer(series, self.compression, place.rank)
+        digests = None if self.manifest == "none" else Digests()
+        return Hdf5Writer(series, self.compression, place.rank, digests)
 
     def recover(self, spec: Spec, place: Place, rank: int) -> Recovered:
         """Return the frames in the files of a worker that died."""
@@ -169,6 +193,14 @@ class SaveHdf5(Sink):
             raise OSError(error.errno, text + str(error.strerror), error.filename) from error
         if gone := unreadable([Path(file) for file in files]):
             raise OSError(f"{place.node!r} has lost what it had saved: {'; '.join(gone)}")
+        if self.manifest != "none":
+            self._write_manifest(files, parts)
+
+    def _write_manifest(self, files: Sequence[str], parts: Sequence[dict[str, Any]]) -> None:
+        """Write the checksums: those that the writers know, and those of dead ones' files."""
+        known = {path: value for part in parts for path, value in part["digests"].items()}
+        digests = {Path(path).name: known.get(path) or digest(path) for path in files}
+        write_manifest(self._manifest, digests, self._master)
 
     def _files(self, rank: int, uuid: str) -> list[Path]:
         """Return what a worker has written in this acquisition, not in one before it."""
@@ -183,13 +215,21 @@ class SaveHdf5(Sink):
                     path.unlink()
         if place.rank == 0:
             self._master.unlink(missing_ok=True)
+            self._manifest.unlink(missing_ok=True)
 
 
 class Hdf5Writer:
     """One worker's part: compresses in its callers' threads, writes under one lock."""
 
-    def __init__(self, series: FileSeries, compression: Compression, rank: int) -> None:
+    def __init__(
+        self,
+        series: FileSeries,
+        compression: Compression,
+        rank: int,
+        digests: Digests | None = None,
+    ) -> None:
         self._series, self._encode, self._rank = series, encoder(compression), rank
+        self._digests = digests
         self.codec = compression
         """How its chunks are compressed: those that the detector has made so are written as are."""
 
@@ -214,8 +254,14 @@ class Hdf5Writer:
     def write(self, encoded: list[Chunks]) -> None:
         """Append and flush."""
         self._series.append(encoded)
+        if self._digests is not None and len(self._series.paths) > 1:
+            self._digests.add(self._series.paths[:-1])  # the last one still grows
 
     def close(self) -> dict[str, Any]:
         """Close the files and name them."""
         self._series.close()
-        return {"rank": self._rank, "files": self._series.paths}
+        digests: dict[str, str] = {}
+        if self._digests is not None:
+            self._digests.add(self._series.paths)
+            digests = self._digests.close()
+        return {"rank": self._rank, "files": self._series.paths, "digests": digests}

@@ -18,9 +18,10 @@ from limadask.events import Event
 BOUNDS = Bounds(prepare=0.1, command=0.1, settle=0.1, close=0.1)
 MADE = {
     "prepared": b"", "nb_frames": 10, "per_block": 5, "prepares_ahead": False,
+    "recorded": {},
     "timing": {"period": 0.0, "trigger_mode": "software", "per_trigger": 1},
 }  # fmt: skip
-ANSWERS = {"limadask_prepare": MADE, "limadask_check": []}
+ANSWERS = {"limadask_prepare": MADE, "limadask_check": {"graph": [], "names": {}}}
 
 
 class Cluster:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PrivateAttr
 
@@ -35,6 +36,13 @@ class Dectris(Detector):
     It is controlled by HTTP, and its images are pulled from one of the two streams of its control
     unit by one receiver or several. Whatever is None stays as the detector is set.
     """
+
+    recorded: ClassVar[Mapping[str, str]] = {
+        "temperature": "degC",
+        "humidity": "percent",
+        "buffer_free": "percent",
+    }
+    recorded_every: ClassVar[float] = 2.0
 
     host: str = Field(min_length=1)
     """Name or address of the detector's control unit."""
@@ -140,6 +148,12 @@ class Dectris(Detector):
         """Say how it is."""
         with self._connect() as api:
             return read_status(api)
+
+    def readings(self) -> dict[str, Any]:
+        """Say what is recorded while it acquires."""
+        with self._connect() as api:
+            status = read_status(api, self.recorded)
+        return {name: getattr(status, name) for name in self.recorded}
 
     def limits(self) -> dict[str, Value]:
         """Say value, unit, limits and access of each parameter, by the names of the SIMPLON API."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Annotated, Any
 
 from limadask.model import Model
@@ -40,10 +41,12 @@ class DectrisStatus(Model):
     """State of the control unit's own file writer."""
 
 
-def read_status(api: Simplon) -> DectrisStatus:
-    """Ask for all of it."""
+def read_status(api: Simplon, names: Collection[str] = ()) -> DectrisStatus:
+    """Ask for all of it, or for some fields: each is a request of its own."""
     told: dict[str, Any] = {}
     for field, key in keys_of(DectrisStatus).items():
+        if names and field not in names:
+            continue
         found = api.find(key.names[0], key.part, kind="status")
         if found is not None:
             told[field] = tuple(found.value) if isinstance(found.value, list) else found.value

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import time
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import xarray as xr
@@ -17,6 +19,7 @@ from limadask_detectors.simulator.dealer import Dealer
 from limadask_detectors.simulator.faults import Faults
 from limadask_detectors.simulator.images import DISTANCE, PIXEL, WAVELENGTH, Bank, Scene
 from limadask_detectors.simulator.receiver import SimulatorReceiver
+from limadask_detectors.simulator.status import SimulatorStatus, temperature
 
 
 class Simulator(Detector):
@@ -27,6 +30,8 @@ class Simulator(Detector):
     camera with colour filters: each pixel counts what it would in the band of its colour, of red,
     green and blue.
     """
+
+    recorded: ClassVar[Mapping[str, str]] = {"temperature": "degC"}
 
     shape: tuple[PositiveInt, PositiveInt] = (512, 512)
     """Rows and columns."""
@@ -66,6 +71,7 @@ class Simulator(Detector):
     faults: Faults = Field(default_factory=Faults)
     """What goes wrong, on purpose: ``{drop: [3, 7], duplicate: 0.01}``."""
     _dealer: Dealer | None = PrivateAttr(None)
+    _began: float | None = PrivateAttr(None)
 
     @model_validator(mode="after")
     def _packed_frames_are_whole(self) -> Simulator:
@@ -134,6 +140,11 @@ class Simulator(Detector):
             prepares_ahead=True,
         )
 
+    def status(self) -> SimulatorStatus:
+        """Say how warm it is."""
+        exposed = 0.0 if self._began is None else time.monotonic() - self._began
+        return SimulatorStatus(temperature=temperature(exposed))
+
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:
         """Round times to its clock of 1 µs."""
         times = {name: round(getattr(share, name), 6) for name in ("expo_time", "latency_time")}
@@ -150,6 +161,7 @@ class Simulator(Detector):
 
     def start(self) -> None:
         """Start to deal frames, where receivers get the next one when they are free."""
+        self._began = time.monotonic()
         if self._dealer is not None:
             self._dealer.start()
 
@@ -165,6 +177,7 @@ class Simulator(Detector):
 
     def close(self) -> None:
         """Close the connections to the receivers."""
+        self._began = None
         if self._dealer is not None:
             self._dealer.close()
             self._dealer = None

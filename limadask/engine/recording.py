@@ -1,0 +1,120 @@
+"""What is recorded of a run while it goes on: series of its sources, and of the run itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from limadask.timeseries import Parcel, Recorder
+
+if TYPE_CHECKING:
+    from limadask.engine.run import Run
+
+EVERY = 1.0
+"""Seconds between two looks at the run itself."""
+MOST = 600
+"""Numbers kept of each series about the run itself: there are some for every worker."""
+DETECTOR, PIPELINE = "detector/", "pipeline/"
+"""What names of series begin with that are not the user's."""
+
+
+class Recording(Recorder):
+    """The series of one run, and who polls its sources.
+
+    Parameters
+    ----------
+    run:
+        The run.
+    declared:
+        Names and units of the user's sources.
+    polls:
+        Whether some of these are polled, by a worker that processes.
+    """
+
+    def __init__(self, run: Run, declared: Mapping[str, str], polls: bool) -> None:
+        super().__init__()
+        self._run, self._polls = run, polls
+        self._poller = ""
+        self._looked = float("-inf")
+        self._processed = 0, 0.0
+        for name, units in declared.items():
+            self.declare(name, units)
+
+    def declare_detector(self, recorded: Mapping[str, str]) -> None:
+        """Make room for what the detector tells of itself, names and units."""
+        for name, units in recorded.items():
+            self.declare(f"{DETECTOR}{name}", units)
+
+    def begin(self) -> None:
+        """Let one of the workers that process poll the user's sources; another, if it is lost."""
+        living = self._run.crew.living_processors
+        if self._polls and living and self._poller not in [one.address for one in living]:
+            self._poller = living[0].address
+            self._run.send(self._poller, "limadask-poll")
+
+    def stop(self) -> None:
+        """Let the user's sources be polled a last time: the last frame is exposed."""
+        self._polls = False
+        if self._poller:
+            self._run.send(self._poller, "limadask-poll", ends=True)
+
+    def lost(self) -> None:
+        """Take note that some worker is lost."""
+        if self._poller and not self._run.detector.ended:
+            self.begin()
+
+    def take_all(self, parcels: Iterable[Parcel]) -> None:
+        """Take what a worker has sent."""
+        for parcel in parcels:
+            self.take(parcel)
+
+    def look(self, now: float) -> None:
+        """Look at the run itself, once a second from its start to its end.
+
+        Parameters
+        ----------
+        now:
+            Seconds of the monotonic clock.
+        """
+        if self._run.began and now - self._looked >= EVERY:
+            self._looked = now
+            self.look_now()
+
+    def look_now(self) -> None:
+        """Look at the run itself."""
+        run, stamp = self._run, time.time_ns()
+        for name, units, value in self._seen(stamp):
+            self.declare(f"{PIPELINE}{name}", units, MOST).add(stamp, float(value))
+        self._processed = run.account.done, stamp / 1e9
+
+    def _seen(self, stamp: int) -> Iterable[tuple[str, str, float]]:
+        """Yield names, units and values of what is to be seen of the run."""
+        run = self._run
+        crew, account = run.crew, run.account
+        yield "received", "", crew.received
+        yield "processed", "", account.done
+        yield "absent", "", account.told_absent
+        before, at = self._processed
+        yield "rate", "Hz", (account.done - before) / (stamp / 1e9 - at) if at else 0.0
+        if latency := account.latency():
+            yield "latency", "s", latency["median"]
+        for address, progress in crew.progress.items():
+            title = crew.name(address).replace("/", "|")
+            yield f"{title}/received", "", progress.get("received", 0)
+            yield f"{title}/backlog", "", crew.backlog(address)
+            if "slots" in progress:
+                yield f"{title}/pool_free", "", progress["free"]
+                yield f"{title}/pool_slots", "", progress["slots"]
+
+    def statistics(self) -> dict[str, Any]:
+        """Return what can be said of the whole run, as plain data."""
+        run = self._run
+        acquiring = max(0.0, (run.acquired or time.time()) - run.began) if run.began else 0.0
+        return {
+            "seconds_by_node": dict(run.account.seconds),
+            "latency": run.account.latency(),
+            "frames": run.account.ledger.counts(),
+            "acquiring_time": acquiring,
+            "workers_lost": len(run.crew.lost),
+        }
