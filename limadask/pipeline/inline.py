@@ -187,7 +187,7 @@ class _Work:
             ("here",),
         )
         files = {}
-        for node, sink in self._program.sinks():
+        for node, sink in self._planned.sinks():
             mine = [parts[node.name]] if node.name in parts else []
             sink.join(node.inputs[0], self._program.place(node.name), mine, record)
             if path := sink.path():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 
@@ -164,6 +164,18 @@ class Plan:
             for child in self.children(name)
         )
 
+    def sinks(self) -> Iterator[tuple[PlannedNode, Sink]]:
+        """Yield the nodes that end in a sink."""
+        for node in self.nodes:
+            if isinstance(node.task, Sink):
+                yield node, node.task
+
+    def sharing(self, name: str) -> list[tuple[PlannedNode, Sink]]:
+        """Return the sinks that write the same files as this one, itself among them, in order."""
+        paths = {node.name: sink.path() for node, sink in self.sinks()}
+        files = {one: os.path.realpath(path) if path else one for one, path in paths.items()}
+        return [pair for pair in self.sinks() if files[pair[0].name] == files[name]]
+
     @property
     def source(self) -> str:
         """The edge on which blocks come in."""
@@ -204,8 +216,9 @@ def plan(
         inputs = [_frames_of(node, parent, outcomes[parent]) for parent in node.after]
         nodes.append(_planned(node, tuple(inputs)))
         outcomes[node.name] = nodes[-1].output
-    _check_paths(pipeline)
-    return Plan(raw, tuple(before), given, tuple(merged(nodes, keep)))
+    planned = Plan(raw, tuple(before), given, tuple(merged(nodes, keep)))
+    _check_files(planned)
+    return planned
 
 
 def _planned_before(raw: Spec, steps: list[Step]) -> tuple[list[PlannedNode], Spec]:
@@ -251,20 +264,18 @@ def _frames_of(node: Node, parent: str, outcome: Output) -> Spec:
     )
 
 
-def _check_paths(pipeline: Pipeline) -> None:
-    """Refuse two sinks that would write the same files."""
-    paths: dict[str, str] = {}
-    for node in pipeline:
-        if isinstance(node.task, Sink) and (path := node.task.path()):
-            other = paths.setdefault(os.path.realpath(path), node.name)
-            if other != node.name:
-                raise ConfigError(
-                    f"writes the same files as {other!r}",
-                    node=node.name,
-                    field="prefix",
-                    value=path,
-                    allowed="another folder or prefix",
-                )
+def _check_files(planned: Plan) -> None:
+    """Refuse sinks that would write the same files, and cannot do so together."""
+    for node, sink in planned.sinks():
+        for other, before in planned.sharing(node.name):
+            if other is node:
+                break
+            try:
+                sink.check_beside(before)
+            except ConfigError as error:
+                text = f"{error.message} as {other.name!r}"
+                told = {"field": error.field, "value": error.value, "allowed": error.allowed}
+                raise ConfigError(text, node=node.name, **told) from error
 
 
 def merged(nodes: Sequence[PlannedNode], keep: Collection[str]) -> list[PlannedNode]:

@@ -35,6 +35,7 @@ from limadask.storage import sound, unpack
 from limadask.task import (
     Accumulating,
     FunctionVeto,
+    Opening,
     PixelTask,
     Place,
     Reduction,
@@ -166,12 +167,6 @@ class Program:
         """Return the sinks whose content outlives the run for a while, by node."""
         return {n: one for n, one in self.writers.items() if getattr(one, "lasting", False)}
 
-    def sinks(self) -> Iterator[tuple[PlannedNode, Sink]]:
-        """Return the nodes that end in a sink."""
-        for node in self.plan.nodes:
-            if isinstance(node.task, Sink):
-                yield node, node.task
-
     def place(self, node: str) -> Place:
         """Return where a sink is opened."""
         return replace(self._place, node=node, mosaic=self._mosaics.get(node))
@@ -189,12 +184,25 @@ class Program:
         if isinstance(task, Accumulating):
             return AccumulateStep(node, task)
         if isinstance(task, Sink):
-            try:
-                self.writers[node.name] = task.open(node.inputs[0], self.place(node.name))
-            except ConfigError as error:
-                raise error.at(node.name) from error
+            if node.name not in self.writers:
+                self._open(node)
             return SinkStep(node, task, self.writers[node.name])
         return CallStep(node, task)
+
+    def _open(self, node: PlannedNode) -> None:
+        """Open a sink, together with those that write the same files."""
+        group = self.plan.sharing(node.name)
+        first, *others = [
+            Opening(sink, one.inputs[0], self.place(one.name)) for one, sink in group
+        ]
+        try:
+            if others:
+                writers = type(first.sink).open_together([first, *others])
+            else:
+                writers = [first.sink.open(first.spec, first.place)]
+        except ConfigError as error:
+            raise error.at(node.name) from error
+        self.writers |= {one.name: writer for (one, _), writer in zip(group, writers, strict=True)}
 
     def _decodes(self, codec: Codec) -> bool:
         """Tell whether some step needs the pixels of frames that come compressed so."""

@@ -1,8 +1,8 @@
 """Files: codecs, the series of one worker, the master over all, and finding images."""
 
 from limadask.storage.codec import Compression, dataset_options, encoder
-from limadask.storage.data_file import Chunks
 from limadask.storage.decoding import compile_checks, decodable, sound, unpack, unpacked
+from limadask.storage.entry import Chunks, FrameLayout
 from limadask.storage.find import (
     absolute_path,
     check_sources,
@@ -23,6 +23,7 @@ __all__ = [
     "Compression",
     "Contents",
     "FileSeries",
+    "FrameLayout",
     "Rescue",
     "Rescued",
     "Soundness",

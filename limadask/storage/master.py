@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from limadask.frames import NEVER, Mosaic, Spec, Status
 from limadask.ledger import Failed
 from limadask.storage.alone import alone
-from limadask.storage.data_file import DATA, VALIDITY
+from limadask.storage.entry import DATA, ENTRY, VALIDITY
 from limadask.storage.fates import saved_fates
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.nxdetector import write_columns, write_described
@@ -42,11 +42,12 @@ def write_master(
     *,
     always_4d: bool = False,
     mosaic: Mosaic | None = None,
+    entry: str = ENTRY,
 ) -> str:
     """Write the master file over the data files of one saver; return the name of its entry.
 
-    Where the file exists an entry is added, or that of the same run replaced: whoever does not want
-    to keep it removes it before the run, since others may end, and write it, meanwhile.
+    Where the file exists an entry is added, or that of the same run and node replaced: whoever does
+    not want to keep it removes it before the run, since others may end, and write it, meanwhile.
 
     Data files that cannot be read are left out: their frames are absent.
 
@@ -66,6 +67,9 @@ def write_master(
         Whether one band keeps its axis.
     mosaic:
         How the parts in the files make full frames; None where they hold such.
+    entry:
+        Name of the saver's entry in the data files; where the master has one of this name, of
+        another run, it is numbered on.
 
     Raises
     ------
@@ -73,9 +77,9 @@ def write_master(
         When it cannot be written.
     """
     mosaic = mosaic or Mosaic.of(spec, [spec])
-    contents = read_contents([Path(file) for file in files], len(mosaic.regions))
+    contents = read_contents([Path(file) for file in files], len(mosaic.regions), entry)
     with alone(path.parent):
-        return _write(path, node, mosaic, contents, run, always_4d)
+        return _write(path, node, mosaic, contents, run, always_4d, entry)
 
 
 def _write(
@@ -85,34 +89,55 @@ def _write(
     contents: Contents,
     run: RunRecord,
     always_4d: bool,
+    entry: str,
 ) -> str:
     mode = "r+" if path.exists() else "w"
     with h5py.File(path, mode, driver="core", backing_store=False, block_size=1 << 20) as file:
-        name = _entry_of(file, run.uuid)
+        name = _free_name(file, run.uuid, node, entry)
         file.attrs.update(
             NX_class="NXroot",
-            default=name,
+            default=_default(file, run.uuid) or name,
             creator=f"limadask {__version__}",
             file_name=path.name,
             file_time=iso(run.ended),
             NeXus_release="v2024.02",
         )
-        _Entry(file, name, node, mosaic, contents, run, always_4d).write()
+        _Entry(file, name, entry, node, mosaic, contents, run, always_4d).write()
         file.flush()
         image = file.id.get_file_image()
     _replace(path, image)
     return name
 
 
-def _entry_of(file: h5py.File, uuid: str) -> str:
-    """Return the name of a run's entry, free to be written."""
-    entries = [name for name in file if name.startswith("entry")]
-    for name in entries:
-        known = file[name].get("entry_identifier")
-        if known is not None and known.asstr()[()] == uuid:
+def _free_name(file: h5py.File, uuid: str, node: str, entry: str) -> str:
+    """Return the name of a saver's entry for a run, free to be written."""
+    for name, one in saved_entries(file):
+        if one == (uuid, node):
             del file[name]  # of a worker that died before it could say so
-            return str(name)
-    return f"entry_{len(entries) + 1}" if entries else "entry"
+            return name
+    name, number = entry, 1
+    while name in file:
+        number += 1
+        name = f"{entry}_{number}"
+    return name
+
+
+def _default(file: h5py.File, uuid: str) -> str | None:
+    """Return the default entry, where a saver of the same run has written it before."""
+    default = file.attrs.get("default")
+    return next(
+        (name for name, (known, _) in saved_entries(file) if (name, known) == (default, uuid)), None
+    )
+
+
+def saved_entries(file: h5py.File) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield the entries of a master: name, and acquisition and node that they are of."""
+    for name, entry in file.items():
+        if isinstance(entry, h5py.Group) and "entry_identifier" in entry:
+            uuid, node = (
+                str(entry[one].asstr()[()]) for one in ("entry_identifier", "process/node")
+            )
+            yield name, (uuid, node)
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -137,6 +162,7 @@ class _Entry:
         self,
         file: h5py.File,
         name: str,
+        saved_as: str,
         node: str,
         mosaic: Mosaic,
         contents: Contents,
@@ -144,6 +170,7 @@ class _Entry:
         always_4d: bool,
     ) -> None:
         spec = self._spec = mosaic.whole
+        self._saved_as = saved_as
         self._node, self._mosaic, self._contents, self._run = node, mosaic, contents, run
         self._entry = group(file, name, "NXentry", default="data")
         self._count = -(-run.nb_frames // spec.nb_merged)
@@ -224,7 +251,8 @@ class _Entry:
         for lacking in contents.lacking:
             y, x = self._mosaic.places[lacking.part]
             stored = len(lacking.numbers), bands, y.stop - y.start, x.stop - x.start
-            source = h5py.VirtualSource(lacking.path.name, f"{VALIDITY}/invalid", stored)
+            place = f"{self._saved_as}/{VALIDITY}/invalid"
+            source = h5py.VirtualSource(lacking.path.name, place, stored)
             for row, slot, count in _runs(np.searchsorted(numbers, lacking.numbers)):
                 layout[row : row + count, :, y, x] = source[slot : slot + count]
         if any(len(one.numbers) for one in contents.missing):
@@ -338,7 +366,8 @@ class _Entry:
             y, x = self._mosaic.places[piece.part]
             stored = (y.stop - y.start, x.stop - x.start)
             bands = (len(spec.bands),) if self._has_bands else ()
-            source = h5py.VirtualSource(piece.path.name, DATA, (piece.length, *bands, *stored))
+            shape = (piece.length, *bands, *stored)
+            source = h5py.VirtualSource(piece.path.name, f"{self._saved_as}/{DATA}", shape)
             part = source[piece.slot : piece.slot + piece.count]
             if ndim == 3 and self._has_bands:
                 part = source[piece.slot : piece.slot + piece.count, band]

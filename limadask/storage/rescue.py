@@ -20,10 +20,10 @@ from limadask.errors import ConfigError
 from limadask.frames import Mosaic, Spec
 from limadask.geometry import Affine, Grid, Rect
 from limadask.ledger import Ledger
-from limadask.storage.data_file import DATA
-from limadask.storage.master import write_master
+from limadask.storage.entry import DATA, entries_of
+from limadask.storage.master import saved_entries, write_master
 from limadask.storage.parts import DAMAGED, read_contents, read_file
-from limadask.storage.recovery import is_marked
+from limadask.storage.recovery import is_marked, recover
 from limadask.storage.series import all_series
 from limadask.task import RunRecord
 
@@ -100,16 +100,16 @@ def rescue(folder: Path, force: bool = False) -> Rescue:
         known = set(_known(master))
         if not force:
             _check_quiet([path for path in files if is_marked(path)])
-        for uuid, mine in _by_run(files, damaged).items():
-            if uuid not in known:
-                made.append(_rescue(master, uuid, mine))
+        for (uuid, entry), mine in _by_run(files, damaged).items():
+            if (uuid, _origin(mine[0], entry)[1]) not in known:
+                made.append(_rescue(master, uuid, entry, mine))
     return Rescue(tuple(made), tuple(empty), damaged)
 
 
-def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
-    mosaic, node, origin, has_bands = _origin(files[0])
+def _rescue(master: Path, uuid: str, saved_as: str, files: list[Path]) -> Rescued:
+    mosaic, node, origin, has_bands = _origin(files[0], saved_as)
     spec = mosaic.whole
-    contents = read_contents(files, len(mosaic.regions))
+    contents = read_contents(files, len(mosaic.regions), saved_as)
     ledger, merged = Ledger(), spec.nb_merged
     numbers = contents.numbers[:, np.newaxis] * merged + np.arange(merged)
     ledger.mark_frames(
@@ -136,20 +136,20 @@ def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
     paths = [str(path) for path in files]
     entry = write_master(
         master, node, spec, paths, run, always_4d=has_bands and len(spec.bands) == 1,
-        mosaic=mosaic,
+        mosaic=mosaic, entry=saved_as,
     )  # fmt: skip
     return Rescued(str(master), entry, uuid, ledger.counts())
 
 
-def _origin(path: Path) -> tuple[Mosaic, str, dict[str, Any], bool]:
-    """Return what a data file tells of its run's frames, and of its run."""
+def _origin(path: Path, name: str) -> tuple[Mosaic, str, dict[str, Any], bool]:
+    """Return what an entry of a data file tells of its run's frames, and of its run."""
     with h5py.File(path, "r") as file:
-        data, entry = file[DATA], file["entry"]
+        data, entry = file[f"{name}/{DATA}"], file[name]
         origin: dict[str, Any] = json.loads(entry["origin"].asstr()[()])
         told = origin.get("mosaic")
         place = told or {"shape": data.shape[-2:], "matrix": origin["matrix"]}
-        name = "whole_masked" if told else "masked"
-        masked = np.asarray(entry[name][()], bool) if name in entry else None
+        mask = "whole_masked" if told else "masked"
+        masked = np.asarray(entry[mask][()], bool) if mask in entry else None
         grid = Grid(tuple(place["shape"]), Affine.of(np.array(place["matrix"])))
         spec = Spec(
             grid,
@@ -166,20 +166,29 @@ def _origin(path: Path) -> tuple[Mosaic, str, dict[str, Any], bool]:
         return mosaic, str(origin["node"]), origin, data.ndim == 4
 
 
-def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = defaultdict(list)
+def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[tuple[str, str], list[Path]]:
+    """Return the files of each acquisition and entry."""
+    found: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for path in files:
         try:
-            table = read_file(path).table
-            with h5py.File(path, "r") as file:
-                uuid = file["entry"].attrs.get("acquisition")
-                has_origin = "origin" in file["entry"]
-            if uuid and has_origin:
-                _check_numbers(table["frame_number"], _origin(path)[0].whole.nb_frames)
-                found[str(uuid)].append(path)
+            for key in _sound_entries(path):
+                found[key].append(path)
         except DAMAGED as error:
             damaged[str(path)] = f"{type(error).__name__}: {error}"
     return found
+
+
+def _sound_entries(path: Path) -> list[tuple[str, str]]:
+    """Return acquisition and name of each entry of a data file, all of which can be read."""
+    recover(path)
+    with h5py.File(path, "r") as file:
+        told = {name: dict(file[name].attrs) for name in entries_of(file)}
+        has_origin = [name for name in told if "origin" in file[name]]
+    for name in has_origin:
+        table, spec = read_file(path, name).table, _origin(path, name)[0].whole
+        _check_numbers(table["frame_number"], spec.nb_frames)
+    named = ((name, told[name].get("acquisition")) for name in has_origin)
+    return [(str(uuid), name) for name, uuid in named if uuid]
 
 
 def _check_numbers(numbers: NDArray[np.int64], nb_frames: int | None) -> None:
@@ -188,8 +197,8 @@ def _check_numbers(numbers: NDArray[np.int64], nb_frames: int | None) -> None:
         raise OSError(f"it tells of frame {numbers.max()}, where {nb_frames} were expected")
 
 
-def _known(master: Path) -> Iterator[str]:
-    """Yield the acquisitions that a master has an entry for.
+def _known(master: Path) -> Iterator[tuple[str, str]]:
+    """Yield the acquisitions, and the nodes, that a master has an entry for.
 
     Raises
     ------
@@ -200,9 +209,7 @@ def _known(master: Path) -> Iterator[str]:
         return
     try:
         with h5py.File(master, "r") as file:
-            for entry in file.values():
-                if isinstance(entry, h5py.Group) and "entry_identifier" in entry:
-                    yield entry["entry_identifier"].asstr()[()]
+            yield from (one for _, one in saved_entries(file))
     except DAMAGED as error:
         raise OSError(f"{master} is damaged, move it away to have it made anew: {error}") from error
 

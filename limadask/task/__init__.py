@@ -26,7 +26,7 @@ from limadask.task.products import (
     stacked,
     tabled,
 )
-from limadask.task.sink import Place, Recovered, RunRecord, Sink, Writer
+from limadask.task.sink import Opening, Place, Recovered, RunRecord, Sink, Writer
 
 __all__ = [
     "Accumulating",
@@ -38,6 +38,7 @@ __all__ = [
     "Judge",
     "Kernel",
     "Measure",
+    "Opening",
     "PixelTask",
     "Pixels",
     "Place",

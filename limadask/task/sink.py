@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from limadask.errors import ConfigError
 from limadask.frames import Frames, Mosaic, Spec
 from limadask.ledger import Ledger
 from limadask.task.contract import Task
@@ -130,6 +131,25 @@ class Recovered:
     causes: Mapping[int, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A sink that is to be opened.
+
+    Parameters
+    ----------
+    sink:
+        The sink.
+    spec:
+        What it gets.
+    place:
+        Where and for what.
+    """
+
+    sink: Sink
+    spec: Spec
+    place: Place
+
+
 class Sink(Task):
     """A task that ends a branch: a saver or an observer."""
 
@@ -148,6 +168,21 @@ class Sink(Task):
         """Return the absolute path of what a user opens afterwards, if anything."""
         return None
 
+    def check_beside(self, other: Sink) -> None:
+        """Find what keeps it from writing the same files as a sink before it in the pipeline.
+
+        Called where :meth:`path` is the same for both; those that may share it are opened together.
+
+        Raises
+        ------
+        ConfigError
+            By default always: its files are its own.
+        """
+        raise ConfigError(
+            "writes the same files", field="prefix", value=self.path(),
+            allowed="another folder or prefix",
+        )  # fmt: skip
+
     def open(self, spec: Spec, place: Place) -> Writer:
         """Open this worker's part.
 
@@ -157,6 +192,20 @@ class Sink(Task):
             When it cannot be opened.
         """
         raise NotImplementedError
+
+    @classmethod
+    def open_together(cls, openings: Sequence[Opening]) -> list[Writer]:
+        """Open this worker's parts of several sinks that write the same files, in this order.
+
+        Called on the class of the first, where there is more than one; by default each is opened by
+        itself.
+
+        Raises
+        ------
+        ConfigError
+            When they cannot be opened; none is open then.
+        """
+        return [one.sink.open(one.spec, one.place) for one in openings]
 
     def recover(self, spec: Spec, place: Place, rank: int) -> Recovered | None:
         """Return what a dead worker of this rank had made safe; None where nothing outlives it."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, Status
@@ -17,6 +17,7 @@ from limadask.storage import (
     Chunks,
     Compression,
     FileSeries,
+    FrameLayout,
     absolute_path,
     encoder,
     files_of_run,
@@ -26,7 +27,7 @@ from limadask.storage import (
     unreadable,
     write_master,
 )
-from limadask.task import Place, Recovered, RunRecord, Sink
+from limadask.task import Opening, Place, Recovered, RunRecord, Sink, Writer
 
 _FOLDER = "a folder that can be made and written"
 
@@ -44,6 +45,9 @@ class SaveHdf5(Sink):
     """Folder, made if it is not there."""
     prefix: str = "limadask"
     """Begin of the files' names."""
+    entry: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = "entry"
+    """Name of the NXentry. Savers of equal folder and prefix write the same files, each an entry
+    of its own."""
     compression: Compression = "bshuf_lz4"
     """How frames are compressed; ``blosc_zstd`` makes the smallest files."""
     nb_frames_per_file: PositiveInt = 1000
@@ -74,6 +78,24 @@ class SaveHdf5(Sink):
     def path(self) -> str:
         """Return the path of the master file."""
         return str(self._master)
+
+    def check_beside(self, other: Sink) -> None:
+        """Find what keeps it from writing the same files as another saver."""
+        if not isinstance(other, SaveHdf5):
+            return super().check_beside(other)
+        if other.entry == self.entry:
+            raise ConfigError(
+                "saves the same entry of the same files", field="entry", value=self.entry,
+                allowed="another entry, folder or prefix",
+            )  # fmt: skip
+        for name in ("file_exists_policy", "nb_frames_per_file"):
+            mine, wanted = getattr(self, name), getattr(other, name)
+            if mine != wanted:
+                raise ConfigError(
+                    f"must have the same {name}, since it writes the same files", field=name,
+                    value=mine, allowed=[wanted],
+                )  # fmt: skip
+        return None
 
     @property
     def skips_vetoed(self) -> bool:
@@ -108,32 +130,16 @@ class SaveHdf5(Sink):
 
     def open(self, spec: Spec, place: Place) -> Hdf5Writer:
         """Begin this worker's first file."""
-        folder = Path(self.folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if self.file_exists_policy == "overwrite":
-                self._clear(folder, place)
-            first = next_number(folder, self.prefix, place.rank)
-            series = FileSeries(
-                folder,
-                self.prefix,
-                place.rank,
-                spec,
-                self.compression,
-                self.nb_frames_per_file,
-                first,
-                self.nb_dimensions == "dim_4d",
-                place,
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"cannot be written: {error}", field="folder", value=self.folder, allowed=_FOLDER
-            ) from error
-        return Hdf5Writer(series, self.compression, place.rank)
+        return _opened([Opening(self, spec, place)])[0]
+
+    @classmethod
+    def open_together(cls, openings: Sequence[Opening]) -> list[Writer]:
+        """Begin this worker's first file, with an entry for each saver."""
+        return list(_opened(openings))
 
     def recover(self, spec: Spec, place: Place, rank: int) -> Recovered:
         """Return the frames in the files of a worker that died."""
-        contents = read_contents(self._files(rank, place.uuid))
+        contents = read_contents(self._files(rank, place.uuid), entry=self.entry)
         return Recovered(contents.numbers, contents.status, contents.causes)
 
     def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
@@ -163,33 +169,26 @@ class SaveHdf5(Sink):
                 run,
                 always_4d=self.nb_dimensions == "dim_4d",
                 mosaic=place.mosaic,
+                entry=self.entry,
             )
         except OSError as error:
             text = f"{place.node!r} has no master file, `limadask recover` makes it: "
             raise OSError(error.errno, text + str(error.strerror), error.filename) from error
-        if gone := unreadable([Path(file) for file in files]):
+        if gone := unreadable([Path(file) for file in files], self.entry):
             raise OSError(f"{place.node!r} has lost what it had saved: {'; '.join(gone)}")
 
     def _files(self, rank: int, uuid: str) -> list[Path]:
         """Return what a worker has written in this acquisition, not in one before it."""
         files = series_files(Path(self.folder), self.prefix).get(rank, [])
-        return files_of_run(files, uuid)
-
-    def _clear(self, folder: Path, place: Place) -> None:
-        """Remove an older run's files: of this rank, and once those of ranks not used now."""
-        for rank, files in series_files(folder, self.prefix).items():
-            if rank == place.rank or (place.rank == 0 and rank >= place.ranks):
-                for path in files:
-                    path.unlink()
-        if place.rank == 0:
-            self._master.unlink(missing_ok=True)
+        return files_of_run(files, uuid, self.entry)
 
 
 class Hdf5Writer:
-    """One worker's part: compresses in its callers' threads, writes under one lock."""
+    """One saver's part on one worker: compresses in its callers' threads, writes under one lock."""
 
-    def __init__(self, series: FileSeries, compression: Compression, rank: int) -> None:
+    def __init__(self, series: FileSeries, compression: Compression, rank: int, entry: str) -> None:
         self._series, self._encode, self._rank = series, encoder(compression), rank
+        self._entry = entry
         self.codec = compression
         """How its chunks are compressed: those that the detector has made so are written as are."""
 
@@ -213,9 +212,46 @@ class Hdf5Writer:
 
     def write(self, encoded: list[Chunks]) -> None:
         """Append and flush."""
-        self._series.append(encoded)
+        self._series.append(encoded, self._entry)
 
     def close(self) -> dict[str, Any]:
-        """Close the files and name them."""
-        self._series.close()
+        """Close the entry, and with the last one the files; name these."""
+        self._series.close(self._entry)
         return {"rank": self._rank, "files": self._series.paths}
+
+
+def _opened(openings: Sequence[Opening]) -> list[Hdf5Writer]:
+    """Begin the first file of savers that write the same ones."""
+    savers = [one.sink for one in openings if isinstance(one.sink, SaveHdf5)]
+    first, place = savers[0], openings[0].place
+    folder = Path(first.folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if first.file_exists_policy == "overwrite":
+            _clear(first, place)
+        layouts = [
+            FrameLayout(
+                one.spec, saver.compression, saver.nb_dimensions == "dim_4d", one.place,
+                saver.entry,
+            )
+            for one, saver in zip(openings, savers, strict=True)
+        ]  # fmt: skip
+        number = next_number(folder, first.prefix, place.rank)
+        series = FileSeries(
+            folder, first.prefix, place.rank, layouts, first.nb_frames_per_file, number
+        )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be written: {error}", field="folder", value=first.folder, allowed=_FOLDER
+        ) from error
+    return [Hdf5Writer(series, saver.compression, place.rank, saver.entry) for saver in savers]
+
+
+def _clear(saver: SaveHdf5, place: Place) -> None:
+    """Remove an older run's files: of this rank, and once those of ranks not used now."""
+    for rank, files in series_files(Path(saver.folder), saver.prefix).items():
+        if rank == place.rank or (place.rank == 0 and rank >= place.ranks):
+            for path in files:
+                path.unlink()
+    if place.rank == 0:
+        Path(saver.path()).unlink(missing_ok=True)
