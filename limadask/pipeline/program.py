@@ -192,9 +192,7 @@ class Program:
     def _open(self, node: PlannedNode) -> None:
         """Open a sink, together with those that write the same files."""
         group = self.plan.sharing(node.name)
-        first, *others = [
-            Opening(sink, one.inputs[0], self.place(one.name)) for one, sink in group
-        ]
+        first, *others = [Opening(sink, one.inputs[0], self.place(one.name)) for one, sink in group]
         try:
             if others:
                 writers = type(first.sink).open_together([first, *others])
