@@ -44,9 +44,9 @@ class Products(Mapping[str, xr.Dataset]):
         if not parts:
             return task.dataset(planned, np.empty(0, np.int64), task.empty(planned))
         numbers = np.concatenate([numbers for numbers, _ in parts])
-        whole = task.dataset(planned, numbers, task.stacked([values for _, values in parts]))
+        values = task.stacked([values for _, values in parts])
         numbers, first = np.unique(numbers, return_index=True)
-        return whole.isel(frame=first)
+        return task.dataset(planned, numbers, task.chosen(planned, values, first))
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._planned)

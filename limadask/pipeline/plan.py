@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 
@@ -36,13 +36,15 @@ class PlannedNode:
     after:
         The planned nodes it gets frames from.
     inputs:
-        What these yield.
+        What these yield; of by-products, the frames that they are of.
     output:
         What comes out; None for a sink.
     on_error:
         What happens when it raises; None as the policy says.
     refusal:
         Why it cannot be planned for frames that lack some pixels, empty where it can.
+    products:
+        The by-products that it gets; None where it gets frames.
     """
 
     members: tuple[str, ...]
@@ -52,6 +54,12 @@ class PlannedNode:
     output: Output
     on_error: OnError | None = None
     refusal: str = ""
+    products: Products | None = None
+
+    @property
+    def given(self) -> Spec | Products:
+        """What it gets, of the first node that it comes after."""
+        return self.inputs[0] if self.products is None else self.products
 
     @property
     def name(self) -> str:
@@ -117,8 +125,11 @@ class Plan:
 
     def ends(self, name: str | None = None) -> tuple[str, ...]:
         """Return the ends of all branches, or of those through the node ``name``."""
-        names = [node.name for node in self.before + self.nodes]
-        ends = [one for one in names if not self.children(one)]
+        ends = [
+            node.name
+            for node in self.before + self.nodes
+            if isinstance(node.output, Products) or not self.children(node.name)
+        ]
         if name is None:
             return tuple(ends)
         through = {name}
@@ -143,6 +154,13 @@ class Plan:
             inputs = tuple(
                 specs.get(name, given) for name, given in zip(node.after, node.inputs, strict=True)
             )
+            if isinstance(node.output, Products):  # what a run yields is promised once
+                nodes.append(replace(node, inputs=inputs))
+                specs[node.name] = inputs[0]
+                continue
+            if node.products is not None:
+                nodes.append(replace(node, inputs=inputs))
+                continue
             try:
                 output = node.task.plan(*inputs)
             except ConfigError as error:
@@ -209,14 +227,14 @@ def plan(
     ConfigError
         Naming the node at fault.
     """
-    before, given = _planned_before(raw, list(steps))
-    outcomes: dict[str, Output] = {INPUT: given}
+    before, delivered = _planned_before(raw, list(steps))
+    outcomes: dict[str, Output] = {INPUT: delivered}
     nodes = []
     for node in pipeline.ordered():
-        inputs = [_frames_of(node, parent, outcomes[parent]) for parent in node.after]
-        nodes.append(_planned(node, tuple(inputs)))
+        given = [_given(node, parent, outcomes[parent]) for parent in node.after]
+        nodes.append(_planned(node, given))
         outcomes[node.name] = nodes[-1].output
-    planned = Plan(raw, tuple(before), given, tuple(merged(nodes, keep)))
+    planned = Plan(raw, tuple(before), delivered, tuple(merged(nodes, keep)))
     _check_files(planned)
     return planned
 
@@ -228,7 +246,7 @@ def _planned_before(raw: Spec, steps: list[Step]) -> tuple[list[PlannedNode], Sp
     for count, (name, fields) in enumerate(steps, start=1):
         title = INPUT if count == len(steps) else f"{INPUT}-{count}"
         parent = nodes[-1].name if nodes else RAW
-        node = _planned(Node(title, registry.task(name)(**fields), (parent,)), (given,))
+        node = _planned(Node(title, registry.task(name)(**fields), (parent,)), [given])
         if not isinstance(node.output, Spec):
             raise TypeError(f"{name} in front of input must yield frames")
         nodes.append(node)
@@ -236,8 +254,8 @@ def _planned_before(raw: Spec, steps: list[Step]) -> tuple[list[PlannedNode], Sp
     return nodes, given
 
 
-def _planned(node: Node, inputs: tuple[Spec, ...]) -> PlannedNode:
-    if node.task.nb_inputs != len(inputs):
+def _planned(node: Node, given: Sequence[Spec | Products]) -> PlannedNode:
+    if node.task.nb_inputs != len(given):
         raise ConfigError(
             f"{node.task.task_name()} gets frames from {node.task.nb_inputs} node(s)",
             node=node.name,
@@ -246,15 +264,38 @@ def _planned(node: Node, inputs: tuple[Spec, ...]) -> PlannedNode:
             allowed=f"{node.task.nb_inputs} name(s)",
         )
     try:
-        output = node.task.plan(*inputs)
+        plan_of: Callable[..., Output] = node.task.plan
+        output = plan_of(*given)
     except ConfigError as error:
         raise error.at(node.name) from error.__cause__
-    return PlannedNode((node.name,), node.task, node.after, inputs, output, node.on_error)
+    inputs = tuple(one if isinstance(one, Spec) else _frames_of(one) for one in given)
+    if isinstance(output, Products):
+        output = replace(output, of=inputs[0])
+    products = next((one for one in given if isinstance(one, Products)), None)
+    return PlannedNode(
+        (node.name,), node.task, node.after, inputs, output, node.on_error, products=products
+    )
 
 
-def _frames_of(node: Node, parent: str, outcome: Output) -> Spec:
+def _frames_of(products: Products) -> Spec:
+    if products.of is None:
+        raise TypeError("by-products of nobody knows what")
+    return products.of
+
+
+def _given(node: Node, parent: str, outcome: Output) -> Spec | Products:
     if isinstance(outcome, Spec):
         return outcome
+    if isinstance(outcome, Products) and isinstance(node.task, Sink):
+        if node.task.takes_products:
+            return outcome
+        raise ConfigError(
+            f"{node.task.task_name()} takes frames, and {parent!r} yields by-products",
+            node=node.name,
+            field="after",
+            value=parent,
+            allowed="a node that yields frames",
+        )
     raise ConfigError(
         f"{parent!r} yields no frames that another node could get",
         node=node.name,

@@ -18,8 +18,9 @@ from limadask.memory import BufferPool
 from limadask.parameters import Policy
 from limadask.pipeline.accumulation import AccumulateStep
 from limadask.pipeline.outcome import Outcome
-from limadask.pipeline.passage import Passage
+from limadask.pipeline.passage import Passage, Yielded
 from limadask.pipeline.plan import Plan, PlannedNode
+from limadask.pipeline.product_sink import ProductSinkStep
 from limadask.pipeline.steps import (
     CallStep,
     PixelStep,
@@ -186,13 +187,14 @@ class Program:
         if isinstance(task, Sink):
             if node.name not in self.writers:
                 self._open(node)
-            return SinkStep(node, task, self.writers[node.name])
+            kind = SinkStep if node.products is None else ProductSinkStep
+            return kind(node, task, self.writers[node.name])
         return CallStep(node, task)
 
     def _open(self, node: PlannedNode) -> None:
         """Open a sink, together with those that write the same files."""
         group = self.plan.sharing(node.name)
-        first, *others = [Opening(sink, one.inputs[0], self.place(one.name)) for one, sink in group]
+        first, *others = [Opening(sink, one.given, self.place(one.name)) for one, sink in group]
         try:
             if others:
                 writers = type(first.sink).open_together([first, *others])
@@ -292,7 +294,7 @@ class Walk:
         self._program, self._passage, self._frames = program, passage, frames
         self._steps = {step.label: step for step in program.steps}
         self._part = slice(0, len(frames))
-        self._values = {program.plan.source: program.value(frames, self._part)}
+        self._values: Yielded = {program.plan.source: program.value(frames, self._part)}
 
     def step(self, label: str) -> None:
         """Take the block through one node."""

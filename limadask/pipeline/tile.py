@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Packed
+from limadask.task import Rows, Values
 
 
 class Tile:
@@ -37,6 +38,10 @@ class Tile:
     def frames(self, pixels: NDArray[Any]) -> Frames:
         """Return these frames with the given pixels."""
         return self._own().carrying(pixels)
+
+    def rows(self, values: Values) -> Rows:
+        """Return by-products of these frames."""
+        return Rows.of(self._own(), values)
 
     def packed(self, packed: Packed) -> Frames:
         """Return these frames with the given chunks."""
@@ -104,6 +109,27 @@ class Value:
     def frames(self) -> Frames:
         """Return the pixels with all that is known of them."""
         return self.tile.frames(self.pixels)
+
+
+class Measured:
+    """By-products that a step yields, for those who ask for them, and the tile they are of.
+
+    Parameters
+    ----------
+    values:
+        What returns them.
+    tile:
+        What is known of the frames.
+    """
+
+    __slots__ = ("_values", "tile")
+
+    def __init__(self, values: Callable[[], Values], tile: Tile) -> None:
+        self._values, self.tile = values, tile
+
+    def rows(self) -> Rows:
+        """Return the by-products with all that is known of the frames."""
+        return self.tile.rows(self._values())
 
 
 def read_only(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -18,8 +18,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from limadask.storage.entry import rows_of, table_of
+from limadask.storage.entry import table_of
 from limadask.storage.recovery import recover
+from limadask.storage.rows import rows_of
 
 logger = logging.getLogger(__name__)
 _NUMBER = re.compile(r"errno = (\d+)")

@@ -9,7 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import h5py
 import numpy as np
@@ -28,6 +28,8 @@ DATA = f"{DETECTOR}/data"
 """The frames; this place, and those below, are within an entry."""
 VALIDITY = "instrument/validity"
 CAUSES = "instrument/causes"
+ROWS = "frames"
+"""What is told of the frames that by-products are of."""
 COLUMNS = "instrument/columns"
 """What else the detector tells of each frame: a dataset for each."""
 CAUSE = h5py.string_dtype("utf-8", 120)
@@ -110,8 +112,8 @@ class Entry(ABC, Generic[P]):
     def append(self, part: P, start: int, limit: int) -> int:
         """Write frames of ``part`` from ``start`` on as far as the file may grow."""
         count = min(len(part.numbers) - start, limit - self.count)
-        chosen, last = slice(start, start + count), self.count + count
-        self._append(part, chosen)
+        places, last = slice(start, start + count), self.count + count
+        self._append(part, places)
         values: dict[str, NDArray[Any]] = {
             "frame_number": part.numbers,
             "timestamp": part.timestamps,
@@ -119,8 +121,8 @@ class Entry(ABC, Generic[P]):
         }
         for name, column in self._fields.items():
             column.resize(last, axis=0)
-            column[self.count : last] = values[name][chosen]
-        for number in part.numbers[chosen].tolist() if part.causes else ():
+            column[self.count : last] = values[name][places]
+        for number in part.numbers[places].tolist() if part.causes else ():
             if number in part.causes:
                 _add(self._causes, part.causes[number])
                 _add(self._causes_numbers, number)
@@ -139,7 +141,7 @@ class Entry(ABC, Generic[P]):
             self._fields[name].flush()
 
     @abstractmethod
-    def _append(self, part: P, chosen: slice) -> None:
+    def _append(self, part: P, places: slice) -> None:
         """Write what is not told of every frame of every entry."""
 
     @abstractmethod
@@ -166,19 +168,19 @@ class FrameEntry(Entry[Chunks]):
         self._lacking_numbers = group[f"{VALIDITY}/frame_number"]
         self._columns = [group[f"{COLUMNS}/{name}"] for name, _ in layout.spec.columns]
 
-    def _append(self, part: Chunks, chosen: slice) -> None:
-        first, count = self.count, chosen.stop - chosen.start
+    def _append(self, part: Chunks, places: slice) -> None:
+        first, count = self.count, places.stop - places.start
         self._data.resize(first + count, axis=0)
         bands, write = self._bands or 1, self._data.id.write_direct_chunk
         for slot in range(count):
             for band in range(bands):
                 place = (first + slot, 0, 0) if self._bands is None else (first + slot, band, 0, 0)
-                write(place, part.data[(chosen.start + slot) * bands + band])
+                write(place, part.data[(places.start + slot) * bands + band])
         for index, column in enumerate(self._columns):
             column.resize(first + count, axis=0)
             if part.values is not None:
-                column[first:] = part.values[chosen, index]
-        for number in part.numbers[chosen].tolist() if part.invalid else ():
+                column[first:] = part.values[places, index]
+        for number in part.numbers[places].tolist() if part.invalid else ():
             if number in part.invalid:
                 self._append_validity(number, part.invalid[number])
 
@@ -236,7 +238,6 @@ class FrameLayout:
     always_4d: bool = False
     place: Place = field(default_factory=lambda: Place(""))
     name: str = ENTRY
-    table: ClassVar[str] = DETECTOR
 
     @property
     def has_band_axis(self) -> bool:
@@ -322,13 +323,17 @@ def entries_of(file: h5py.File) -> list[str]:
 
 
 def table_of(entry: h5py.Group) -> h5py.Group:
-    """Return the group that tells of an entry's frames."""
-    return entry[DETECTOR]
+    """Return the group that tells of an entry's frames.
 
-
-def rows_of(entry: h5py.Group) -> int:
-    """Return how many frames are there with all that is told of them."""
-    return min(len(one) for one in table_of(entry).values())
+    Raises
+    ------
+    OSError
+        When it holds none.
+    """
+    for place in (DETECTOR, ROWS):
+        if place in entry:
+            return entry[place]
+    raise OSError(f"its entry {entry.name} holds no frames")
 
 
 def _add(column: h5py.Dataset, value: Any) -> None:

@@ -24,9 +24,10 @@ from limadask.storage.entry import DATA, ENTRY, VALIDITY
 from limadask.storage.fates import saved_fates
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.nxdetector import write_columns, write_described
+from limadask.storage.nxproducts import ProductData
 from limadask.storage.nxsample import write_sample
 from limadask.storage.parts import Contents, read_contents
-from limadask.task import RunRecord
+from limadask.task import Products, RunRecord
 from limadask.version import __version__
 
 _KEV_ANGSTROM = 12.398419843320026
@@ -36,7 +37,7 @@ _KEV_ANGSTROM = 12.398419843320026
 def write_master(
     path: Path,
     node: str,
-    spec: Spec,
+    spec: Spec | Products,
     files: list[str],
     run: RunRecord,
     *,
@@ -58,7 +59,7 @@ def write_master(
     node:
         The saver's node.
     spec:
-        The frames it got.
+        The frames that it got, or the by-products.
     files:
         The data files.
     run:
@@ -76,16 +77,21 @@ def write_master(
     OSError
         When it cannot be written.
     """
-    mosaic = mosaic or Mosaic.of(spec, [spec])
+    products = spec if isinstance(spec, Products) else None
+    whole = spec.of if isinstance(spec, Products) else spec
+    if whole is None:
+        raise TypeError("by-products of nobody knows what")
+    mosaic = mosaic or Mosaic.of(whole, [whole])
     contents = read_contents([Path(file) for file in files], len(mosaic.regions), entry)
     with alone(path.parent):
-        return _write(path, node, mosaic, contents, run, always_4d, entry)
+        return _write(path, node, mosaic, products, contents, run, always_4d, entry)
 
 
 def _write(
     path: Path,
     node: str,
     mosaic: Mosaic,
+    products: Products | None,
     contents: Contents,
     run: RunRecord,
     always_4d: bool,
@@ -102,7 +108,7 @@ def _write(
             file_time=iso(run.ended),
             NeXus_release="v2024.02",
         )
-        _Entry(file, name, entry, node, mosaic, contents, run, always_4d).write()
+        _Entry(file, name, entry, node, mosaic, products, contents, run, always_4d).write()
         file.flush()
         image = file.id.get_file_image()
     _replace(path, image)
@@ -165,12 +171,13 @@ class _Entry:
         saved_as: str,
         node: str,
         mosaic: Mosaic,
+        products: Products | None,
         contents: Contents,
         run: RunRecord,
         always_4d: bool,
     ) -> None:
         spec = self._spec = mosaic.whole
-        self._saved_as = saved_as
+        self._saved_as, self._products = saved_as, products
         self._node, self._mosaic, self._contents, self._run = node, mosaic, contents, run
         self._entry = group(file, name, "NXentry", default="data")
         self._count = -(-run.nb_frames // spec.nb_merged)
@@ -191,13 +198,18 @@ class _Entry:
         field(entry, "run_state", run.state)
         if run.error:
             field(entry, "error", run.error)
-        if run.detector.get("wavelength") and run.detector.get("distance"):
+        told = run.detector
+        if self._products is None and told.get("wavelength") and told.get("distance"):
             field(entry, "definition", "NXmx", version="1.5")
         write_sample(entry, run, self._count, self._spec.nb_merged)
         source = group(entry, "source", "NXsource")
         field(source, "name", str(run.metadata.get("source", "unknown")))
-        self._write_instrument()
-        self._write_data()
+        if self._products is None:
+            self._write_instrument()
+            self._write_data()
+        else:
+            shown = self._products, self._contents, self._saved_as, self._count
+            self._write_fates(ProductData(entry, *shown).write())
         tree(entry, "parameters", run.parameters)
         tree(entry, "metadata", run.metadata)
         process = group(entry, "process", "NXprocess")
@@ -310,7 +322,7 @@ class _Entry:
         field(detector, "beam_center_x", (~grid)(*centre)[1], units="pixel")
 
     def _write_data(self) -> None:
-        """Write the default plot, one more for each band, and what became of each frame."""
+        """Write the default plot, and one more for each band."""
         signal = "images" if self._has_bands else "data"
         data = group(self._entry, "data", "NXdata", signal=signal)
         if self._has_bands:
@@ -328,6 +340,10 @@ class _Entry:
                 self._write_frames(one, "data", 3, band)
                 self._write_scales(one)
                 one.attrs["axes"] = ["frame", "y", "x"]
+        self._write_fates(data)
+
+    def _write_fates(self, data: h5py.Group) -> None:
+        """Write what became of each frame."""
         flags = {
             "flag_values": np.array([int(one) for one in Status], "u1"),
             "flag_meanings": " ".join(one.name.lower() for one in Status),

@@ -18,10 +18,10 @@ from limadask.storage.entry import (
     DATA,
     ENTRY,
     VALIDITY,
-    rows_of,
     table_of,
 )
 from limadask.storage.recovery import recover
+from limadask.storage.rows import rows_of
 
 logger = logging.getLogger(__name__)
 DAMAGED = OSError, KeyError, RuntimeError, ValueError, TypeError
@@ -212,12 +212,14 @@ def read_file(path: Path, entry: str = ENTRY) -> Told:
     recover(path)
     with h5py.File(path, "r") as file:
         group = file[entry]
-        length, part = len(group[DATA]), int(group.attrs.get("part", 0))
-        rows = rows_of(group)
+        rows, part = rows_of(group), int(group.attrs.get("part", 0))
+        length = len(group[DATA]) if DATA in group else rows
         table = np.empty(rows, _ROW)
         for name in _COLUMNS:
             table[name] = table_of(group)[name][:rows]
-        lacks = group[f"{VALIDITY}/frame_number"][: len(group[f"{VALIDITY}/invalid"])]
+        lacks = np.empty(0, np.int64)
+        if VALIDITY in group:
+            lacks = group[f"{VALIDITY}/frame_number"][: len(group[f"{VALIDITY}/invalid"])]
         causes = dict(_causes(group))
         values = {name: one[()] for name, one in group.get(COLUMNS, {}).items()}
     table["slot"], table["part"] = np.arange(rows), part
@@ -265,8 +267,7 @@ def unreadable(files: Sequence[Path], entry: str = ENTRY) -> list[str]:
     for path in files:
         try:
             with h5py.File(path, "r") as file:
-                if DATA not in file[entry]:
-                    raise OSError("it holds no frames")
+                rows_of(file[entry])
         except DAMAGED as error:
             text = str(error) if path.exists() else "the file is gone"
             found.append(f"{path}: {text}")

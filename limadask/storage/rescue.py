@@ -23,9 +23,10 @@ from limadask.ledger import Ledger
 from limadask.storage.entry import DATA, entries_of
 from limadask.storage.master import saved_entries, write_master
 from limadask.storage.parts import DAMAGED, read_contents, read_file
+from limadask.storage.product_entry import products_of
 from limadask.storage.recovery import is_marked, recover
 from limadask.storage.series import all_series
-from limadask.task import RunRecord
+from limadask.task import Products, RunRecord
 
 QUIET = 10.0
 """Seconds without a write after which a writer on another computer is taken for dead."""
@@ -101,15 +102,15 @@ def rescue(folder: Path, force: bool = False) -> Rescue:
         if not force:
             _check_quiet([path for path in files if is_marked(path)])
         for (uuid, entry), mine in _by_run(files, damaged).items():
-            if (uuid, _origin(mine[0], entry)[1]) not in known:
+            if (uuid, _origin(mine[0], entry).node) not in known:
                 made.append(_rescue(master, uuid, entry, mine))
     return Rescue(tuple(made), tuple(empty), damaged)
 
 
 def _rescue(master: Path, uuid: str, saved_as: str, files: list[Path]) -> Rescued:
-    mosaic, node, origin, has_bands = _origin(files[0], saved_as)
-    spec = mosaic.whole
-    contents = read_contents(files, len(mosaic.regions), saved_as)
+    saved = _origin(files[0], saved_as)
+    spec, origin = saved.mosaic.whole, saved.origin
+    contents = read_contents(files, len(saved.mosaic.regions), saved_as)
     ledger, merged = Ledger(), spec.nb_merged
     numbers = contents.numbers[:, np.newaxis] * merged + np.arange(merged)
     ledger.mark_frames(
@@ -117,8 +118,7 @@ def _rescue(master: Path, uuid: str, saved_as: str, files: list[Path]) -> Rescue
         np.repeat(contents.status, merged),
         lambda number: contents.causes.get(number // merged, "worker_lost"),
     )
-    expected = origin.get("nb_frames")
-    ledger.finish("worker_lost", None if expected is None else expected * spec.nb_merged)
+    ledger.finish("worker_lost", None if spec.nb_frames is None else spec.nb_frames * merged)
     stamps = contents.timestamps[contents.timestamps > 0]
     ended = max(path.stat().st_mtime_ns for path in files)
     run = RunRecord(
@@ -133,20 +133,50 @@ def _rescue(master: Path, uuid: str, saved_as: str, files: list[Path]) -> Rescue
         ended,
         error="the run died before its end; recovered from its data files",
     )
-    paths = [str(path) for path in files]
     entry = write_master(
-        master, node, spec, paths, run, always_4d=has_bands and len(spec.bands) == 1,
-        mosaic=mosaic, entry=saved_as,
+        master, saved.node, saved.products or spec, [str(path) for path in files], run,
+        always_4d=saved.always_4d, mosaic=saved.mosaic, entry=saved_as,
     )  # fmt: skip
     return Rescued(str(master), entry, uuid, ledger.counts())
 
 
-def _origin(path: Path, name: str) -> tuple[Mosaic, str, dict[str, Any], bool]:
-    """Return what an entry of a data file tells of its run's frames, and of its run."""
+@dataclass(frozen=True)
+class _Origin:
+    """What an entry of a data file tells of its run.
+
+    Parameters
+    ----------
+    node:
+        The saver's node.
+    mosaic:
+        Its frames, and how the parts in the files make them.
+    products:
+        The by-products of these that are saved; None where they are saved themselves.
+    always_4d:
+        Whether one band has its axis.
+    origin:
+        All that is told.
+    """
+
+    node: str
+    mosaic: Mosaic
+    products: Products | None
+    always_4d: bool
+    origin: dict[str, Any]
+
+
+def _origin(path: Path, name: str) -> _Origin:
+    """Return what an entry of a data file tells of its run."""
     with h5py.File(path, "r") as file:
-        data, entry = file[f"{name}/{DATA}"], file[name]
+        entry = file[name]
         origin: dict[str, Any] = json.loads(entry["origin"].asstr()[()])
-        told = origin.get("mosaic")
+        node = str(origin["node"])
+        if "products" in origin:
+            products = products_of(origin)
+            if products.of is None:
+                raise ValueError("by-products of nobody knows what")
+            return _Origin(node, Mosaic.of(products.of, [products.of]), products, False, origin)
+        data, told = entry[DATA], origin.get("mosaic")
         place = told or {"shape": data.shape[-2:], "matrix": origin["matrix"]}
         mask = "whole_masked" if told else "masked"
         masked = np.asarray(entry[mask][()], bool) if mask in entry else None
@@ -163,7 +193,7 @@ def _origin(path: Path, name: str) -> tuple[Mosaic, str, dict[str, Any], bool]:
         mosaic = Mosaic.of(spec, [spec])
         if told:
             mosaic = Mosaic(spec, tuple(Rect(*one) for one in told["regions"]))
-        return mosaic, str(origin["node"]), origin, data.ndim == 4
+        return _Origin(node, mosaic, None, data.ndim == 4 and len(spec.bands) == 1, origin)
 
 
 def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[tuple[str, str], list[Path]]:
@@ -185,7 +215,7 @@ def _sound_entries(path: Path) -> list[tuple[str, str]]:
         told = {name: dict(file[name].attrs) for name in entries_of(file)}
         has_origin = [name for name in told if "origin" in file[name]]
     for name in has_origin:
-        table, spec = read_file(path, name).table, _origin(path, name)[0].whole
+        table, spec = read_file(path, name).table, _origin(path, name).mosaic.whole
         _check_numbers(table["frame_number"], spec.nb_frames)
     named = ((name, told[name].get("acquisition")) for name in has_origin)
     return [(str(uuid), name) for name, uuid in named if uuid]

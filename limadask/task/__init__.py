@@ -21,12 +21,14 @@ from limadask.task.products import (
     Values,
     Variable,
     checked,
+    chosen,
     dataset,
     empty,
     stacked,
     tabled,
 )
-from limadask.task.sink import Opening, Place, Recovered, RunRecord, Sink, Writer
+from limadask.task.rows import Rows
+from limadask.task.sink import Given, Opening, Place, Recovered, RunRecord, Sink, Writer
 
 __all__ = [
     "Accumulating",
@@ -35,6 +37,7 @@ __all__ = [
     "Assembling",
     "FunctionTask",
     "FunctionVeto",
+    "Given",
     "Judge",
     "Kernel",
     "Measure",
@@ -45,6 +48,7 @@ __all__ = [
     "Products",
     "Recovered",
     "Reduction",
+    "Rows",
     "RunRecord",
     "Sink",
     "Task",
@@ -54,6 +58,7 @@ __all__ = [
     "ViewTask",
     "Writer",
     "checked",
+    "chosen",
     "dataset",
     "empty",
     "stacked",

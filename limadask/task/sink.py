@@ -10,9 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Mosaic, Spec
+from limadask.frames import Mosaic
 from limadask.ledger import Ledger
 from limadask.task.contract import Task
+
+Given = Any
+"""What a sink gets: a :class:`~limadask.frames.Spec`; :class:`~limadask.task.Products` too, where
+it says that it takes by-products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,10 @@ class Writer(Protocol):
     they are, in :attr:`~limadask.frames.Frames.packed`; one that says ``any``, all of them.
     """
 
-    def encode(self, frames: Frames) -> Any:
+    def encode(self, frames: Any) -> Any:
         """Do the parallel part for some frames of a block; must copy what it keeps.
+
+        It gets :class:`~limadask.frames.Frames`, or :class:`~limadask.task.Rows` of by-products.
 
         What is returned may say by ``nbytes`` how much it holds; None is not written.
         """
@@ -146,7 +152,7 @@ class Opening:
     """
 
     sink: Sink
-    spec: Spec
+    spec: Given
     place: Place
 
 
@@ -155,13 +161,15 @@ class Sink(Task):
 
     joins_parts: ClassVar[bool] = False
     """Whether it can take parts of frames, each opened apart, and make one whole of them."""
+    takes_products: ClassVar[bool] = False
+    """Whether it can come after a node that yields by-products; what it gets is these, then."""
 
     @property
     def skips_vetoed(self) -> bool:
         """Whether vetoed frames are left out."""
         return False
 
-    def plan(self, spec: Spec) -> None:
+    def plan(self, spec: Given) -> None:
         """Find every mistake that can be seen from the spec."""
 
     def path(self) -> str | None:
@@ -183,7 +191,7 @@ class Sink(Task):
             allowed="another folder or prefix",
         )  # fmt: skip
 
-    def open(self, spec: Spec, place: Place) -> Writer:
+    def open(self, spec: Given, place: Place) -> Writer:
         """Open this worker's part.
 
         Raises
@@ -207,9 +215,9 @@ class Sink(Task):
         """
         return [one.sink.open(one.spec, one.place) for one in openings]
 
-    def recover(self, spec: Spec, place: Place, rank: int) -> Recovered | None:
+    def recover(self, spec: Given, place: Place, rank: int) -> Recovered | None:
         """Return what a dead worker of this rank had made safe; None where nothing outlives it."""
         return None
 
-    def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
+    def join(self, spec: Given, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
         """Make one whole of the workers' parts; called once, after all are closed."""

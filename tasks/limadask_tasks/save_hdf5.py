@@ -7,19 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import Field, PositiveInt, field_validator
 
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Spec, Status
+from limadask.frames import Spec
 from limadask.storage import (
-    Chunks,
     Compression,
     FileSeries,
     FrameLayout,
+    Layout,
+    ProductLayout,
     absolute_path,
-    encoder,
+    check_products,
     files_of_run,
     next_number,
     read_contents,
@@ -27,7 +26,8 @@ from limadask.storage import (
     unreadable,
     write_master,
 )
-from limadask.task import Opening, Place, Recovered, RunRecord, Sink, Writer
+from limadask.task import Opening, Place, Products, Recovered, RunRecord, Sink, Writer
+from limadask_tasks.hdf5_writers import Hdf5Writer, ProductWriter
 
 _FOLDER = "a folder that can be made and written"
 
@@ -36,10 +36,12 @@ class SaveHdf5(Sink):
     """Save frames: files ``{prefix}_{rank}_{number:05d}.h5``, joined by ``{prefix}_master.h5``.
 
     Each worker that processes writes files of its own. One band is saved as ``(frame, y, x)``,
-    several as ``(frame, band, y, x)``; absent frames read as the fill value.
+    several as ``(frame, band, y, x)``; absent frames read as the fill value. After a node that
+    yields by-products it saves these.
     """
 
     joins_parts: ClassVar[bool] = True
+    takes_products: ClassVar[bool] = True
 
     folder: str
     """Folder, made if it is not there."""
@@ -70,6 +72,11 @@ class SaveHdf5(Sink):
                 allowed="a name without folders",
             )
         return value
+
+    def plan(self, spec: Spec | Products) -> None:
+        """Find what cannot be saved of by-products."""
+        if isinstance(spec, Products):
+            check_products(spec)
 
     def absolute(self, folder: Path) -> Self:
         """Return the same task with an absolute folder."""
@@ -128,21 +135,23 @@ class SaveHdf5(Sink):
                     allowed="another folder or prefix, or the policy overwrite or append",
                 )
 
-    def open(self, spec: Spec, place: Place) -> Hdf5Writer:
+    def open(self, spec: Spec | Products, place: Place) -> Writer:
         """Begin this worker's first file."""
         return _opened([Opening(self, spec, place)])[0]
 
     @classmethod
     def open_together(cls, openings: Sequence[Opening]) -> list[Writer]:
         """Begin this worker's first file, with an entry for each saver."""
-        return list(_opened(openings))
+        return _opened(openings)
 
-    def recover(self, spec: Spec, place: Place, rank: int) -> Recovered:
+    def recover(self, spec: Spec | Products, place: Place, rank: int) -> Recovered:
         """Return the frames in the files of a worker that died."""
         contents = read_contents(self._files(rank, place.uuid), entry=self.entry)
         return Recovered(contents.numbers, contents.status, contents.causes)
 
-    def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
+    def join(
+        self, spec: Spec | Products, place: Place, parts: list[dict[str, Any]], run: RunRecord
+    ) -> None:
         """Write the master file over the files of all ranks, of dead workers too.
 
         Raises
@@ -183,59 +192,17 @@ class SaveHdf5(Sink):
         return files_of_run(files, uuid, self.entry)
 
 
-class Hdf5Writer:
-    """One saver's part on one worker: compresses in its callers' threads, writes under one lock."""
-
-    def __init__(self, series: FileSeries, compression: Compression, rank: int, entry: str) -> None:
-        self._series, self._encode, self._rank = series, encoder(compression), rank
-        self._entry = entry
-        self.codec = compression
-        """How its chunks are compressed: those that the detector has made so are written as are."""
-
-    def encode(self, frames: Frames) -> Chunks:
-        """Compress each band of each frame."""
-        chunks: Sequence[bytes | NDArray[np.uint8]]
-        if frames.packed is not None:
-            chunks = frames.packed.chunks()  # written before the block is gone: no copy
-        else:
-            chunks = [self._encode(image) for frame in frames.pixels for image in frame]
-        shape = frames.pixels.shape[1:]
-        invalid = {
-            number: [self._encode(band) for band in np.broadcast_to(mask, shape).astype(np.uint8)]
-            for number, mask in frames.invalid.items()
-        }
-        odd = frames.numbers[frames.status != Status.PRESENT].tolist()
-        causes = {number: frames.causes[number] for number in odd if number in frames.causes}
-        return Chunks(
-            frames.numbers, frames.timestamps, frames.status, chunks, invalid, causes, frames.values
-        )
-
-    def write(self, encoded: list[Chunks]) -> None:
-        """Append and flush."""
-        self._series.append(encoded, self._entry)
-
-    def close(self) -> dict[str, Any]:
-        """Close the entry, and with the last one the files; name these."""
-        self._series.close(self._entry)
-        return {"rank": self._rank, "files": self._series.paths}
-
-
-def _opened(openings: Sequence[Opening]) -> list[Hdf5Writer]:
+def _opened(openings: Sequence[Opening]) -> list[Writer]:
     """Begin the first file of savers that write the same ones."""
     savers = [one.sink for one in openings if isinstance(one.sink, SaveHdf5)]
+    given = list(zip(savers, openings, strict=True))
     first, place = savers[0], openings[0].place
     folder = Path(first.folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if first.file_exists_policy == "overwrite":
             _clear(first, place)
-        layouts = [
-            FrameLayout(
-                one.spec, saver.compression, saver.nb_dimensions == "dim_4d", one.place,
-                saver.entry,
-            )
-            for one, saver in zip(openings, savers, strict=True)
-        ]  # fmt: skip
+        layouts = [_layout(saver, one.spec, one.place) for saver, one in given]
         number = next_number(folder, first.prefix, place.rank)
         series = FileSeries(
             folder, first.prefix, place.rank, layouts, first.nb_frames_per_file, number
@@ -244,7 +211,24 @@ def _opened(openings: Sequence[Opening]) -> list[Hdf5Writer]:
         raise ConfigError(
             f"cannot be written: {error}", field="folder", value=first.folder, allowed=_FOLDER
         ) from error
-    return [Hdf5Writer(series, saver.compression, place.rank, saver.entry) for saver in savers]
+    return [_writer(saver, one.spec, series, place.rank) for saver, one in given]
+
+
+def _layout(saver: SaveHdf5, spec: Spec | Products, place: Place) -> Layout:
+    """Return what a saver's entry is made for."""
+    if isinstance(spec, Products):
+        return ProductLayout(spec, place, saver.entry)
+    always_4d = saver.nb_dimensions == "dim_4d"
+    return FrameLayout(spec, saver.compression, always_4d, place, saver.entry)
+
+
+def _writer(
+    saver: SaveHdf5, spec: Spec | Products, series: FileSeries, rank: int
+) -> Hdf5Writer | ProductWriter:
+    """Return what writes a saver's entry."""
+    if isinstance(spec, Products):
+        return ProductWriter(series, rank, saver.entry)
+    return Hdf5Writer(series, rank, saver.entry, saver.compression)
 
 
 def _clear(saver: SaveHdf5, place: Place) -> None:
