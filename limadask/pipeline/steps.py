@@ -147,14 +147,16 @@ class ReductionStep(Step):
     def _replanned(self, node: PlannedNode) -> Step:
         return ReductionStep(node, self._task)
 
-    def run(self, *inputs: Value) -> NDArray[Any]:
-        """Return a table of by-products."""
+    def run(self, *inputs: Value) -> NDArray[Any] | Values:
+        """Return a table of by-products, or these by name."""
         return self._measure(inputs[0].contiguous())
 
     def products(self, collected: list[Any]) -> Values:
         """Name the columns of the tables."""
         if not isinstance(self._planned, Products):
             raise TypeError(f"{self.label} must yield by-products")
+        if isinstance(collected[0], dict):
+            return stacked(collected)
         return tabled(self._planned, np.concatenate(collected))
 
 

@@ -136,16 +136,19 @@ class ProductData:
         if any(len(one) != 1 and one.dtype.kind in "iuf" for one in labels) or (
             np.prod([len(one) for one in labels]) > MOST_CURVES
         ):
-            for dim in ("frame", *dims):
-                data.copy(dim, plot, expand_refs=False)
-                plot[dim].attrs.clear()
+            kept = [dim for dim, one in zip(dims, labels, strict=True) if len(one) != 1]
+            plot.create_dataset("frame", data=np.arange(self._count), compression="gzip")
+            for dim in kept:
+                plot[dim] = labels[dims.index(dim)]
                 plot[dim].attrs["units"] = products.units.get(dim, "")
-            layout = h5py.VirtualLayout(data[name].shape, data[name].dtype)
-            layout[...] = h5py.VirtualSource(data[name])
+            shape = self._count, *(len(labels[dims.index(dim)]) for dim in kept)
+            layout = h5py.VirtualLayout(shape, data[name].dtype)
+            whole = tuple(slice(None) if dim in kept else 0 for dim in dims)
+            layout[...] = h5py.VirtualSource(data[name])[(slice(None), *whole)]
             signal = plot.create_virtual_dataset(name, layout, fillvalue=data[name].fillvalue)
-            signal.attrs["interpretation"] = "image" if dims[-2:] == ("y", "x") else "spectrum"
+            signal.attrs["interpretation"] = "image" if kept[-2:] == ["y", "x"] else "spectrum"
             signal.attrs["units"] = products.variables[name].units
-            plot.attrs.update(signal=name, axes=["frame", *dims])
+            plot.attrs.update(signal=name, axes=["frame", *kept])
             return title
         curves = []
         for cell in product(*(range(len(one)) for one in labels)):

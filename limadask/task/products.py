@@ -133,8 +133,10 @@ def checked(products: Products, numbers: NDArray[np.int64], returned: Any) -> Va
     return values
 
 
-def tabled(products: Products, table: NDArray[Any]) -> Values:
-    """Name the columns, along the last axis, of what a reduction measured."""
+def tabled(products: Products, table: NDArray[Any] | Values) -> Values:
+    """Name the columns, along the last axis, of what a reduction measured, if it has not."""
+    if isinstance(table, dict):
+        return table
     return {
         name: table[..., column].astype(variable.dtype)
         for column, (name, variable) in enumerate(products.variables.items())

@@ -5,6 +5,7 @@ from limadask_tasks.assemble import Assemble
 from limadask_tasks.background import Background
 from limadask_tasks.bin import Bin
 from limadask_tasks.failing import Failing
+from limadask_tasks.find_peaks import FindPeaks
 from limadask_tasks.flatfield import Flatfield
 from limadask_tasks.geometry import Crop, Flip, Rotate
 from limadask_tasks.mask import Mask
@@ -22,6 +23,7 @@ __all__ = [
     "Bin",
     "Crop",
     "Failing",
+    "FindPeaks",
     "Flatfield",
     "Flip",
     "Mask",
