@@ -71,7 +71,7 @@ class ProductData:
         """Write the labels along all other dimensions."""
         for name, (dims, labels) in self._products.coordinates.items():
             data[name] = _stored(labels)
-            data[name].attrs["units"] = self._products.units.get(name, "")
+            _put_units(data[name], self._products.units.get(name, ""))
             if dims == (name,):
                 data[name].make_scale(name)
         for name, (dims, _) in self._products.coordinates.items():
@@ -140,14 +140,14 @@ class ProductData:
             plot.create_dataset("frame", data=np.arange(self._count), compression="gzip")
             for dim in kept:
                 plot[dim] = labels[dims.index(dim)]
-                plot[dim].attrs["units"] = products.units.get(dim, "")
+                _put_units(plot[dim], products.units.get(dim, ""))
             shape = self._count, *(len(labels[dims.index(dim)]) for dim in kept)
             layout = h5py.VirtualLayout(shape, data[name].dtype)
             whole = tuple(slice(None) if dim in kept else 0 for dim in dims)
             layout[...] = h5py.VirtualSource(data[name])[(slice(None), *whole)]
             signal = plot.create_virtual_dataset(name, layout, fillvalue=data[name].fillvalue)
             signal.attrs["interpretation"] = "image" if kept[-2:] == ["y", "x"] else "spectrum"
-            signal.attrs["units"] = products.variables[name].units
+            _put_units(signal, products.variables[name].units)
             plot.attrs.update(signal=name, axes=["frame", *kept])
             return title
         curves = []
@@ -157,7 +157,7 @@ class ProductData:
             layout = h5py.VirtualLayout((self._count,), data[name].dtype)
             layout[...] = h5py.VirtualSource(data[name])[(slice(None), *cell)]
             values = plot.create_virtual_dataset(curve, layout, fillvalue=data[name].fillvalue)
-            values.attrs["units"] = products.variables[name].units
+            _put_units(values, products.variables[name].units)
             curves.append(curve)
         plot.create_dataset("frame", data=np.arange(self._count), compression="gzip", shuffle=True)
         plot.attrs.update(signal=curves[0], axes=["frame"])
@@ -168,7 +168,7 @@ class ProductData:
     def _finish(self, dataset: h5py.Dataset, name: str) -> None:
         """Label a variable."""
         _attach(dataset.parent, dataset, self._products.dims(name))
-        dataset.attrs["units"] = self._products.variables[name].units
+        _put_units(dataset, self._products.variables[name].units)
 
     def _source(self, path: Path, name: str, shape: tuple[int, ...]) -> h5py.VirtualSource:
         return h5py.VirtualSource(path.name, f"{self._saved_as}/{VALUES}/{name}", shape)
@@ -181,6 +181,11 @@ def _attach(data: h5py.Group, dataset: h5py.Dataset, dims: tuple[str, ...]) -> N
     """Tell which labels stand along a dataset's dimensions."""
     for axis, dim in enumerate(dims):
         dataset.dims[axis].attach_scale(data[dim])
+
+
+def _put_units(dataset: h5py.Dataset, units: str) -> None:
+    if units:
+        dataset.attrs["units"] = units
 
 
 def _stored(labels: Any) -> NDArray[Any]:
