@@ -61,7 +61,7 @@ def check(acquisition: ld.Acquisition, nb_frames: int) -> dict[str, list[int]]:
     alone = ld.Pipeline()
     alone.add("up", Flip(axis="y"))
     alone.add("peaks", FindPeaks(threshold=4), after="up")
-    for number in there["peaks"]:
+    for number in there["peaks"][::9]:
         expected = ld.process(CAMERA.frame(number), alone)["peaks"]
         count = int(expected["count"].item())
         assert peaks["count"].values[number] == count
