@@ -11,6 +11,7 @@ import xarray as xr
 from harness import Collect, Collector, chained, run
 from strategies import block
 
+import limadask as ld
 from limadask.errors import ConfigError
 from limadask.frames import Labels, Spec, Status
 from limadask.geometry import Grid
