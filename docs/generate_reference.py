@@ -96,6 +96,7 @@ UNITS = {
     "failing.frames": "frame numbers",
     "failing.seconds": "s",
     "min_peaks.count": "peaks",
+    "find_peaks.min_distance": "pixels",
 }
 """Unit of a parameter: ``section.name``, ``plugin.name`` or ``Model.name``."""
 
@@ -117,6 +118,7 @@ EXAMPLES = {
     "densify": "- {name: all_pixels, task: densify, after: photons}",
     "difference": "- {name: change, task: difference, after: flat}",
     "failing": "- {name: now_and_then, task: failing, after: flat, frames: 0.01}",
+    "find_peaks": "- {name: peaks, task: find_peaks, after: flat, threshold: 50, min_distance: 3}",
     "flatfield": "- {name: flat, task: flatfield, after: dark, path: flat.h5, normalize: true}",
     "flip": "- {name: upside_down, task: flip, axis: y}",
     "mask": "- {name: masked, task: mask, path: mask.h5::/entry/data/mask}",

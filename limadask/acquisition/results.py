@@ -51,9 +51,9 @@ class Products(Mapping[str, xr.Dataset]):
         if not parts:
             return task.dataset(planned, np.empty(0, np.int64), task.empty(planned))
         numbers = np.concatenate([numbers for numbers, _ in parts])
-        whole = task.dataset(planned, numbers, task.stacked([values for _, values in parts]))
+        values = task.stacked([values for _, values in parts])
         numbers, first = np.unique(numbers, return_index=True)
-        return whole.isel(frame=first)
+        return task.dataset(planned, numbers, task.chosen(planned, values, first))
 
     def _of_run(self, node: str) -> xr.Dataset:
         """Merge what the workers know of a whole run; what a dead one knew is lost."""

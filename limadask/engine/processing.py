@@ -147,7 +147,7 @@ class Processing:
             name, mosaic = node.name, self._mosaics.get(node.name)
             place = replace(self._place, node=name, ranks=ranks, mosaic=mosaic)
             try:
-                sink.join(node.inputs[0], place, parts.get(name, []), run)
+                sink.join(node.given, place, parts.get(name, []), run)
                 if path := sink.path():
                     files[name] = path
             except Exception as error:  # any sink's code; the others' files must be joined
@@ -170,9 +170,9 @@ class Processing:
         """Yield what each sink had saved, as far as it knows."""
         for node in self._planned.nodes:
             if isinstance(sink := node.task, Sink):
-                place, spec = replace(self._writer(part, rank), node=node.name), node.inputs[0]
-                if (recovered := sink.recover(spec, place, place.rank)) is not None:
-                    yield fates_of(recovered, spec)
+                place = replace(self._writer(part, rank), node=node.name)
+                if (recovered := sink.recover(node.given, place, place.rank)) is not None:
+                    yield fates_of(recovered, node.inputs[0])
 
     def _writer(self, part: int, rank: int) -> Place:
         """Return the place of a part's sinks on a worker: each is a writer of its own.

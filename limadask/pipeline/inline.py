@@ -24,7 +24,15 @@ from limadask.pipeline.pipeline import INPUT, Node, Pipeline
 from limadask.pipeline.plan import Plan, plan
 from limadask.pipeline.program import Program
 from limadask.storage.reading import frames_of
-from limadask.task import Products, RunRecord, dataset, empty, result_of_run, stacked
+from limadask.task import (
+    Products,
+    RunRecord,
+    chosen,
+    dataset,
+    empty,
+    result_of_run,
+    stacked,
+)
 
 BLOCK = 64 << 20
 """Bytes taken at a time."""
@@ -185,8 +193,10 @@ class _Work:
                 parts = [o.products[node.name] for o in self._outcomes if node.name in o.products]
                 values = stacked([part for _, part in parts]) if parts else empty(node.output)
                 numbers = [numbers for numbers, _ in parts] or [np.empty(0, np.int64)]
-                whole = dataset(node.output, np.concatenate(numbers), values)
-                found[node.name] = whole.sortby("frame")  # sums that lack pixels come last
+                joined = np.concatenate(numbers)
+                order = np.argsort(joined, kind="stable")  # sums that lack pixels come last
+                values = chosen(node.output, values, order)
+                found[node.name] = dataset(node.output, joined[order], values)
         return found
 
     def _join(self, parts: dict[str, dict[str, Any]]) -> dict[str, str]:
@@ -204,9 +214,9 @@ class _Work:
             ("here",),
         )
         files = {}
-        for node, sink in self._program.sinks():
+        for node, sink in self._planned.sinks():
             mine = [parts[node.name]] if node.name in parts else []
-            sink.join(node.inputs[0], self._program.place(node.name), mine, record)
+            sink.join(node.given, self._program.place(node.name), mine, record)
             if path := sink.path():
                 files[node.name] = path
         return files

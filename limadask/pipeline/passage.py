@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,15 @@ from limadask.frames import Frames
 from limadask.parameters import Policy
 from limadask.pipeline.outcome import Failure, Outcome
 from limadask.pipeline.steps import Judged, SinkStep, Step, Told
-from limadask.pipeline.tile import Tile, Value
-from limadask.task import Accumulating
+from limadask.pipeline.tile import Measured, Tile, Value
+from limadask.task import Accumulating, Products
 
 BATCH = 8 << 20
 """Bytes of encoded frames that a thread holds before a sink writes them."""
 Collected = list[tuple[slice, Tile, Any]]
 """What a step that yields no frames has got of a block: part of the block, tile and result."""
+Yielded = dict[str, Value | Measured]
+"""What nodes have yielded of some frames, by node."""
 
 
 class Passage:
@@ -53,7 +56,7 @@ class Passage:
         self._lost, self._policy = lost, policy
         self._collected: dict[str, tuple[Step, Collected]] = {}
 
-    def take(self, steps: Sequence[Step], values: dict[str, Value], part: slice) -> None:
+    def take(self, steps: Sequence[Step], values: Yielded, part: slice) -> None:
         """Take a part of the block through ``steps``, as far as there are values for them."""
         for step in steps:
             inputs = [values[parent] for parent in step.parents if parent in values]
@@ -72,9 +75,7 @@ class Passage:
         """Keep by-products that a step has come by without being given a tile."""
         self._keep(step, told, {}, told.tile, part)
 
-    def _keep(
-        self, step: Step, result: Any, values: dict[str, Value], tile: Tile, part: slice
-    ) -> None:
+    def _keep(self, step: Step, result: Any, values: Yielded, tile: Tile, part: slice) -> None:
         """Put what a step yields where it belongs."""
         if isinstance(result, Value):
             # what comes after a sum is not among the steps for frames that lack pixels
@@ -88,6 +89,8 @@ class Passage:
         elif result is not None:
             _, parts = self._collected.setdefault(step.name, (step, []))
             parts.append((part, tile, result))
+            if isinstance(step.node.output, Products):
+                values[step.name] = Measured(partial(step.products, [result]), tile)
             if isinstance(step, SinkStep) and _nbytes(parts) > BATCH:
                 self._write(step)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import lcm
 
@@ -46,13 +46,15 @@ class PlannedNode:
     after:
         The planned nodes it gets frames from.
     inputs:
-        What these yield.
+        What these yield; of by-products, the frames that they are of.
     output:
         What comes out; None for a sink.
     on_error:
         What happens when it raises; None as the policy says.
     refusal:
         Why it cannot be planned for frames that lack some pixels, empty where it can.
+    products:
+        The by-products that it gets; None where it gets frames.
     """
 
     members: tuple[str, ...]
@@ -62,6 +64,12 @@ class PlannedNode:
     output: Output
     on_error: OnError | None = None
     refusal: str = ""
+    products: Products | None = None
+
+    @property
+    def given(self) -> Spec | Products:
+        """What it gets, of the first node that it comes after."""
+        return self.inputs[0] if self.products is None else self.products
 
     @property
     def name(self) -> str:
@@ -127,8 +135,11 @@ class Plan:
 
     def ends(self, name: str | None = None) -> tuple[str, ...]:
         """Return the ends of all branches, or of those through the node ``name``."""
-        names = [node.name for node in self.before + self.nodes]
-        ends = [one for one in names if not self.children(one)]
+        ends = [
+            node.name
+            for node in self.before + self.nodes
+            if isinstance(node.output, Products) or not self.children(node.name)
+        ]
         if name is None:
             return tuple(ends)
         through = {name}
@@ -153,6 +164,13 @@ class Plan:
             inputs = tuple(
                 specs.get(name, given) for name, given in zip(node.after, node.inputs, strict=True)
             )
+            if isinstance(node.output, Products):  # what a run yields is promised once
+                nodes.append(replace(node, inputs=inputs))
+                specs[node.name] = inputs[0]
+                continue
+            if node.products is not None:
+                nodes.append(replace(node, inputs=inputs))
+                continue
             try:
                 output = node.task.plan(*inputs)
             except ConfigError as error:
@@ -173,6 +191,18 @@ class Plan:
             and self.all_skip_vetoed(child.name)
             for child in self.children(name)
         )
+
+    def sinks(self) -> Iterator[tuple[PlannedNode, Sink]]:
+        """Yield the nodes that end in a sink."""
+        for node in self.nodes:
+            if isinstance(node.task, Sink):
+                yield node, node.task
+
+    def sharing(self, name: str) -> list[tuple[PlannedNode, Sink]]:
+        """Return the sinks that write the same files as this one, itself among them, in order."""
+        paths = {node.name: sink.path() for node, sink in self.sinks()}
+        files = {one: os.path.realpath(path) if path else one for one, path in paths.items()}
+        return [pair for pair in self.sinks() if files[pair[0].name] == files[name]]
 
     @property
     def source(self) -> str:
@@ -217,15 +247,16 @@ def plan(
     ConfigError
         Naming the node at fault.
     """
-    before, given = _planned_before(raw, list(steps))
-    outcomes: dict[str, Output] = {INPUT: given}
+    before, delivered = _planned_before(raw, list(steps))
+    outcomes: dict[str, Output] = {INPUT: delivered}
     nodes = []
     for node in pipeline.ordered():
-        inputs = [_frames_of(node, parent, outcomes[parent]) for parent in node.after]
-        nodes.append(_planned(node, tuple(inputs)))
+        given = [_given(node, parent, outcomes[parent]) for parent in node.after]
+        nodes.append(_planned(node, given))
         outcomes[node.name] = nodes[-1].output
-    _check_paths(pipeline)
-    return Plan(raw, tuple(before), given, tuple(merged(nodes, keep)))
+    planned = Plan(raw, tuple(before), delivered, tuple(merged(nodes, keep)))
+    _check_files(planned)
+    return planned
 
 
 def _planned_before(raw: Spec, steps: list[Step]) -> tuple[list[PlannedNode], Spec]:
@@ -235,7 +266,7 @@ def _planned_before(raw: Spec, steps: list[Step]) -> tuple[list[PlannedNode], Sp
     for count, (name, fields) in enumerate(steps, start=1):
         title = INPUT if count == len(steps) else f"{INPUT}-{count}"
         parent = nodes[-1].name if nodes else RAW
-        node = _planned(Node(title, registry.task(name)(**fields), (parent,)), (given,))
+        node = _planned(Node(title, registry.task(name)(**fields), (parent,)), [given])
         if not isinstance(node.output, Spec):
             raise TypeError(f"{name} in front of input must yield frames")
         nodes.append(node)
@@ -243,8 +274,8 @@ def _planned_before(raw: Spec, steps: list[Step]) -> tuple[list[PlannedNode], Sp
     return nodes, given
 
 
-def _planned(node: Node, inputs: tuple[Spec, ...]) -> PlannedNode:
-    if node.task.nb_inputs != len(inputs):
+def _planned(node: Node, given: Sequence[Spec | Products]) -> PlannedNode:
+    if node.task.nb_inputs != len(given):
         raise ConfigError(
             f"{node.task.task_name()} gets frames from {node.task.nb_inputs} node(s)",
             node=node.name,
@@ -252,7 +283,8 @@ def _planned(node: Node, inputs: tuple[Spec, ...]) -> PlannedNode:
             value=list(node.after),
             allowed=f"{node.task.nb_inputs} name(s)",
         )
-    if any(spec.is_sparse for spec in inputs) and not node.task.takes_sparse:
+    is_sparse = any(isinstance(one, Spec) and one.is_sparse for one in given)
+    if is_sparse and not node.task.takes_sparse:
         raise ConfigError(
             f"{node.task.task_name()} cannot work on sparse frames",
             node=node.name,
@@ -261,15 +293,38 @@ def _planned(node: Node, inputs: tuple[Spec, ...]) -> PlannedNode:
             allowed="a node that yields dense frames, such as densify",
         )
     try:
-        output = node.task.plan(*inputs)
+        plan_of: Callable[..., Output] = node.task.plan
+        output = plan_of(*given)
     except ConfigError as error:
         raise error.at(node.name) from error.__cause__
-    return PlannedNode((node.name,), node.task, node.after, inputs, output, node.on_error)
+    inputs = tuple(one if isinstance(one, Spec) else _frames_of(one) for one in given)
+    if isinstance(output, Products):
+        output = replace(output, of=inputs[0])
+    products = next((one for one in given if isinstance(one, Products)), None)
+    return PlannedNode(
+        (node.name,), node.task, node.after, inputs, output, node.on_error, products=products
+    )
 
 
-def _frames_of(node: Node, parent: str, outcome: Output) -> Spec:
+def _frames_of(products: Products) -> Spec:
+    if products.of is None:
+        raise TypeError("by-products of nobody knows what")
+    return products.of
+
+
+def _given(node: Node, parent: str, outcome: Output) -> Spec | Products:
     if isinstance(outcome, Spec):
         return outcome
+    if isinstance(outcome, Products) and isinstance(node.task, Sink):
+        if node.task.takes_products:
+            return outcome
+        raise ConfigError(
+            f"{node.task.task_name()} takes frames, and {parent!r} yields by-products",
+            node=node.name,
+            field="after",
+            value=parent,
+            allowed="a node that yields frames",
+        )
     raise ConfigError(
         f"{parent!r} yields no frames that another node could get",
         node=node.name,
@@ -279,20 +334,18 @@ def _frames_of(node: Node, parent: str, outcome: Output) -> Spec:
     )
 
 
-def _check_paths(pipeline: Pipeline) -> None:
-    """Refuse two sinks that would write the same files."""
-    paths: dict[str, str] = {}
-    for node in pipeline:
-        if isinstance(node.task, Sink) and (path := node.task.path()):
-            other = paths.setdefault(os.path.realpath(path), node.name)
-            if other != node.name:
-                raise ConfigError(
-                    f"writes the same files as {other!r}",
-                    node=node.name,
-                    field="prefix",
-                    value=path,
-                    allowed="another folder or prefix",
-                )
+def _check_files(planned: Plan) -> None:
+    """Refuse sinks that would write the same files, and cannot do so together."""
+    for node, sink in planned.sinks():
+        for other, before in planned.sharing(node.name):
+            if other is node:
+                break
+            try:
+                sink.check_beside(before)
+            except ConfigError as error:
+                text = f"{error.message} as {other.name!r}"
+                told = {"field": error.field, "value": error.value, "allowed": error.allowed}
+                raise ConfigError(text, node=node.name, **told) from error
 
 
 def merged(nodes: Sequence[PlannedNode], keep: Collection[str]) -> list[PlannedNode]:

@@ -20,8 +20,9 @@ from limadask.parameters import Policy
 from limadask.pipeline.accumulation import AccumulateStep
 from limadask.pipeline.ordered import OrderedStep
 from limadask.pipeline.outcome import Outcome
-from limadask.pipeline.passage import Passage
+from limadask.pipeline.passage import Passage, Yielded
 from limadask.pipeline.plan import Plan, PlannedNode
+from limadask.pipeline.product_sink import ProductSinkStep
 from limadask.pipeline.running import RunningStep
 from limadask.pipeline.steps import (
     CallStep,
@@ -41,6 +42,7 @@ from limadask.task import (
     Accumulating,
     Conversion,
     FunctionVeto,
+    Opening,
     Ordered,
     PixelTask,
     Place,
@@ -200,12 +202,6 @@ class Program:
         sinks = {n: one for n, one in self.writers.items() if getattr(one, "lasting", False)}
         return {**kept, **sinks}
 
-    def sinks(self) -> Iterator[tuple[PlannedNode, Sink]]:
-        """Return the nodes that end in a sink."""
-        for node in self.plan.nodes:
-            if isinstance(node.task, Sink):
-                yield node, node.task
-
     def place(self, node: str) -> Place:
         """Return where a sink is opened."""
         return replace(self._place, node=node, mosaic=self._mosaics.get(node))
@@ -229,9 +225,24 @@ class Program:
         if isinstance(task, Accumulating):
             return AccumulateStep(node, task)
         if isinstance(task, Sink):
-            self.writers[node.name] = task.open(node.inputs[0], self.place(node.name))
-            return SinkStep(node, task, self.writers[node.name])
+            if node.name not in self.writers:
+                self._open(node)
+            kind = SinkStep if node.products is None else ProductSinkStep
+            return kind(node, task, self.writers[node.name])
         return CallStep(node, task)
+
+    def _open(self, node: PlannedNode) -> None:
+        """Open a sink, together with those that write the same files."""
+        group = self.plan.sharing(node.name)
+        first, *others = [Opening(sink, one.given, self.place(one.name)) for one, sink in group]
+        try:
+            if others:
+                writers = type(first.sink).open_together([first, *others])
+            else:
+                writers = [first.sink.open(first.spec, first.place)]
+        except ConfigError as error:
+            raise error.at(node.name) from error
+        self.writers |= {one.name: writer for (one, _), writer in zip(group, writers, strict=True)}
 
     def _decodes(self, codec: Codec) -> bool:
         """Tell whether some step needs the pixels of frames that come compressed so."""
@@ -332,7 +343,7 @@ class Walk:
         self._program, self._passage, self._frames = program, passage, frames
         self._steps = {step.label: step for step in program.steps}
         self._part = slice(0, len(frames))
-        self._values = {program.plan.source: program.value(frames, self._part)}
+        self._values: Yielded = {program.plan.source: program.value(frames, self._part)}
 
     def step(self, label: str) -> None:
         """Take the block through one node."""

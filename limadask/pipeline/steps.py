@@ -202,8 +202,8 @@ class ReductionStep(Step):
     def _replanned(self, node: PlannedNode) -> Step:
         return ReductionStep(node, self._task)
 
-    def run(self, *inputs: Value) -> NDArray[Any]:
-        """Return a table of by-products."""
+    def run(self, *inputs: Value) -> NDArray[Any] | Values:
+        """Return a table of by-products, or these by name."""
         numbers = (inputs[0].tile.numbers,) if self._task.numbered else ()
         return self._measure(inputs[0].contiguous(), *numbers)
 
@@ -211,6 +211,8 @@ class ReductionStep(Step):
         """Name the columns of the tables."""
         if not isinstance(self._planned, Products):
             raise TypeError(f"{self.label} must yield by-products")
+        if isinstance(collected[0], dict):
+            return stacked(collected)
         return tabled(self._planned, np.concatenate(collected))
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Packed, SparsePixels
+from limadask.task import Rows, Values
 
 
 class Tile:
@@ -41,6 +42,10 @@ class Tile:
     def holding(self, sparse: SparsePixels) -> Frames:
         """Return these frames with only the pixels that hold something."""
         return self._own().holding(sparse)
+
+    def rows(self, values: Values) -> Rows:
+        """Return by-products of these frames."""
+        return Rows.of(self._own(), values)
 
     def packed(self, packed: Packed) -> Frames:
         """Return these frames with the given chunks."""
@@ -119,6 +124,27 @@ class Value:
         if self.sparse is not None:
             return self.tile.holding(self.sparse)
         return self.tile.frames(self.pixels)
+
+
+class Measured:
+    """By-products that a step yields, for those who ask for them, and the tile they are of.
+
+    Parameters
+    ----------
+    values:
+        What returns them.
+    tile:
+        What is known of the frames.
+    """
+
+    __slots__ = ("_values", "tile")
+
+    def __init__(self, values: Callable[[], Values], tile: Tile) -> None:
+        self._values, self.tile = values, tile
+
+    def rows(self) -> Rows:
+        """Return the by-products with all that is known of the frames."""
+        return self.tile.rows(self._values())
 
 
 def read_only(pixels: NDArray[Any]) -> NDArray[Any]:

@@ -1,8 +1,8 @@
 """Files: codecs, the series of one worker, the master over all, and finding images."""
 
 from limadask.storage.codec import Compression, dataset_options, encoder
-from limadask.storage.data_file import Chunks
 from limadask.storage.decoding import compile_checks, decodable, sound, unpack, unpacked
+from limadask.storage.entry import Chunks, FrameLayout, Layout
 from limadask.storage.find import (
     absolute_path,
     check_sources,
@@ -14,6 +14,7 @@ from limadask.storage.find import (
 from limadask.storage.manifest import Digests, digest, write_manifest
 from limadask.storage.master import write_master
 from limadask.storage.parts import Contents, files_of_run, read_contents, unreadable
+from limadask.storage.product_entry import ProductLayout, check_products
 from limadask.storage.recovery import recover
 from limadask.storage.rescue import Rescue, Rescued, rescue
 from limadask.storage.series import FileSeries, next_number, series_files
@@ -25,10 +26,14 @@ __all__ = [
     "Contents",
     "Digests",
     "FileSeries",
+    "FrameLayout",
+    "Layout",
+    "ProductLayout",
     "Rescue",
     "Rescued",
     "Soundness",
     "absolute_path",
+    "check_products",
     "check_sources",
     "compile_checks",
     "dataset_options",

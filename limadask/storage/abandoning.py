@@ -18,7 +18,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from limadask.storage.entry import table_of
 from limadask.storage.recovery import recover
+from limadask.storage.rows import rows_of
 
 logger = logging.getLogger(__name__)
 _NUMBER = re.compile(r"errno = (\d+)")
@@ -51,13 +53,12 @@ def abandon(file: h5py.File) -> None:
         os.close(own)
 
 
-def frame_numbers(path: str | Path, name: str) -> set[int]:
-    """Return the frames that a closed file holds, none where it cannot be read."""
+def frame_numbers(path: str | Path, entry: str) -> set[int]:
+    """Return the frames that a closed file holds in an entry, none where it cannot be read."""
     try:
         with h5py.File(path, "r") as file:
-            group = file[name]
-            rows = min(len(one) for one in group.values())
-            numbers = np.asarray(group["frame_number"][:rows])
+            group = file[entry]
+            numbers = np.asarray(table_of(group)["frame_number"][: rows_of(group)])
     except (OSError, KeyError, RuntimeError, ValueError) as error:
         logger.warning("%s cannot be read: %s", path, error)
         return set()

@@ -20,14 +20,15 @@ from numpy.typing import NDArray
 from limadask.frames import NEVER, Mosaic, Spec, Status
 from limadask.ledger import Failed
 from limadask.storage.alone import alone
-from limadask.storage.data_file import DATA, VALIDITY
+from limadask.storage.entry import DATA, ENTRY, VALIDITY
 from limadask.storage.fates import saved_fates
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.nxdetector import write_columns, write_described
 from limadask.storage.nxlog import write_logs
+from limadask.storage.nxproducts import ProductData
 from limadask.storage.nxsample import write_sample
 from limadask.storage.parts import Contents, read_contents
-from limadask.task import RunRecord
+from limadask.task import Products, RunRecord
 from limadask.version import __version__
 
 _KEV_ANGSTROM = 12.398419843320026
@@ -37,17 +38,18 @@ _KEV_ANGSTROM = 12.398419843320026
 def write_master(
     path: Path,
     node: str,
-    spec: Spec,
+    spec: Spec | Products,
     files: list[str],
     run: RunRecord,
     *,
     always_4d: bool = False,
     mosaic: Mosaic | None = None,
+    entry: str = ENTRY,
 ) -> str:
     """Write the master file over the data files of one saver; return the name of its entry.
 
-    Where the file exists an entry is added, or that of the same run replaced: whoever does not want
-    to keep it removes it before the run, since others may end, and write it, meanwhile.
+    Where the file exists an entry is added, or that of the same run and node replaced: whoever does
+    not want to keep it removes it before the run, since others may end, and write it, meanwhile.
 
     Data files that cannot be read are left out: their frames are absent.
 
@@ -58,7 +60,7 @@ def write_master(
     node:
         The saver's node.
     spec:
-        The frames it got.
+        The frames that it got, or the by-products.
     files:
         The data files.
     run:
@@ -67,53 +69,82 @@ def write_master(
         Whether one band keeps its axis.
     mosaic:
         How the parts in the files make full frames; None where they hold such.
+    entry:
+        Name of the saver's entry in the data files; where the master has one of this name, of
+        another run, it is numbered on.
 
     Raises
     ------
     OSError
         When it cannot be written.
     """
-    mosaic = mosaic or Mosaic.of(spec, [spec])
-    contents = read_contents([Path(file) for file in files], len(mosaic.regions))
+    products = spec if isinstance(spec, Products) else None
+    whole = spec.of if isinstance(spec, Products) else spec
+    if whole is None:
+        raise TypeError("by-products of nobody knows what")
+    mosaic = mosaic or Mosaic.of(whole, [whole])
+    contents = read_contents([Path(file) for file in files], len(mosaic.regions), entry)
     with alone(path.parent):
-        return _write(path, node, mosaic, contents, run, always_4d)
+        return _write(path, node, mosaic, products, contents, run, always_4d, entry)
 
 
 def _write(
     path: Path,
     node: str,
     mosaic: Mosaic,
+    products: Products | None,
     contents: Contents,
     run: RunRecord,
     always_4d: bool,
+    entry: str,
 ) -> str:
     mode = "r+" if path.exists() else "w"
     with h5py.File(path, mode, driver="core", backing_store=False, block_size=1 << 20) as file:
-        name = _entry_of(file, run.uuid)
+        name = _free_name(file, run.uuid, node, entry)
         file.attrs.update(
             NX_class="NXroot",
-            default=name,
+            default=_default(file, run.uuid) or name,
             creator=f"limadask {__version__}",
             file_name=path.name,
             file_time=iso(run.ended),
             NeXus_release="v2024.02",
         )
-        _Entry(file, name, node, mosaic, contents, run, always_4d).write()
+        _Entry(file, name, entry, node, mosaic, products, contents, run, always_4d).write()
         file.flush()
         image = file.id.get_file_image()
     _replace(path, image)
     return name
 
 
-def _entry_of(file: h5py.File, uuid: str) -> str:
-    """Return the name of a run's entry, free to be written."""
-    entries = [name for name in file if name.startswith("entry")]
-    for name in entries:
-        known = file[name].get("entry_identifier")
-        if known is not None and known.asstr()[()] == uuid:
+def _free_name(file: h5py.File, uuid: str, node: str, entry: str) -> str:
+    """Return the name of a saver's entry for a run, free to be written."""
+    for name, one in saved_entries(file):
+        if one == (uuid, node):
             del file[name]  # of a worker that died before it could say so
-            return str(name)
-    return f"entry_{len(entries) + 1}" if entries else "entry"
+            return name
+    name, number = entry, 1
+    while name in file:
+        number += 1
+        name = f"{entry}_{number}"
+    return name
+
+
+def _default(file: h5py.File, uuid: str) -> str | None:
+    """Return the default entry, where a saver of the same run has written it before."""
+    default = file.attrs.get("default")
+    return next(
+        (name for name, (known, _) in saved_entries(file) if (name, known) == (default, uuid)), None
+    )
+
+
+def saved_entries(file: h5py.File) -> Iterator[tuple[str, tuple[str, str]]]:
+    """Yield the entries of a master: name, and acquisition and node that they are of."""
+    for name, entry in file.items():
+        if isinstance(entry, h5py.Group) and "entry_identifier" in entry:
+            uuid, node = (
+                str(entry[one].asstr()[()]) for one in ("entry_identifier", "process/node")
+            )
+            yield name, (uuid, node)
 
 
 def _replace(path: Path, content: bytes) -> None:
@@ -142,13 +173,16 @@ class _Entry:
         self,
         file: h5py.File,
         name: str,
+        saved_as: str,
         node: str,
         mosaic: Mosaic,
+        products: Products | None,
         contents: Contents,
         run: RunRecord,
         always_4d: bool,
     ) -> None:
         spec = self._spec = mosaic.whole
+        self._saved_as, self._products = saved_as, products
         self._node, self._mosaic, self._contents, self._run = node, mosaic, contents, run
         self._entry = group(file, name, "NXentry", default="data")
         self._count = -(-run.nb_frames // spec.nb_merged)
@@ -169,14 +203,19 @@ class _Entry:
         field(entry, "run_state", run.state)
         if run.error:
             field(entry, "error", run.error)
-        if run.detector.get("wavelength") and run.detector.get("distance"):
+        told = run.detector
+        if self._products is None and told.get("wavelength") and told.get("distance"):
             field(entry, "definition", "NXmx", version="1.5")
         write_sample(entry, run, self._count, self._spec.nb_merged)
         source = group(entry, "source", "NXsource")
         field(source, "name", str(run.metadata.get("source", "unknown")))
-        self._write_instrument()
-        self._write_data()
-        self._write_colours()
+        if self._products is None:
+            self._write_instrument()
+            self._write_data()
+            self._write_colours()
+        else:
+            shown = self._products, self._contents, self._saved_as, self._count
+            self._write_fates(ProductData(entry, *shown).write())
         tree(entry, "parameters", run.parameters)
         tree(entry, "metadata", run.metadata)
         process = group(entry, "process", "NXprocess")
@@ -231,7 +270,8 @@ class _Entry:
         for lacking in contents.lacking:
             y, x = self._mosaic.places[lacking.part]
             stored = len(lacking.numbers), bands, y.stop - y.start, x.stop - x.start
-            source = h5py.VirtualSource(lacking.path.name, f"{VALIDITY}/invalid", stored)
+            place = f"{self._saved_as}/{VALIDITY}/invalid"
+            source = h5py.VirtualSource(lacking.path.name, place, stored)
             for row, slot, count in _runs(np.searchsorted(numbers, lacking.numbers)):
                 layout[row : row + count, :, y, x] = source[slot : slot + count]
         if any(len(one.numbers) for one in contents.missing):
@@ -289,7 +329,7 @@ class _Entry:
         field(detector, "beam_center_x", (~grid)(*centre)[1], units="pixel")
 
     def _write_data(self) -> None:
-        """Write the default plot, one more for each band, and what became of each frame."""
+        """Write the default plot, and one more for each band."""
         signal = "images" if self._has_bands else "data"
         data = group(self._entry, "data", "NXdata", signal=signal)
         if self._has_bands:
@@ -307,6 +347,10 @@ class _Entry:
                 self._write_frames(one, "data", 3, band)
                 self._write_scales(one)
                 one.attrs["axes"] = ["frame", "y", "x"]
+        self._write_fates(data)
+
+    def _write_fates(self, data: h5py.Group) -> None:
+        """Write what became of each frame."""
         flags = {
             "flag_values": np.array([int(one) for one in Status], "u1"),
             "flag_meanings": " ".join(one.name.lower() for one in Status),
@@ -345,7 +389,8 @@ class _Entry:
             y, x = self._mosaic.places[piece.part]
             stored = (y.stop - y.start, x.stop - x.start)
             bands = (len(spec.bands),) if self._has_bands else ()
-            source = h5py.VirtualSource(piece.path.name, DATA, (piece.length, *bands, *stored))
+            shape = (piece.length, *bands, *stored)
+            source = h5py.VirtualSource(piece.path.name, f"{self._saved_as}/{DATA}", shape)
             part = source[piece.slot : piece.slot + piece.count]
             if ndim == 3 and self._has_bands:
                 part = source[piece.slot : piece.slot + piece.count, band]

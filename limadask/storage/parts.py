@@ -12,8 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Status
-from limadask.storage.data_file import CAUSES, COLUMNS, DATA, DETECTOR, VALIDITY
+from limadask.storage.entry import (
+    CAUSES,
+    COLUMNS,
+    DATA,
+    ENTRY,
+    VALIDITY,
+    table_of,
+)
 from limadask.storage.recovery import recover
+from limadask.storage.rows import rows_of
 
 logger = logging.getLogger(__name__)
 DAMAGED = OSError, KeyError, RuntimeError, ValueError, TypeError
@@ -138,8 +146,8 @@ class Told:
     values: Mapping[str, NDArray[np.float64]]
 
 
-def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
-    """Read which frames the files hold; of a frame saved twice the first counts.
+def read_contents(files: Sequence[Path], nb_parts: int = 1, entry: str = ENTRY) -> Contents:
+    """Read which frames an entry of the files holds; of a frame saved twice the first counts.
 
     Files whose writer died are made readable first. Those that cannot be read count as empty.
 
@@ -149,11 +157,13 @@ def read_contents(files: Sequence[Path], nb_parts: int = 1) -> Contents:
         The data files.
     nb_parts:
         Parts that each frame comes in; a file holds one of them.
+    entry:
+        Name of the entry.
     """
     found, lengths, causes = list[Told](), [0] * len(files), dict[int, str]()
     for index, path in enumerate(files):
         try:
-            told = read_file(path)
+            told = read_file(path, entry)
         except DAMAGED as error:
             logger.warning("%s cannot be read: %s", path, error)
             continue
@@ -191,8 +201,8 @@ def _joined_values(found: Sequence[Told]) -> dict[str, NDArray[np.float64]]:
     }
 
 
-def read_file(path: Path) -> Told:
-    """Return what a file tells of its frames.
+def read_file(path: Path, entry: str = ENTRY) -> Told:
+    """Return what a file tells of the frames of an entry.
 
     Raises
     ------
@@ -201,15 +211,17 @@ def read_file(path: Path) -> Told:
     """
     recover(path)
     with h5py.File(path, "r") as file:
-        length, part = len(file[DATA]), int(file["entry"].attrs.get("part", 0))
-        columns = [file[f"{DETECTOR}/{name}"][:length] for name in _COLUMNS]
-        lacks = file[f"{VALIDITY}/frame_number"][: len(file[f"{VALIDITY}/invalid"])]
-        causes = dict(_causes(file))
-        values = {name: one[()] for name, one in file.get(COLUMNS, {}).items()}
-    rows = min(map(len, columns))
-    table = np.empty(rows, _ROW)
-    for name, column in zip(_COLUMNS, columns, strict=True):
-        table[name] = column[:rows]
+        group = file[entry]
+        rows, part = rows_of(group), int(group.attrs.get("part", 0))
+        length = len(group[DATA]) if DATA in group else rows
+        table = np.empty(rows, _ROW)
+        for name in _COLUMNS:
+            table[name] = table_of(group)[name][:rows]
+        lacks = np.empty(0, np.int64)
+        if VALIDITY in group:
+            lacks = group[f"{VALIDITY}/frame_number"][: len(group[f"{VALIDITY}/invalid"])]
+        causes = dict(_causes(group))
+        values = {name: one[()] for name, one in group.get(COLUMNS, {}).items()}
     table["slot"], table["part"] = np.arange(rows), part
     is_there = table["frame_number"] >= 0
     kept = {name: _padded(one, rows)[is_there] for name, one in values.items()}
@@ -222,11 +234,11 @@ def _padded(column: NDArray[np.float64], rows: int) -> NDArray[np.float64]:
     return np.concatenate([column[:rows], np.full(missing, np.nan)])
 
 
-def _causes(file: h5py.File) -> Iterator[tuple[int, str]]:
-    """Yield why frames of a file are not present."""
-    if CAUSES in file:  # files of earlier versions do not tell
-        texts = file[f"{CAUSES}/cause"][()]
-        numbers = file[f"{CAUSES}/frame_number"][()].tolist()
+def _causes(entry: h5py.Group) -> Iterator[tuple[int, str]]:
+    """Yield why frames of an entry are not present."""
+    if CAUSES in entry:  # files of earlier versions do not tell
+        texts = entry[f"{CAUSES}/cause"][()]
+        numbers = entry[f"{CAUSES}/frame_number"][()].tolist()
         for number, text in zip(numbers, texts.tolist(), strict=False):
             yield number, text.decode("utf-8", "ignore")
 
@@ -249,22 +261,21 @@ def _pieces(
         yield Piece(Path(files[file]), number, stop - start, slot, lengths[file], part)
 
 
-def unreadable(files: Sequence[Path]) -> list[str]:
-    """Return which of the files are gone or cannot be read, and why."""
+def unreadable(files: Sequence[Path], entry: str = ENTRY) -> list[str]:
+    """Return which of the files are gone or do not hold an entry, and why."""
     found = []
     for path in files:
         try:
             with h5py.File(path, "r") as file:
-                if DATA not in file:
-                    raise OSError("it holds no frames")
+                rows_of(file[entry])
         except DAMAGED as error:
             text = str(error) if path.exists() else "the file is gone"
             found.append(f"{path}: {text}")
     return found
 
 
-def files_of_run(files: Sequence[Path], uuid: str) -> list[Path]:
-    """Return those of the files that an acquisition has written, made readable.
+def files_of_run(files: Sequence[Path], uuid: str, entry: str = ENTRY) -> list[Path]:
+    """Return those of the files in which an acquisition has written an entry, made readable.
 
     One that cannot be read is left out: its writer died before it held a frame, or it is damaged.
     """
@@ -273,7 +284,7 @@ def files_of_run(files: Sequence[Path], uuid: str) -> list[Path]:
         try:
             recover(path)
             with h5py.File(path, "r") as file:
-                if file["entry"].attrs.get("acquisition") == uuid:
+                if entry in file and file[entry].attrs.get("acquisition") == uuid:
                     mine.append(path)
         except DAMAGED as error:
             logger.warning("%s is left out: %s", path, error)

@@ -26,6 +26,8 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     ``(frame, band, y, x)``, where there are several bands, with the detector's coordinates
     ``det_y(y, x)`` and ``det_x(y, x)``, and with ``frame_status``, ``frame_cause`` and
     ``timestamp`` beside them. Where single frames lack pixels, the coordinate ``invalid`` is True.
+    By-products are the variables of ``tree["stats/data"]``, where ``stats`` is the entry that they
+    were saved as.
 
     Values that changed during the run are datasets of their own, ``value`` with dim ``time``, such
     as ``tree["entry/logs/temperature"]``; on the times of frames they are
@@ -45,16 +47,18 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
         with h5py.File(path) as file:
             if not any(isinstance(one, h5py.Group) for one in file.values()):
                 raise ValueError("it has no entry")
-            for name in ("images", "data"):
-                for entry in (one for one in file.values() if isinstance(one, h5py.Group)):
-                    if (frames := entry.get(f"data/{name}")) is not None:
-                        check_sources(frames, str(path))
+            for entry in (one for one in file.values() if isinstance(one, h5py.Group)):
+                for one in entry["data"].values() if "data" in entry else ():
+                    check_sources(one, str(path))
         tree = xr.open_datatree(
             path, engine="h5netcdf", phony_dims="access", chunks="auto",
             from_array_kwargs={"getitem": _read},
         )  # fmt: skip
         for entry in tree.children.values():
             read_logs(entry)
+            if "instrument" not in entry.children:  # by-products
+                entry["data"].dataset = _readable(entry["data"].to_dataset())
+                continue
             transform = entry["instrument/detector/image_transform"].to_dataset()
             matrix = transform["matrix"].values
             masked = _masked(entry["instrument/detector"].to_dataset())
@@ -168,13 +172,19 @@ def _with_validity(dataset: xr.Dataset, entry: xr.DataTree, path: str) -> xr.Dat
     return dataset.assign_coords(invalid=(frames.dims, lazy))
 
 
+def _readable(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the same with causes as text."""
+    if "frame_cause" not in dataset:
+        return dataset
+    return dataset.assign(frame_cause=dataset["frame_cause"].astype(str))
+
+
 def _placed(dataset: xr.Dataset, matrix: np.ndarray, masked: xr.Variable | None) -> xr.Dataset:
     """Return the frames with coordinates on the detector, and with what is masked."""
     shape = dataset.sizes["y"], dataset.sizes["x"]
     # an index along y and x of its own would stand against the one of the grid
     plain = dataset.drop_vars([name for name in ("y", "x") if name in dataset.coords])
-    if "frame_cause" in plain:
-        plain = plain.assign(frame_cause=plain["frame_cause"].astype(str))
+    plain = _readable(plain)
     if masked is not None and ("band" in plain.dims or masked.ndim == 2):
         plain = plain.assign_coords(masked=masked)
     return plain.assign_coords(grid_coordinates(Grid(shape, Affine.of(matrix))))

@@ -20,12 +20,13 @@ from limadask.errors import ConfigError
 from limadask.frames import Mosaic, Spec
 from limadask.geometry import Affine, Grid, Rect
 from limadask.ledger import Ledger
-from limadask.storage.data_file import DATA
-from limadask.storage.master import write_master
+from limadask.storage.entry import DATA, entries_of
+from limadask.storage.master import saved_entries, write_master
 from limadask.storage.parts import DAMAGED, read_contents, read_file
-from limadask.storage.recovery import is_marked
+from limadask.storage.product_entry import products_of
+from limadask.storage.recovery import is_marked, recover
 from limadask.storage.series import all_series
-from limadask.task import RunRecord
+from limadask.task import Products, RunRecord
 
 QUIET = 10.0
 """Seconds without a write after which a writer on another computer is taken for dead."""
@@ -100,16 +101,16 @@ def rescue(folder: Path, force: bool = False) -> Rescue:
         known = set(_known(master))
         if not force:
             _check_quiet([path for path in files if is_marked(path)])
-        for uuid, mine in _by_run(files, damaged).items():
-            if uuid not in known:
-                made.append(_rescue(master, uuid, mine))
+        for (uuid, entry), mine in _by_run(files, damaged).items():
+            if (uuid, _origin(mine[0], entry).node) not in known:
+                made.append(_rescue(master, uuid, entry, mine))
     return Rescue(tuple(made), tuple(empty), damaged)
 
 
-def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
-    mosaic, node, origin, has_bands = _origin(files[0])
-    spec = mosaic.whole
-    contents = read_contents(files, len(mosaic.regions))
+def _rescue(master: Path, uuid: str, saved_as: str, files: list[Path]) -> Rescued:
+    saved = _origin(files[0], saved_as)
+    spec, origin = saved.mosaic.whole, saved.origin
+    contents = read_contents(files, len(saved.mosaic.regions), saved_as)
     ledger, merged = Ledger(), spec.nb_merged
     numbers = contents.numbers[:, np.newaxis] * merged + np.arange(merged)
     ledger.mark_frames(
@@ -117,8 +118,7 @@ def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
         np.repeat(contents.status, merged),
         lambda number: contents.causes.get(number // merged, "worker_lost"),
     )
-    expected = origin.get("nb_frames")
-    ledger.finish("worker_lost", None if expected is None else expected * spec.nb_merged)
+    ledger.finish("worker_lost", None if spec.nb_frames is None else spec.nb_frames * merged)
     stamps = contents.timestamps[contents.timestamps > 0]
     ended = max(path.stat().st_mtime_ns for path in files)
     run = RunRecord(
@@ -133,23 +133,53 @@ def _rescue(master: Path, uuid: str, files: list[Path]) -> Rescued:
         ended,
         error="the run died before its end; recovered from its data files",
     )
-    paths = [str(path) for path in files]
     entry = write_master(
-        master, node, spec, paths, run, always_4d=has_bands and len(spec.bands) == 1,
-        mosaic=mosaic,
+        master, saved.node, saved.products or spec, [str(path) for path in files], run,
+        always_4d=saved.always_4d, mosaic=saved.mosaic, entry=saved_as,
     )  # fmt: skip
     return Rescued(str(master), entry, uuid, ledger.counts())
 
 
-def _origin(path: Path) -> tuple[Mosaic, str, dict[str, Any], bool]:
-    """Return what a data file tells of its run's frames, and of its run."""
+@dataclass(frozen=True)
+class _Origin:
+    """What an entry of a data file tells of its run.
+
+    Parameters
+    ----------
+    node:
+        The saver's node.
+    mosaic:
+        Its frames, and how the parts in the files make them.
+    products:
+        The by-products of these that are saved; None where they are saved themselves.
+    always_4d:
+        Whether one band has its axis.
+    origin:
+        All that is told.
+    """
+
+    node: str
+    mosaic: Mosaic
+    products: Products | None
+    always_4d: bool
+    origin: dict[str, Any]
+
+
+def _origin(path: Path, name: str) -> _Origin:
+    """Return what an entry of a data file tells of its run."""
     with h5py.File(path, "r") as file:
-        data, entry = file[DATA], file["entry"]
+        entry = file[name]
         origin: dict[str, Any] = json.loads(entry["origin"].asstr()[()])
-        told = origin.get("mosaic")
+        node = str(origin["node"])
+        if "products" in origin:
+            products = products_of(origin)
+            if products.of is None:
+                raise ValueError("by-products of nobody knows what")
+            return _Origin(node, Mosaic.of(products.of, [products.of]), products, False, origin)
+        data, told = entry[DATA], origin.get("mosaic")
         place = told or {"shape": data.shape[-2:], "matrix": origin["matrix"]}
-        name = "whole_masked" if told else "masked"
-        masked = np.asarray(entry[name][()], bool) if name in entry else None
+        mask = "whole_masked" if told else "masked"
+        masked = np.asarray(entry[mask][()], bool) if mask in entry else None
         grid = Grid(tuple(place["shape"]), Affine.of(np.array(place["matrix"])))
         spec = Spec(
             grid,
@@ -164,23 +194,32 @@ def _origin(path: Path) -> tuple[Mosaic, str, dict[str, Any], bool]:
         mosaic = Mosaic.of(spec, [spec])
         if told:
             mosaic = Mosaic(spec, tuple(Rect(*one) for one in told["regions"]))
-        return mosaic, str(origin["node"]), origin, data.ndim == 4
+        return _Origin(node, mosaic, None, data.ndim == 4 and len(spec.bands) == 1, origin)
 
 
-def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[str, list[Path]]:
-    found: dict[str, list[Path]] = defaultdict(list)
+def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[tuple[str, str], list[Path]]:
+    """Return the files of each acquisition and entry."""
+    found: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for path in files:
         try:
-            table = read_file(path).table
-            with h5py.File(path, "r") as file:
-                uuid = file["entry"].attrs.get("acquisition")
-                has_origin = "origin" in file["entry"]
-            if uuid and has_origin:
-                _check_numbers(table["frame_number"], _origin(path)[0].whole.nb_frames)
-                found[str(uuid)].append(path)
+            for key in _sound_entries(path):
+                found[key].append(path)
         except DAMAGED as error:
             damaged[str(path)] = f"{type(error).__name__}: {error}"
     return found
+
+
+def _sound_entries(path: Path) -> list[tuple[str, str]]:
+    """Return acquisition and name of each entry of a data file, all of which can be read."""
+    recover(path)
+    with h5py.File(path, "r") as file:
+        told = {name: dict(file[name].attrs) for name in entries_of(file)}
+        has_origin = [name for name in told if "origin" in file[name]]
+    for name in has_origin:
+        table, spec = read_file(path, name).table, _origin(path, name).mosaic.whole
+        _check_numbers(table["frame_number"], spec.nb_frames)
+    named = ((name, told[name].get("acquisition")) for name in has_origin)
+    return [(str(uuid), name) for name, uuid in named if uuid]
 
 
 def _check_numbers(numbers: NDArray[np.int64], nb_frames: int | None) -> None:
@@ -189,8 +228,8 @@ def _check_numbers(numbers: NDArray[np.int64], nb_frames: int | None) -> None:
         raise OSError(f"it tells of frame {numbers.max()}, where {nb_frames} were expected")
 
 
-def _known(master: Path) -> Iterator[str]:
-    """Yield the acquisitions that a master has an entry for.
+def _known(master: Path) -> Iterator[tuple[str, str]]:
+    """Yield the acquisitions, and the nodes, that a master has an entry for.
 
     Raises
     ------
@@ -201,9 +240,7 @@ def _known(master: Path) -> Iterator[str]:
         return
     try:
         with h5py.File(master, "r") as file:
-            for entry in file.values():
-                if isinstance(entry, h5py.Group) and "entry_identifier" in entry:
-                    yield entry["entry_identifier"].asstr()[()]
+            yield from (one for _, one in saved_entries(file))
     except DAMAGED as error:
         raise OSError(f"{master} is damaged, move it away to have it made anew: {error}") from error
 

@@ -24,13 +24,15 @@ from limadask.task.products import (
     Values,
     Variable,
     checked,
+    chosen,
     dataset,
     empty,
     stacked,
     tabled,
 )
+from limadask.task.rows import Rows
 from limadask.task.running import Running, State, Stepper, result_of_run
-from limadask.task.sink import Place, Recovered, RunRecord, Sink, Writer
+from limadask.task.sink import Given, Opening, Place, Recovered, RunRecord, Sink, Writer
 
 __all__ = [
     "Accumulating",
@@ -41,9 +43,11 @@ __all__ = [
     "Convert",
     "FunctionTask",
     "FunctionVeto",
+    "Given",
     "Judge",
     "Kernel",
     "Measure",
+    "Opening",
     "Ordered",
     "OrderedStepper",
     "PixelTask",
@@ -52,6 +56,7 @@ __all__ = [
     "Products",
     "Recovered",
     "Reduction",
+    "Rows",
     "RunRecord",
     "Running",
     "Sink",
@@ -64,6 +69,7 @@ __all__ = [
     "ViewTask",
     "Writer",
     "checked",
+    "chosen",
     "dataset",
     "empty",
     "result_of_run",

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from limadask.frames import Frames, Labels, Spec, Status, spec_of, unlabelled
 from limadask.geometry import Rect
 from limadask.model import Model
-from limadask.task.products import Products, dataset, tabled
+from limadask.task.products import Products, Values, dataset, tabled
 
 Pixels = NDArray[Any]
 
@@ -193,8 +193,9 @@ class PixelTask(ArrayTask):
         return Labels(planned)(frames.carrying(out))
 
 
-Measure = Callable[..., NDArray[Any]]
-"""Returns a table of C-contiguous pixels: frames along its first axis, variables along its last."""
+Measure = Callable[..., NDArray[Any] | Values]
+"""Returns a table of C-contiguous pixels: frames along its first axis, variables along its last; or
+the variables by name, where their shapes differ."""
 
 
 class Reduction(ArrayTask):

@@ -70,7 +70,11 @@ def task(
     """Make a task of a function whose first argument is a block; the others are its fields.
 
     Used alone, the function gets a labelled block, dims ``(frame, band, y, x)``, and returns one,
-    or an :class:`xarray.Dataset` of by-products with dim ``frame``. With ``arrays`` it gets bare
+    or an :class:`xarray.Dataset` of by-products with dim ``frame``. Tables of any length a frame
+    have a dim of their own, all frames' rows one after the other, and a variable ``(frame)`` that
+    counts them and names that dim in its attribute ``sample_dimension``.
+
+    With ``arrays`` it gets bare
     pixels and returns such, of the same shape, or by-products by name, each with an entry for each
     frame first.
 
@@ -205,20 +209,31 @@ def model_of(
 
 
 def _products(result: xr.Dataset, name: str) -> Products:
+    ragged = {
+        str(variable.attrs["sample_dimension"]): str(key)
+        for key, variable in result.data_vars.items()
+        if "sample_dimension" in variable.attrs
+    }
     for key, variable in result.data_vars.items():
-        if not variable.dims or variable.dims[0] != "frame":
-            raise ConfigError(f"by-product {key!r} of {name} must have 'frame' as its first dim")
+        if not variable.dims or variable.dims[0] not in ("frame", *ragged):
+            raise ConfigError(
+                f"by-product {key!r} of {name} must have 'frame' as its first dim, or the "
+                "'sample_dimension' of another"
+            )
     variables = {
         str(key): Variable(
-            tuple(map(str, variable.dims[1:])), variable.dtype, variable.attrs.get("units", "")
+            tuple(map(str, variable.dims[variable.dims[0] == "frame" :])),
+            variable.dtype,
+            variable.attrs.get("units", ""),
         )
         for key, variable in result.data_vars.items()
     }
     coordinates = {
         str(key): (tuple(map(str, value.dims)), value.values)
         for key, value in result.coords.items()
-        if "frame" not in value.dims and not {"y", "x"} & set(value.dims)
+        if not {"frame", "y", "x", *ragged} & set(value.dims)
     }
     for dim in (dim for variable in variables.values() for dim in variable.dims):
-        coordinates.setdefault(dim, ((dim,), np.arange(result.sizes[dim])))  # its size is promised
-    return Products(variables, coordinates)
+        if dim not in ragged:  # its size is promised
+            coordinates.setdefault(dim, ((dim,), np.arange(result.sizes[dim])))
+    return Products(variables, coordinates, ragged=ragged)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -61,7 +62,7 @@ class Running(ArrayTask):
         state, frames = self.init(spec), unlabelled(block)
         frames.pixels = np.ascontiguousarray(frames.pixels)
         self.stepper(spec)(state, frames)
-        return result_of_run(self.plan(spec), [state])
+        return result_of_run(replace(self.plan(spec), of=spec), [state])
 
 
 def result_of_run(products: Products, states: Sequence[State]) -> xr.Dataset:
@@ -72,8 +73,8 @@ def result_of_run(products: Products, states: Sequence[State]) -> xr.Dataset:
     TypeError
         When these are by-products of single frames.
     """
-    if products.running is None:
-        raise TypeError("these by-products are of single frames")
-    running, spec = products.running
+    running, spec = products.running, products.of
+    if running is None or spec is None:
+        raise TypeError("these by-products are of single frames, or were never planned")
     whole = running.merge([running.init(spec), *states])
     return dataset(products, np.empty(0, np.int64), running.result(whole, spec))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.frames import Frames, Mosaic, Spec
+from limadask.errors import ConfigError
+from limadask.frames import Mosaic
 from limadask.ledger import Ledger
 from limadask.naming import Names
 from limadask.task.contract import Task
 from limadask.timeseries import TimeSeries
+
+Given = Any
+"""What a sink gets: a :class:`~limadask.frames.Spec`; :class:`~limadask.task.Products` too, where
+it says that it takes by-products."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +62,10 @@ class Writer(Protocol):
     they are, in :attr:`~limadask.frames.Frames.packed`; one that says ``any``, all of them.
     """
 
-    def encode(self, frames: Frames) -> Any:
+    def encode(self, frames: Any) -> Any:
         """Do the parallel part for some frames of a block; must copy what it keeps.
+
+        It gets :class:`~limadask.frames.Frames`, or :class:`~limadask.task.Rows` of by-products.
 
         What is returned may say by ``nbytes`` how much it holds; None is not written.
         """
@@ -138,11 +145,32 @@ class Recovered:
     causes: Mapping[int, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A sink that is to be opened.
+
+    Parameters
+    ----------
+    sink:
+        The sink.
+    spec:
+        What it gets.
+    place:
+        Where and for what.
+    """
+
+    sink: Sink
+    spec: Given
+    place: Place
+
+
 class Sink(Task):
     """A task that ends a branch: a saver or an observer."""
 
     joins_parts: ClassVar[bool] = False
     """Whether it can take parts of frames, each opened apart, and make one whole of them."""
+    takes_products: ClassVar[bool] = False
+    """Whether it can come after a node that yields by-products; what it gets is these, then."""
 
     @property
     def skips_vetoed(self) -> bool:
@@ -167,14 +195,29 @@ class Sink(Task):
         """
         return self
 
-    def plan(self, spec: Spec) -> None:
+    def plan(self, spec: Given) -> None:
         """Find every mistake that can be seen from the spec."""
 
     def path(self) -> str | None:
         """Return the absolute path of what a user opens afterwards, if anything."""
         return None
 
-    def open(self, spec: Spec, place: Place) -> Writer:
+    def check_beside(self, other: Sink) -> None:
+        """Find what keeps it from writing the same files as a sink before it in the pipeline.
+
+        Called where :meth:`path` is the same for both; those that may share it are opened together.
+
+        Raises
+        ------
+        ConfigError
+            By default always: its files are its own.
+        """
+        raise ConfigError(
+            "writes the same files", field="prefix", value=self.path(),
+            allowed="another folder or prefix",
+        )  # fmt: skip
+
+    def open(self, spec: Given, place: Place) -> Writer:
         """Open this worker's part.
 
         Raises
@@ -184,9 +227,23 @@ class Sink(Task):
         """
         raise NotImplementedError
 
-    def recover(self, spec: Spec, place: Place, rank: int) -> Recovered | None:
+    @classmethod
+    def open_together(cls, openings: Sequence[Opening]) -> list[Writer]:
+        """Open this worker's parts of several sinks that write the same files, in this order.
+
+        Called on the class of the first, where there is more than one; by default each is opened by
+        itself.
+
+        Raises
+        ------
+        ConfigError
+            When they cannot be opened; none is open then.
+        """
+        return [one.sink.open(one.spec, one.place) for one in openings]
+
+    def recover(self, spec: Given, place: Place, rank: int) -> Recovered | None:
         """Return what a dead worker of this rank had made safe; None where nothing outlives it."""
         return None
 
-    def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
+    def join(self, spec: Given, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
         """Make one whole of the workers' parts; called once, after all are closed."""

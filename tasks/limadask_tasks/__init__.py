@@ -9,6 +9,7 @@ from limadask_tasks.demosaic import Demosaic
 from limadask_tasks.densify import Densify
 from limadask_tasks.difference import Difference
 from limadask_tasks.failing import Failing
+from limadask_tasks.find_peaks import FindPeaks
 from limadask_tasks.flatfield import Flatfield
 from limadask_tasks.geometry import Crop, Flip, Rotate
 from limadask_tasks.histogram import Histogram
@@ -37,6 +38,7 @@ __all__ = [
     "Densify",
     "Difference",
     "Failing",
+    "FindPeaks",
     "Flatfield",
     "Flip",
     "Histogram",

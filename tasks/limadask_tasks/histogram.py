@@ -50,7 +50,7 @@ class Histogram(Running):
             "band": (("band",), list(spec.bands)),
             "value": (("bin",), (edges[1:] + edges[:-1]) / 2),
         }
-        return Products(variables, coordinates, (self, spec))
+        return Products(variables, coordinates, running=self)
 
     def init(self, spec: Spec) -> State:
         """Return empty bins, one more on either side."""

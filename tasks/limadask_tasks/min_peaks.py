@@ -8,7 +8,7 @@ from pydantic import PositiveInt
 
 from limadask.frames import Frames, Spec
 from limadask.task import Judge, Veto
-from limadask_tasks import veto_kernels
+from limadask_tasks import peak_kernels
 from limadask_tasks.min_intensity import bands_of
 
 
@@ -42,7 +42,7 @@ class MinPeaks(Veto):
         def judge(frames: Frames) -> NDArray[np.bool_]:
             found = np.zeros(len(frames), np.int64)
             for band in bands:
-                veto_kernels.peaks(frames.pixels, masked, band, self.threshold, self.count, found)
+                peak_kernels.count(frames.pixels, masked, band, self.threshold, self.count, found)
             return np.asarray(found >= self.count)
 
         return judge

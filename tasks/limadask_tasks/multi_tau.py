@@ -71,7 +71,7 @@ class MultiTau(Running):
             "region": (("region",), numbers),
             "delay": (("delay",), self._delays()),
         }
-        return Products(variables, coordinates, (self, spec))
+        return Products(variables, coordinates, running=self)
 
     def init(self, spec: Spec) -> State:
         """Return empty rings of images, for each level, and nothing added up."""

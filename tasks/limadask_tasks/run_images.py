@@ -48,7 +48,7 @@ class RunImages(Running):
         """Return what is planned: these images, and how many frames they are of."""
         variables = {name: Variable(IMAGE, dtype) for name, dtype in images.items()}
         variables["frames"] = Variable((), np.dtype("i8"))
-        return Products(variables, {"band": (("band",), list(spec.bands))}, (self, spec))
+        return Products(variables, {"band": (("band",), list(spec.bands))}, running=self)
 
 
 def flat(spec: Spec) -> tuple[int, int]:

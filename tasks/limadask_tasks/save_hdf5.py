@@ -5,23 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
-import numpy as np
-from numpy.typing import NDArray
-from pydantic import PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator
 
 from limadask.errors import ConfigError
-from limadask.frames import Frames, Spec, Status
+from limadask.frames import Spec
 from limadask.naming import Names, fill, has_run, next_run
 from limadask.storage import (
-    Chunks,
     Compression,
     Digests,
     FileSeries,
+    FrameLayout,
+    Layout,
+    ProductLayout,
     absolute_path,
+    check_products,
     digest,
-    encoder,
     files_of_run,
     next_number,
     read_contents,
@@ -30,7 +30,8 @@ from limadask.storage import (
     write_manifest,
     write_master,
 )
-from limadask.task import Place, Recovered, RunRecord, Sink
+from limadask.task import Opening, Place, Products, Recovered, RunRecord, Sink, Writer
+from limadask_tasks.hdf5_writers import Hdf5Writer, ProductWriter
 
 _FOLDER = "a folder that can be made and written"
 
@@ -39,15 +40,20 @@ class SaveHdf5(Sink):
     """Save frames: files ``{prefix}_{rank}_{number:05d}.h5``, joined by ``{prefix}_master.h5``.
 
     Each worker that processes writes files of its own. One band is saved as ``(frame, y, x)``,
-    several as ``(frame, band, y, x)``; absent frames read as the fill value.
+    several as ``(frame, band, y, x)``; absent frames read as the fill value. After a node that
+    yields by-products it saves these.
     """
 
     joins_parts: ClassVar[bool] = True
+    takes_products: ClassVar[bool] = True
 
     folder: str
     """Folder, made if it is not there."""
     prefix: str = "limadask"
     """Begin of the files' names, where fields may stand: ``{sample}_{run:04d}``."""
+    entry: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = "entry"
+    """Name of the NXentry. Savers of equal folder and prefix write the same files, each an entry
+    of its own."""
     compression: Compression = "bshuf_lz4"
     """How frames are compressed; ``blosc_zstd`` makes the smallest files."""
     nb_frames_per_file: PositiveInt = 1000
@@ -73,6 +79,11 @@ class SaveHdf5(Sink):
             )
         return value
 
+    def plan(self, spec: Spec | Products) -> None:
+        """Find what cannot be saved of by-products."""
+        if isinstance(spec, Products):
+            check_products(spec)
+
     def absolute(self, folder: Path) -> Self:
         """Return the same task with an absolute folder."""
         return self.replace(folder=absolute_path(self.folder, folder, "folder"))
@@ -92,10 +103,33 @@ class SaveHdf5(Sink):
         """Return the path of the master file."""
         return str(self._master)
 
+    def check_beside(self, other: Sink) -> None:
+        """Find what keeps it from writing the same files as another saver."""
+        if not isinstance(other, SaveHdf5):
+            return super().check_beside(other)
+        if other.entry == self.entry:
+            raise ConfigError(
+                "saves the same entry of the same files", field="entry", value=self.entry,
+                allowed="another entry, folder or prefix",
+            )  # fmt: skip
+        for name in ("file_exists_policy", "nb_frames_per_file", "manifest"):
+            mine, wanted = getattr(self, name), getattr(other, name)
+            if mine != wanted:
+                raise ConfigError(
+                    f"must have the same {name}, since it writes the same files", field=name,
+                    value=mine, allowed=[wanted],
+                )  # fmt: skip
+        return None
+
     @property
     def skips_vetoed(self) -> bool:
         """Whether vetoed frames are left out."""
         return self.vetoed == "skip"
+
+    @property
+    def joined(self) -> tuple[Path, Path]:
+        """Paths of the files that are made of all workers' files."""
+        return self._master, self._manifest
 
     @property
     def _master(self) -> Path:
@@ -118,9 +152,7 @@ class SaveHdf5(Sink):
             )
         if self.file_exists_policy == "abort":
             files = [path for paths in series_files(folder, self.prefix).values() for path in paths]
-            taken = next(
-                (path for path in (self._master, self._manifest, *files) if path.exists()), None
-            )
+            taken = next((path for path in (*self.joined, *files) if path.exists()), None)
             if taken is not None:
                 raise ConfigError(
                     f"{taken} exists",
@@ -129,38 +161,23 @@ class SaveHdf5(Sink):
                     allowed="another folder or prefix, or the policy overwrite or append",
                 )
 
-    def open(self, spec: Spec, place: Place) -> Hdf5Writer:
+    def open(self, spec: Spec | Products, place: Place) -> Writer:
         """Begin this worker's first file."""
-        folder = Path(self.folder)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if self.file_exists_policy == "overwrite":
-                self._clear(folder, place)
-            first = next_number(folder, self.prefix, place.rank)
-            series = FileSeries(
-                folder,
-                self.prefix,
-                place.rank,
-                spec,
-                self.compression,
-                self.nb_frames_per_file,
-                first,
-                self.nb_dimensions == "dim_4d",
-                place,
-            )
-        except OSError as error:
-            raise ConfigError(
-                f"cannot be written: {error}", field="folder", value=self.folder, allowed=_FOLDER
-            ) from error
-        digests = None if self.manifest == "none" else Digests()
-        return Hdf5Writer(series, self.compression, place.rank, digests)
+        return _opened([Opening(self, spec, place)])[0]
 
-    def recover(self, spec: Spec, place: Place, rank: int) -> Recovered:
+    @classmethod
+    def open_together(cls, openings: Sequence[Opening]) -> list[Writer]:
+        """Begin this worker's first file, with an entry for each saver."""
+        return _opened(openings)
+
+    def recover(self, spec: Spec | Products, place: Place, rank: int) -> Recovered:
         """Return the frames in the files of a worker that died."""
-        contents = read_contents(self._files(rank, place.uuid))
+        contents = read_contents(self._files(rank, place.uuid), entry=self.entry)
         return Recovered(contents.numbers, contents.status, contents.causes)
 
-    def join(self, spec: Spec, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:
+    def join(
+        self, spec: Spec | Products, place: Place, parts: list[dict[str, Any]], run: RunRecord
+    ) -> None:
         """Write the master file over the files of all ranks, of dead workers too.
 
         Raises
@@ -187,81 +204,75 @@ class SaveHdf5(Sink):
                 run,
                 always_4d=self.nb_dimensions == "dim_4d",
                 mosaic=place.mosaic,
+                entry=self.entry,
             )
         except OSError as error:
             text = f"{place.node!r} has no master file, `limadask recover` makes it: "
             raise OSError(error.errno, text + str(error.strerror), error.filename) from error
-        if gone := unreadable([Path(file) for file in files]):
+        if gone := unreadable([Path(file) for file in files], self.entry):
             raise OSError(f"{place.node!r} has lost what it had saved: {'; '.join(gone)}")
-        if self.manifest != "none":
-            self._write_manifest(files, parts)
+        digests = [part["digests"] for part in parts]
+        if self.manifest != "none" and (not parts or any(one is not None for one in digests)):
+            self._write_manifest(files, [one for one in digests if one is not None])
 
-    def _write_manifest(self, files: Sequence[str], parts: Sequence[dict[str, Any]]) -> None:
+    def _write_manifest(self, files: Sequence[str], known: Sequence[dict[str, str]]) -> None:
         """Write the checksums: those that the writers know, and those of dead ones' files."""
-        known = {path: value for part in parts for path, value in part["digests"].items()}
-        digests = {Path(path).name: known.get(path) or digest(path) for path in files}
+        told = {path: value for one in known for path, value in one.items()}
+        digests = {Path(path).name: told.get(path) or digest(path) for path in files}
         write_manifest(self._manifest, digests, self._master)
 
     def _files(self, rank: int, uuid: str) -> list[Path]:
         """Return what a worker has written in this acquisition, not in one before it."""
         files = series_files(Path(self.folder), self.prefix).get(rank, [])
-        return files_of_run(files, uuid)
-
-    def _clear(self, folder: Path, place: Place) -> None:
-        """Remove an older run's files: of this rank, and once those of ranks not used now."""
-        for rank, files in series_files(folder, self.prefix).items():
-            if rank == place.rank or (place.rank == 0 and rank >= place.ranks):
-                for path in files:
-                    path.unlink()
-        if place.rank == 0:
-            self._master.unlink(missing_ok=True)
-            self._manifest.unlink(missing_ok=True)
+        return files_of_run(files, uuid, self.entry)
 
 
-class Hdf5Writer:
-    """One worker's part: compresses in its callers' threads, writes under one lock."""
-
-    def __init__(
-        self,
-        series: FileSeries,
-        compression: Compression,
-        rank: int,
-        digests: Digests | None = None,
-    ) -> None:
-        self._series, self._encode, self._rank = series, encoder(compression), rank
-        self._digests = digests
-        self.codec = compression
-        """How its chunks are compressed: those that the detector has made so are written as are."""
-
-    def encode(self, frames: Frames) -> Chunks:
-        """Compress each band of each frame."""
-        chunks: Sequence[bytes | NDArray[np.uint8]]
-        if frames.packed is not None:
-            chunks = frames.packed.chunks()  # written before the block is gone: no copy
-        else:
-            chunks = [self._encode(image) for frame in frames.pixels for image in frame]
-        shape = frames.pixels.shape[1:]
-        invalid = {
-            number: [self._encode(band) for band in np.broadcast_to(mask, shape).astype(np.uint8)]
-            for number, mask in frames.invalid.items()
-        }
-        odd = frames.numbers[frames.status != Status.PRESENT].tolist()
-        causes = {number: frames.causes[number] for number in odd if number in frames.causes}
-        return Chunks(
-            frames.numbers, frames.timestamps, frames.status, chunks, invalid, causes, frames.values
+def _opened(openings: Sequence[Opening]) -> list[Writer]:
+    """Begin the first file of savers that write the same ones."""
+    savers = [one.sink for one in openings if isinstance(one.sink, SaveHdf5)]
+    given = list(zip(savers, openings, strict=True))
+    first, place = savers[0], openings[0].place
+    folder = Path(first.folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if first.file_exists_policy == "overwrite":
+            _clear(first, place)
+        layouts = [_layout(saver, one.spec, one.place) for saver, one in given]
+        number = next_number(folder, first.prefix, place.rank)
+        digests = None if first.manifest == "none" else Digests()
+        series = FileSeries(
+            folder, first.prefix, place.rank, layouts, first.nb_frames_per_file, number, digests
         )
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be written: {error}", field="folder", value=first.folder, allowed=_FOLDER
+        ) from error
+    return [_writer(saver, one.spec, series, place.rank) for saver, one in given]
 
-    def write(self, encoded: list[Chunks]) -> None:
-        """Append and flush."""
-        self._series.append(encoded)
-        if self._digests is not None and len(self._series.paths) > 1:
-            self._digests.add(self._series.paths[:-1])  # the last one still grows
 
-    def close(self) -> dict[str, Any]:
-        """Close the files and name them."""
-        self._series.close()
-        digests: dict[str, str] = {}
-        if self._digests is not None:
-            self._digests.add(self._series.paths)
-            digests = self._digests.close()
-        return {"rank": self._rank, "files": self._series.paths, "digests": digests}
+def _layout(saver: SaveHdf5, spec: Spec | Products, place: Place) -> Layout:
+    """Return what a saver's entry is made for."""
+    if isinstance(spec, Products):
+        return ProductLayout(spec, place, saver.entry)
+    always_4d = saver.nb_dimensions == "dim_4d"
+    return FrameLayout(spec, saver.compression, always_4d, place, saver.entry)
+
+
+def _writer(
+    saver: SaveHdf5, spec: Spec | Products, series: FileSeries, rank: int
+) -> Hdf5Writer | ProductWriter:
+    """Return what writes a saver's entry."""
+    if isinstance(spec, Products):
+        return ProductWriter(series, rank, saver.entry)
+    return Hdf5Writer(series, rank, saver.entry, saver.compression)
+
+
+def _clear(saver: SaveHdf5, place: Place) -> None:
+    """Remove an older run's files: of this rank, and once those of ranks not used now."""
+    for rank, files in series_files(Path(saver.folder), saver.prefix).items():
+        if rank == place.rank or (place.rank == 0 and rank >= place.ranks):
+            for path in files:
+                path.unlink()
+    if place.rank == 0:
+        for path in saver.joined:
+            path.unlink(missing_ok=True)

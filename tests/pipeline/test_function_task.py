@@ -11,6 +11,7 @@ import xarray as xr
 from harness import Collect, Collector, chained, run
 from strategies import block
 
+import limadask as ld
 from limadask.errors import ConfigError
 from limadask.frames import Labels, Spec, Status
 from limadask.geometry import Grid
@@ -206,3 +207,42 @@ def test_it_can_be_pickled() -> None:
     assert twin.factor == 7.0
     frames = block(1, SPEC, 2)
     np.testing.assert_array_equal(twin(Labels(SPEC)(frames)), frames.pixels * 7.0)
+
+
+def test_a_function_may_yield_tables_of_any_length() -> None:
+    @ld.task
+    def bright(block: xr.DataArray, above: float = 5) -> xr.Dataset:
+        frame, _, y, x = np.nonzero(block.values > above)
+        count = np.bincount(frame, minlength=block.sizes["frame"])
+        return xr.Dataset(
+            {
+                "found": ("frame", count, {"sample_dimension": "pixel"}),
+                "y": ("pixel", y, {"units": "pixel"}),
+                "x": ("pixel", x),
+            }
+        )
+
+    frames = np.zeros((5, 4, 6), "u2")
+    frames[1, 2, 3] = frames[1, 3, 5] = frames[4, 0, 1] = 9
+    pipe = ld.Pipeline()
+    pipe.add("bright", bright())
+    found = ld.process(frames, pipe)["bright"]
+    assert found["found"].values.tolist() == [0, 2, 0, 0, 1]
+    assert found["y"].values.tolist() == [2, 3, 0]
+    assert found["x"].values.tolist() == [3, 5, 1]
+    assert found["y"].attrs["units"] == "pixel"
+
+
+def test_a_table_without_as_many_rows_as_it_counts_is_refused() -> None:
+    @ld.task
+    def wrong(block: xr.DataArray) -> xr.Dataset:
+        count = np.full(block.sizes["frame"], 2 if block.values.any() else 0)
+        rows = np.zeros(1 if block.values.any() else 0)
+        return xr.Dataset(
+            {"found": ("frame", count, {"sample_dimension": "row"}), "value": ("row", rows)}
+        )
+
+    pipe = ld.Pipeline()
+    pipe.add("wrong", wrong())
+    (failure,) = ld.process(np.ones((1, 4, 6), "u2"), pipe).failures
+    assert "planned the by-product 'value' {'row': 2} float64, returned {'row': 1}" in failure.text

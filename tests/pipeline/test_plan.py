@@ -103,7 +103,7 @@ def test_two_savers_of_the_same_files_are_refused(tmp_path: Path) -> None:
     pipe.add("two", SaveHdf5(folder=str(tmp_path / "z" / ".."), prefix="x"))
     with pytest.raises(ConfigError, match="same files as 'one'") as caught:
         plan(pipe, SPEC)
-    assert (caught.value.node, caught.value.field) == ("two", "prefix")
+    assert (caught.value.node, caught.value.field) == ("two", "entry")
 
 
 def test_a_task_gets_frames_from_as_many_nodes_as_it_says() -> None:

@@ -16,7 +16,7 @@ from disk import fill
 from limadask.errors import SaveError
 from limadask.frames import Spec
 from limadask.geometry import Grid
-from limadask.storage import Chunks, FileSeries, encoder
+from limadask.storage import Chunks, FileSeries, FrameLayout, encoder
 
 SPEC = Spec(Grid((16, 20)), np.dtype("u2"))
 RANDOM = np.random.default_rng(1)
@@ -40,7 +40,7 @@ def attempt(disk: Path, codec: Any, pages: int) -> tuple[str, str, list[str]]:
     safe: set[int] = set()
     kind, text = "none", ""
     try:
-        files = FileSeries(folder, "run", 0, SPEC, codec, 60)
+        files = FileSeries(folder, "run", 0, [FrameLayout(SPEC, codec)], 60)
     except OSError as error:
         return "begin", str(error), check(folder, filler, safe)
     for start in range(0, 200, 5):

@@ -21,12 +21,12 @@ from hypothesis import strategies as st
 import limadask as ld
 from limadask.frames import Spec
 from limadask.geometry import Grid
-from limadask.storage import Chunks, FileSeries, encoder, rescue
-from limadask.storage.data_file import DETECTOR
+from limadask.storage import Chunks, FileSeries, FrameLayout, encoder, rescue
 from limadask.task import Place
 
 NB_FRAMES = 12
 SHAPE = (8, 10)
+DETECTOR = "entry/instrument/detector"
 IMAGES = np.random.default_rng(3).integers(0, 1000, (NB_FRAMES, *SHAPE)).astype("u2")
 MARKED = 11
 """The byte of an HDF5 file that says that somebody writes it."""
@@ -82,7 +82,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     spec = Spec(Grid(SHAPE), np.dtype("u2"), nb_frames=NB_FRAMES)
     about = {"parameters": {"user": {}, "hardware": {}, "software": {}}}
     place = Place("file", "some-run", 0, 1, "worker", about)
-    series = FileSeries(made / "sound", "run", 0, spec, "bshuf_lz4", 8, place=place)
+    series = FileSeries(made / "sound", "run", 0, [FrameLayout(spec, "bshuf_lz4", place=place)], 8)
     encode = encoder("bshuf_lz4")
     for first in range(0, NB_FRAMES, 4):
         numbers = np.arange(first, first + 4)

@@ -13,7 +13,7 @@ from harness import record
 from limadask.frames import Spec, Status
 from limadask.geometry import Grid
 from limadask.ledger import Ledger
-from limadask.storage import Chunks, FileSeries, encoder, write_master
+from limadask.storage import Chunks, FileSeries, FrameLayout, encoder, write_master
 
 SPEC = Spec(Grid((4, 5)), np.dtype("u2"))
 P, Q, A, V = Status.PRESENT, Status.PARTIAL, Status.ABSENT, Status.VETOED
@@ -23,7 +23,7 @@ def written(
     folder: Path, ledger: Ledger, saved: dict[int, Status], spec: Spec = SPEC, **changes: Any
 ) -> h5py.File:
     """Save some frames of 12, write the master, and return it open."""
-    series = FileSeries(folder, "r", 0, spec, "none", 100)
+    series = FileSeries(folder, "r", 0, [FrameLayout(spec, "none")], 100)
     numbers = np.array(sorted(saved), np.int64)
     chunk = encoder("none")(np.ones((4, 5), "u2"))
     status = np.array([saved[number] for number in numbers.tolist()], "u1")

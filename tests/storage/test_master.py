@@ -22,7 +22,7 @@ from strategies import image
 from limadask.frames import Spec, Status
 from limadask.geometry import Grid
 from limadask.ledger import Ledger
-from limadask.storage import Chunks, FileSeries, encoder, write_master
+from limadask.storage import Chunks, FileSeries, FrameLayout, encoder, write_master
 
 SPEC = Spec(Grid((20, 30)).crop(2, 4, 6, 7), np.dtype("u2"))
 
@@ -49,7 +49,7 @@ def save(
     saved = Saved([], {}, Ledger())
     flat = len(spec.bands) == 1
     for rank, blocks in enumerate(ranks):
-        series = FileSeries(folder, prefix, rank, spec, "bshuf_lz4", per_file)
+        series = FileSeries(folder, prefix, rank, [FrameLayout(spec, "bshuf_lz4")], per_file)
         encode = encoder("bshuf_lz4")
         for numbers in blocks:
             frames = [
@@ -160,7 +160,7 @@ def test_bands_of_similar_names_have_plots_of_their_own(tmp_path: Path) -> None:
 
 
 def test_one_band_keeps_its_axis_where_four_dimensions_are_asked_for(tmp_path: Path) -> None:
-    series = FileSeries(tmp_path, "r", 0, SPEC, "none", 10, always_4d=True)
+    series = FileSeries(tmp_path, "r", 0, [FrameLayout(SPEC, "none", always_4d=True)], 10)
     frame = image(1, (6, 7), "u2")
     chunk = encoder("none")(frame)
     series.append([Chunks(np.array([1]), np.array([5]), np.ones(1, "u1"), [chunk])])
@@ -213,7 +213,7 @@ def test_a_master_that_cannot_be_written_leaves_the_old_one(
 
 def test_floats_have_nan_where_frames_are_absent(tmp_path: Path) -> None:
     spec = SPEC.replace(dtype=np.dtype("f4"))
-    series = FileSeries(tmp_path, "r", 0, spec, "zip", 10)
+    series = FileSeries(tmp_path, "r", 0, [FrameLayout(spec, "zip")], 10)
     series.close()
     ledger = Ledger(2)
     ledger.finish("timeout")

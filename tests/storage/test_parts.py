@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from limadask.frames import Spec
 from limadask.geometry import Grid
-from limadask.storage import Chunks, FileSeries, encoder, read_contents
+from limadask.storage import Chunks, FileSeries, FrameLayout, encoder, read_contents
 
 DATA = "entry/instrument/detector/data"
 SPEC = Spec(Grid((2, 3)), np.dtype("u4"))
@@ -21,7 +21,7 @@ SPEC = Spec(Grid((2, 3)), np.dtype("u4"))
 
 def written(folder: Path, rank: int, blocks: list[list[int]], per_file: int) -> list[Path]:
     """Write frames whose pixels tell number and rank."""
-    files = FileSeries(folder, "run", rank, SPEC, "zip", per_file)
+    files = FileSeries(folder, "run", rank, [FrameLayout(SPEC, "zip")], per_file)
     encode = encoder("zip")
     for numbers in blocks:
         images = [encode(np.full((2, 3), number * 10 + rank, "u4")) for number in numbers]

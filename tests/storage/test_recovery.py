@@ -20,10 +20,10 @@ from pathlib import Path
 import numpy as np
 from limadask.frames import Spec
 from limadask.geometry import Grid
-from limadask.storage import Chunks, FileSeries, encoder
+from limadask.storage import Chunks, FileSeries, FrameLayout, encoder
 
 spec = Spec(Grid((64, 80)), np.dtype("u2"))
-files = FileSeries(Path(sys.argv[1]), "run", 0, spec, "bshuf_lz4", 1000)
+files = FileSeries(Path(sys.argv[1]), "run", 0, [FrameLayout(spec, "bshuf_lz4")], 1000)
 encode = encoder("bshuf_lz4")
 first = 0
 while True:

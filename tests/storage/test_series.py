@@ -16,7 +16,7 @@ from strategies import block
 from limadask.errors import SaveError
 from limadask.frames import Frames, Spec
 from limadask.geometry import Grid
-from limadask.storage import Chunks, FileSeries, encoder, next_number, series_files
+from limadask.storage import Chunks, FileSeries, FrameLayout, encoder, next_number, series_files
 
 DATA = "entry/instrument/detector/data"
 SPEC = Spec(Grid((6, 7)), np.dtype("u2"))
@@ -29,7 +29,7 @@ def chunks(frames: Frames, codec: Any = "bshuf_lz4") -> Chunks:
 
 
 def series(folder: Path, spec: Spec = SPEC, per_file: int = 5, **more: Any) -> FileSeries:
-    return FileSeries(folder, "run", 0, spec, "bshuf_lz4", per_file, **more)
+    return FileSeries(folder, "run", 0, [FrameLayout(spec, "bshuf_lz4", **more)], per_file)
 
 
 def content(path: str | Path) -> tuple[list[int], list[int], Any]:

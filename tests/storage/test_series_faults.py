@@ -20,7 +20,7 @@ from limadask.parameters import Policy
 from limadask.pipeline import Pipeline
 from limadask.pipeline.plan import plan
 from limadask.pipeline.program import Program
-from limadask.storage import Chunks, FileSeries, encoder, read_contents, recover
+from limadask.storage import Chunks, FileSeries, FrameLayout, encoder, read_contents, recover
 from limadask.storage.abandoning import plain_error
 from limadask.storage.data_file import DataFile
 from limadask_tasks import SaveHdf5
@@ -37,7 +37,7 @@ def chunks(frames: Frames) -> Chunks:
 
 
 def series(folder: Path, per_file: int = 5) -> FileSeries:
-    return FileSeries(folder, "run", 0, SPEC, "none", per_file)
+    return FileSeries(folder, "run", 0, [FrameLayout(SPEC, "none")], per_file)
 
 
 def numbers(folder: Path) -> dict[str, list[int]]:

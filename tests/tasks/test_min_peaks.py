@@ -15,7 +15,7 @@ from strategies import Shape, seeds, shapes
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Grid
-from limadask_tasks import Flip, Mask, MinPeaks, veto_kernels
+from limadask_tasks import Flip, Mask, MinPeaks, peak_kernels
 
 NO_MASK = np.zeros((1, 0, 0), bool)
 TOUCHING = np.ones((3, 3), bool)
@@ -26,7 +26,7 @@ def found(image: Any, threshold: float, mask: Any = None, enough: int = 1 << 40)
     count = np.zeros(1, np.int64)
     masked = NO_MASK if mask is None else np.asarray(mask)[np.newaxis]
     pixels = np.ascontiguousarray(image)[np.newaxis, np.newaxis]
-    veto_kernels.peaks(pixels, masked, 0, threshold, enough, count)
+    peak_kernels.count(pixels, masked, 0, threshold, enough, count)
     return int(count[0])
 
 

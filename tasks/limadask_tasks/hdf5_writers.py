@@ -1,0 +1,70 @@
+"""What HDF5 savers open on each worker: one writer for each entry of its files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limadask.frames import Frames, Status
+from limadask.storage import Chunks, Compression, FileSeries, encoder
+from limadask.task import Rows
+
+
+class Hdf5Writer:
+    """One saver's frames: compressed in its callers' threads, written under one lock."""
+
+    def __init__(self, series: FileSeries, rank: int, entry: str, compression: Compression) -> None:
+        self._series, self._rank, self._entry = series, rank, entry
+        self._encode = encoder(compression)
+        self.codec = compression
+        """How its chunks are compressed: those that the detector has made so are written as are."""
+
+    def encode(self, frames: Frames) -> Chunks:
+        """Compress each band of each frame."""
+        chunks: Sequence[bytes | NDArray[np.uint8]]
+        if frames.packed is not None:
+            chunks = frames.packed.chunks()  # written before the block is gone: no copy
+        else:
+            chunks = [self._encode(image) for frame in frames.pixels for image in frame]
+        shape = frames.pixels.shape[1:]
+        invalid = {
+            number: [self._encode(band) for band in np.broadcast_to(mask, shape).astype(np.uint8)]
+            for number, mask in frames.invalid.items()
+        }
+        odd = frames.numbers[frames.status != Status.PRESENT].tolist()
+        causes = {number: frames.causes[number] for number in odd if number in frames.causes}
+        return Chunks(
+            frames.numbers, frames.timestamps, frames.status, chunks, invalid, causes, frames.values
+        )
+
+    def write(self, encoded: list[Chunks]) -> None:
+        """Append and flush."""
+        self._series.append(encoded, self._entry)
+
+    def close(self) -> dict[str, Any]:
+        """Close the entry, and with the last one the files; name these."""
+        digests = self._series.close(self._entry)
+        return {"rank": self._rank, "files": self._series.paths, "digests": digests}
+
+
+class ProductWriter:
+    """One saver's by-products."""
+
+    def __init__(self, series: FileSeries, rank: int, entry: str) -> None:
+        self._series, self._rank, self._entry = series, rank, entry
+
+    def encode(self, rows: Rows) -> Rows:
+        """Return them as they are: they are nobody else's."""
+        return rows
+
+    def write(self, encoded: list[Rows]) -> None:
+        """Append them at once, since each call of HDF5 is dear, and flush."""
+        self._series.append([Rows.joined(encoded)], self._entry)
+
+    def close(self) -> dict[str, Any]:
+        """Close the entry, and with the last one the files; name these."""
+        digests = self._series.close(self._entry)
+        return {"rank": self._rank, "files": self._series.paths, "digests": digests}
