@@ -409,8 +409,8 @@ class _Entry:
         layout = h5py.VirtualLayout((count, *spec.grid.shape, len(spec.bands)), spec.dtype)
         for piece in self._contents.pieces:
             y, x = self._mosaic.places[piece.part]
-            stored = len(spec.bands), y.stop - y.start, x.stop - x.start
-            source = h5py.VirtualSource(piece.path.name, DATA, (piece.length, *stored))
+            stored = piece.length, len(spec.bands), y.stop - y.start, x.stop - x.start
+            source = h5py.VirtualSource(piece.path.name, f"{self._saved_as}/{DATA}", stored)
             for band in range(len(spec.bands)):
                 part = source[piece.slot : piece.slot + piece.count, band]
                 layout[piece.first : piece.first + piece.count, y, x, band] = part
