@@ -170,7 +170,8 @@ class Labels:
         if spec.masked is not None:
             dims = ("y", "x") if spec.masked.ndim == 2 else ("band", "y", "x")
             self._variables["masked"] = xr.Variable(dims, spec.masked)
-        self._attrs = {"nb_merged": spec.nb_merged} if spec.nb_merged > 1 else {}
+        counts = {"nb_merged": spec.nb_merged, "nb_averaged": spec.nb_averaged}
+        self._attrs = {name: count for name, count in counts.items() if count > 1}
 
     def __call__(self, frames: Frames, name: str | None = None) -> xr.DataArray:
         """Label ``frames``: dims ``(frame, band, y, x)``, no copy."""
@@ -249,4 +250,7 @@ def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
     masked = base.masked if base.grid == grid and base.bands == bands else None
     if "masked" in block.coords:
         masked = np.asarray(block["masked"].values, bool)
-    return base.replace(grid=grid, dtype=block.dtype, bands=bands, masked=masked)
+    averaged = int(block.attrs.get("nb_averaged", base.nb_averaged))
+    return base.replace(
+        grid=grid, dtype=block.dtype, bands=bands, masked=masked, nb_averaged=averaged
+    )

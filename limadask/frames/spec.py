@@ -35,6 +35,8 @@ class Spec:
         None where all do. Such pixels hold :attr:`fill`.
     columns:
         What else the detector tells of each frame: names and units.
+    nb_averaged:
+        Of how many of the detector's pixels a pixel holds the mean; 1 where it holds their sum.
     """
 
     grid: Grid
@@ -44,6 +46,7 @@ class Spec:
     nb_merged: int = 1
     masked: NDArray[np.bool_] | None = field(default=None, repr=False)
     columns: tuple[tuple[str, str], ...] = ()
+    nb_averaged: int = 1
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

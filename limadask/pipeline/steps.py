@@ -21,6 +21,7 @@ from limadask.pipeline.plan import PlannedNode
 from limadask.pipeline.tile import Tile, Value, read_only
 from limadask.task import (
     FunctionVeto,
+    Measure,
     PixelTask,
     Products,
     Reduction,
@@ -138,14 +139,14 @@ class PixelStep(Step):
 class ReductionStep(Step):
     """Runs a compiled reduction."""
 
-    def __init__(self, node: PlannedNode, task: Reduction) -> None:
+    def __init__(self, node: PlannedNode, task: Reduction, measure: Measure | None = None) -> None:
         super().__init__(node)
-        self._task = task
-        self._measure, self._planned = task.measure(node.inputs[0]), node.output
+        self._task, self._planned = task, node.output
+        self._measure = measure or task.measure(node.inputs[0])
         self._measure(blank(node.inputs[0]))  # compile before frames come
 
     def _replanned(self, node: PlannedNode) -> Step:
-        return ReductionStep(node, self._task)
+        return ReductionStep(node, self._task, self._task.lacking(self._measure, node.inputs[0]))
 
     def run(self, *inputs: Value) -> NDArray[Any]:
         """Return a table of by-products."""

@@ -42,10 +42,13 @@ class Products:
         Name to :class:`Variable`.
     coordinates:
         Labels along the dimensions other than ``frame``: name to ``(dims, values)``.
+    units:
+        Units of the labels that have any, by name.
     """
 
     variables: Mapping[str, Variable]
     coordinates: Mapping[str, tuple[tuple[str, ...], Any]] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
 
 
 def dataset(products: Products, numbers: NDArray[np.int64], values: Values) -> xr.Dataset:
@@ -64,7 +67,10 @@ def dataset(products: Products, numbers: NDArray[np.int64], values: Values) -> x
         name: ((("frame", *variable.dims)), values[name], {"units": variable.units})
         for name, variable in products.variables.items()
     }
-    return xr.Dataset(variables, {"frame": numbers, **products.coordinates})
+    labelled = xr.Dataset(variables, {"frame": numbers, **products.coordinates})
+    for name, units in products.units.items():
+        labelled[name].attrs["units"] = units
+    return labelled
 
 
 def as_dataset(returned: Any) -> xr.Dataset:

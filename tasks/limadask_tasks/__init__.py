@@ -2,6 +2,7 @@
 
 from limadask_tasks.accumulate import Accumulate
 from limadask_tasks.assemble import Assemble
+from limadask_tasks.azimuthal import Integrate1d, Integrate2d, SigmaClip
 from limadask_tasks.background import Background
 from limadask_tasks.bin import Bin
 from limadask_tasks.failing import Failing
@@ -24,6 +25,8 @@ __all__ = [
     "Failing",
     "Flatfield",
     "Flip",
+    "Integrate1d",
+    "Integrate2d",
     "Mask",
     "MinIntensity",
     "MinPeaks",
@@ -32,4 +35,5 @@ __all__ = [
     "RoiStatistics",
     "Rotate",
     "SaveHdf5",
+    "SigmaClip",
 ]

@@ -46,7 +46,10 @@ class Bin(PixelTask):
                     allowed=f"1 … {size}",
                 )
         return spec.replace(
-            grid=spec.grid.bin(self.y, self.x), dtype=self._result(spec), masked=self._masked(spec)
+            grid=spec.grid.bin(self.y, self.x),
+            dtype=self._result(spec),
+            masked=self._masked(spec),
+            nb_averaged=spec.nb_averaged * (self.y * self.x if self.mode == "mean" else 1),
         )
 
     def kernel(self, spec: Spec) -> Kernel:

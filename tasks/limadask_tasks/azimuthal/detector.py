@@ -60,12 +60,8 @@ class GridDetector(Detector):  # type: ignore[misc]
     def get_pixel_corners(self, correct_binning: bool = False) -> NDArray[np.float32]:
         """Return the corners of pixels ``(y, x, 4, (z, y, x))``, in metres."""
         if self.IS_CONTIGUOUS:
-            corners = super().get_pixel_corners(correct_binning)
-        elif self._pixel_corners is None:
-            corners = self._pixel_corners = self._outer_corners()
-        else:
-            corners = self._pixel_corners
-        return np.asarray(corners)
+            return np.asarray(super().get_pixel_corners(correct_binning))
+        return self._outer_corners()
 
     def calc_mask(self) -> NDArray[np.int8] | None:
         """Return where pixels have a masked one of the detector in them."""
@@ -133,16 +129,19 @@ def seen_by(detector: Any, grid: Grid) -> tuple[Any, float]:
             )
     else:
         rows, columns = grid.shape
-        corners = affine(
-            np.array([-0.5, rows - 0.5]), np.array([-0.5, columns - 0.5])
-        )
+        corners = affine(np.array([-0.5, rows - 0.5]), np.array([-0.5, columns - 0.5]))
         for edges, size in zip(corners, detector.shape, strict=True):
             if min(edges) < -0.5 - 1e-6 or max(edges) > size - 0.5 + 1e-6:
                 raise _misplaced("the image does not fit the detector", detector, grid)
-        if affine == Affine() and grid.shape == tuple(detector.shape):
+    if detector.CORNERS != 4 or detector.spline is not None:
+        if affine == Affine() and grid.shape == tuple(detector.shape or grid.shape):
             return detector, 1.0
-    if detector.CORNERS != 4:
-        raise _misplaced("hexagonal pixels can only be integrated as they are", detector, grid)
+        raise _misplaced(
+            "images of hexagonal pixels or with a spline can only be integrated as they are",
+            detector,
+            grid,
+        )
+    # also where nothing was moved: pyFAI's own mix up turned images once they know their corners
     return GridDetector(detector, affine, grid.shape), affine.scale**2
 
 

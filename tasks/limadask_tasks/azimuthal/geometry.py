@@ -68,11 +68,13 @@ def integrator(text: str, grid: Grid) -> tuple[AzimuthalIntegrator, float]:
     ConfigError
         When the images do not lie on the detector.
     """
-    made = AzimuthalIntegrator().load(PoniFile(data=json.loads(text)))
-    detector, area = seen_by(made.detector, grid)
-    if detector is not made.detector:
-        made.detector = detector
-        made.reset(collect_garbage=False)
+    read = PoniFile(data=json.loads(text))
+    detector, area = seen_by(read.detector, grid)
+    place = read.dist, read.poni1, read.poni2, read.rot1, read.rot2, read.rot3
+    made = AzimuthalIntegrator(*place, detector=detector, wavelength=read.wavelength)
+    made.auto_gc = False  # or it collects the garbage of the whole process at every change
+    if read.parallax:
+        made.enable_parallax()
     return made, area
 
 
