@@ -104,11 +104,11 @@ class Band:
             if unusable[frame]:
                 norm, dark_sums = self._of_usable(pixels[frame, number])
             with np.errstate(invalid="ignore", divide="ignore"):
-                curves[frame, :, 0] = (sums[frame, :, 0] - dark_sums[:, 0]) / norm
+                curves[frame, :, 0] = (sums[frame, 0] - dark_sums[0]) / norm
                 if self.poisson:
-                    variance = sums[frame, :, 1]
+                    variance = sums[frame, 1]
                     if self.dark_counts:
-                        variance = variance + dark_sums[:, 1]
+                        variance = variance + dark_sums[1]
                     curves[frame, :, 1] = np.sqrt(variance) / norm
             curves[frame, norm == 0] = self.empty
         return curves
@@ -125,6 +125,6 @@ def _constants(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     (norm,), _ = matrix.sums(weight.reshape(1, 1, 1, -1), variance=False)
     if dark is None:
-        return norm[:, 0], np.zeros((matrix.nb_bins, 2))
+        return norm[0], np.zeros((2, matrix.nb_bins))
     (dark_sums,), _ = matrix.sums(dark.reshape(1, 1, 1, -1), scale=scale)
-    return norm[:, 0], dark_sums
+    return norm[0], dark_sums

@@ -115,7 +115,7 @@ class Matrix:
         band:
             The band to sum.
         scale:
-            What pixels are multiplied by first.
+            What pixels are multiplied by.
         least:
             The least variance of a pixel, which else is its value.
         variance:
@@ -126,21 +126,21 @@ class Matrix:
         Returns
         -------
         tuple of array
-            Sums ``(frame, bin, 2)``, and how many pixels of each frame were not used: one that has
-            several bins may be counted more than once.
+            Sums ``(frame, 2, bin)`` of values and variances, and how many pixels of each frame were
+            not used: one that has several bins may be counted more than once.
         """
-        sums = np.zeros((len(pixels), self.nb_bins + 2, 2))
+        sums = np.zeros((len(pixels), 2, self.nb_bins + 2))
         unusable = np.zeros(len(pixels), np.int64)
         given = usable or Usable()
         dummy, delta = np.float32(given.dummy), np.float32(given.delta)
-        how = (float(scale), float(least), variance, usable is not None, dummy, delta)
+        how = (least / scale, variance, usable is not None, dummy, delta)
         if self.bins.size and self.shares is None:
             kernels.scatter(pixels, band, self.bins, *how, sums, unusable)
         elif self.shares is not None:
             kernels.scatter_pairs(pixels, band, self.bins, self.shares, *how, sums, unusable)
         if self.entries[0].size:
             kernels.scatter_entries(pixels, band, *self.entries, *how, sums, unusable)
-        return sums[:, : self.nb_bins], unusable
+        return sums[:, :, : self.nb_bins] * scale, unusable
 
 
 def _no_entries(kind: np.dtype[Any]) -> tuple[Any, Any, Any]:
