@@ -35,13 +35,17 @@ def scatter(
     nowhere = sums.shape[2] - 2
     for f in range(pixels.shape[0]):
         image, total, spread = pixels[f, band].reshape(bins.size), sums[f, 0], sums[f, 1]
-        if not (variance or checks):  # a loop of its own: a fifth faster
-            for j in range(bins.size):
+        if not checks:  # loops of their own: a fifth faster
+            for j in range(bins.size if variance else 0):
+                value, i = float(image[j]), bins[j]
+                total[i] += value
+                spread[i] += max(value, least)
+            for j in range(0 if variance else bins.size):
                 total[bins[j]] += float(image[j])
             continue
         for j in range(bins.size):
             i = bins[j]
-            if checks and not is_usable(image[j], dummy, delta):
+            if not is_usable(image[j], dummy, delta):
                 unusable[f] += i < nowhere
                 continue
             value = float(image[j])
