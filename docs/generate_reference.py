@@ -97,6 +97,21 @@ UNITS = {
     "failing.seconds": "s",
     "min_peaks.count": "peaks",
     "find_peaks.min_distance": "pixels",
+    **{
+        f"{task}.{name}": unit
+        for task in ("integrate1d", "integrate2d", "sigma_clip")
+        for name, unit in {
+            "radial_range": "`unit`",
+            "azimuth_range": "degrees",
+            "delta_dummy": "counts",
+            "dummy": "counts",
+        }.items()
+    },
+    "integrate1d.npt": "bins",
+    "integrate2d.npt_rad": "bins",
+    "integrate2d.npt_azim": "bins",
+    "sigma_clip.npt": "bins",
+    "sigma_clip.threshold": "σ",
 }
 """Unit of a parameter: ``section.name``, ``plugin.name`` or ``Model.name``."""
 
@@ -120,6 +135,9 @@ EXAMPLES = {
     "failing": "- {name: now_and_then, task: failing, after: flat, frames: 0.01}",
     "find_peaks": "- {name: peaks, task: find_peaks, after: flat, threshold: 50, min_distance: 3}",
     "flatfield": "- {name: flat, task: flatfield, after: dark, path: flat.h5, normalize: true}",
+    "integrate1d": "- {name: curve, task: integrate1d, poni: lab6.poni, npt: 1000, "
+    "unit: 2th_deg,\n   split: bbox, radial_range: [1, 40], error_model: poisson}",
+    "integrate2d": "- {name: map, task: integrate2d, poni: lab6.poni, npt_rad: 200, npt_azim: 90}",
     "flip": "- {name: upside_down, task: flip, axis: y}",
     "mask": "- {name: masked, task: mask, path: mask.h5::/entry/data/mask}",
     "min_intensity": "- {name: bright, task: min_intensity, after: flat, minimum: 1000,\n"
@@ -132,6 +150,7 @@ EXAMPLES = {
     "roi_statistics": "- {name: stats, task: roi_statistics, coordinates: detector,\n"
     "   rois: [{y: 531, x: 514, r1: 358, r2: 402, name: ring}]}",
     "rotate": "- {name: upright, task: rotate, turns: 1}",
+    "sigma_clip": "- {name: background, task: sigma_clip, poni: lab6.poni, npt: 500, threshold: 4}",
     "save_hdf5": "- {name: file, task: save_hdf5, after: flat, folder: out, prefix: sample1}",
     "select_band": "- {name: blue, task: select_band, after: rgb, band: blue}",
     "sparsify": "- {name: photons, task: sparsify, after: masked}",

@@ -208,7 +208,8 @@ class Labels:
         if spec.masked is not None:
             dims = ("y", "x") if spec.masked.ndim == 2 else ("band", "y", "x")
             self._variables["masked"] = xr.Variable(dims, spec.masked)
-        self._attrs: dict[str, Any] = {"nb_merged": spec.nb_merged} if spec.nb_merged > 1 else {}
+        counts = {"nb_merged": spec.nb_merged, "nb_averaged": spec.nb_averaged}
+        self._attrs: dict[str, Any] = {name: count for name, count in counts.items() if count > 1}
         if spec.pattern:
             self._attrs["pattern"] = spec.pattern
 
@@ -325,6 +326,7 @@ def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
     masked = base.masked if base.grid == grid and base.bands == bands else None
     if "masked" in block.coords:
         masked = np.asarray(block["masked"].values, bool)
+    averaged = int(block.attrs.get("nb_averaged", base.nb_averaged))
     pattern = str(block.attrs.get("pattern", base.pattern))
     if len(bands) != len(base.bands) and like is not None:
         pattern = ""  # what was made of the one band has colours
@@ -335,4 +337,5 @@ def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
         masked=masked,
         is_sparse=hasattr(block.data, "todense"),
         pattern=pattern,
+        nb_averaged=averaged,
     )

@@ -44,6 +44,8 @@ class Spec:
         Colours of the detector's pixels (0, 0), (0, 1), (1, 0) and (1, 1) where each has a colour
         filter of its own, such as ``rggb``; empty where all are alike. :attr:`grid` tells which
         pixel here is which there.
+    nb_averaged:
+        Of how many of the detector's pixels a pixel holds the mean; 1 where it holds their sum.
     """
 
     grid: Grid
@@ -56,6 +58,7 @@ class Spec:
     is_sparse: bool = False
     background: Background | None = field(default=None, repr=False)
     pattern: str = ""
+    nb_averaged: int = 1
 
     @property
     def frame_shape(self) -> tuple[int, int, int]:

@@ -22,6 +22,7 @@ from limadask.pipeline.tile import Tile, Value, read_only
 from limadask.task import (
     Conversion,
     FunctionVeto,
+    Measure,
     PixelTask,
     Products,
     Reduction,
@@ -192,15 +193,15 @@ class ConversionStep(Step):
 class ReductionStep(Step):
     """Runs a compiled reduction."""
 
-    def __init__(self, node: PlannedNode, task: Reduction) -> None:
+    def __init__(self, node: PlannedNode, task: Reduction, measure: Measure | None = None) -> None:
         super().__init__(node)
-        self._task = task
-        self._measure, self._planned = task.measure(node.inputs[0]), node.output
+        self._task, self._planned = task, node.output
+        self._measure = measure or task.measure(node.inputs[0])
         numbers = (FIRST,) if task.numbered else ()
         self._measure(blank(node.inputs[0]), *numbers)  # compile before frames come
 
     def _replanned(self, node: PlannedNode) -> Step:
-        return ReductionStep(node, self._task)
+        return ReductionStep(node, self._task, self._task.lacking(self._measure, node.inputs[0]))
 
     def run(self, *inputs: Value) -> NDArray[Any] | Values:
         """Return a table of by-products, or these by name."""

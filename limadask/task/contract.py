@@ -215,6 +215,14 @@ class Reduction(ArrayTask):
         """
         raise NotImplementedError
 
+    def lacking(self, measure: Measure, spec: Spec) -> Measure:
+        """Return the function for frames that lack some pixels, all of them in ``spec.masked``.
+
+        ``measure`` is that for whole frames: what is dear to make can be taken from it. The table
+        must keep to what was planned for these.
+        """
+        return self.measure(spec)
+
     def __call__(self, block: xr.DataArray) -> xr.Dataset:
         """Return the by-products of a block."""
         spec = spec_of(block)

@@ -2,6 +2,7 @@
 
 from limadask_tasks.accumulate import Accumulate
 from limadask_tasks.assemble import Assemble
+from limadask_tasks.azimuthal import Integrate1d, Integrate2d, SigmaClip
 from limadask_tasks.background import Background
 from limadask_tasks.bin import Bin
 from limadask_tasks.combine_bands import CombineBands
@@ -42,6 +43,8 @@ __all__ = [
     "Flatfield",
     "Flip",
     "Histogram",
+    "Integrate1d",
+    "Integrate2d",
     "Mask",
     "Maximum",
     "Mean",
@@ -54,6 +57,7 @@ __all__ = [
     "Rotate",
     "SaveHdf5",
     "SelectBand",
+    "SigmaClip",
     "Sparsify",
     "Variance",
 ]

@@ -50,6 +50,7 @@ class Bin(PixelTask):
             dtype=self._result(spec),
             masked=self._masked(spec),
             pattern=spec.pattern if self.y == self.x == 1 else "",  # else it mixes colours
+            nb_averaged=spec.nb_averaged * (self.y * self.x if self.mode == "mean" else 1),
         )
 
     def kernel(self, spec: Spec) -> Kernel:
