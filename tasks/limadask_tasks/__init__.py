@@ -14,6 +14,7 @@ from limadask_tasks.observe import Observe
 from limadask_tasks.roi_profiles import RoiProfiles
 from limadask_tasks.roi_statistics import RoiStatistics
 from limadask_tasks.save_hdf5 import SaveHdf5
+from limadask_tasks.save_zarr import SaveZarr
 
 __all__ = [
     "Accumulate",
@@ -32,4 +33,5 @@ __all__ = [
     "RoiStatistics",
     "Rotate",
     "SaveHdf5",
+    "SaveZarr",
 ]
