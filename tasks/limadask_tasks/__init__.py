@@ -15,6 +15,7 @@ from limadask_tasks.roi_profiles import RoiProfiles
 from limadask_tasks.roi_statistics import RoiStatistics
 from limadask_tasks.save_hdf5 import SaveHdf5
 from limadask_tasks.save_zarr import SaveZarr
+from limadask_tasks.stream_zmq import StreamZmq
 
 __all__ = [
     "Accumulate",
@@ -34,4 +35,5 @@ __all__ = [
     "Rotate",
     "SaveHdf5",
     "SaveZarr",
+    "StreamZmq",
 ]
