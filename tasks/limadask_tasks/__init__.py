@@ -14,6 +14,7 @@ from limadask_tasks.observe import Observe
 from limadask_tasks.roi_profiles import RoiProfiles
 from limadask_tasks.roi_statistics import RoiStatistics
 from limadask_tasks.save_hdf5 import SaveHdf5
+from limadask_tasks.save_images import SaveImages
 from limadask_tasks.save_zarr import SaveZarr
 from limadask_tasks.stream_zmq import StreamZmq
 
@@ -34,6 +35,7 @@ __all__ = [
     "RoiStatistics",
     "Rotate",
     "SaveHdf5",
+    "SaveImages",
     "SaveZarr",
     "StreamZmq",
 ]

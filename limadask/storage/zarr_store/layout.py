@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from limadask.frames import NEVER, Spec, Status
 from limadask.storage.parts import Contents
+from limadask.storage.plain import plain
 from limadask.storage.zarr_store.chunks import ZarrCompression, codec_of, zarr_python
 from limadask.version import __version__
 
@@ -169,19 +169,6 @@ class Layout:
             dimension_names=self.dims,
             attributes=attributes,
         )
-
-
-def plain(value: Any) -> Any:
-    """Return a value as JSON has it; what it cannot have becomes text."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return plain(value.tolist())
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _add(
