@@ -36,7 +36,7 @@ class FrameFile:
     path:
         The file.
     make:
-        Makes it at a path that it is given.
+        Makes it at a path that it is given, or finds it there, made before.
     """
 
     number: int
@@ -93,6 +93,10 @@ class FrameWriter:
         self._scratch, self._lock = str(scratch), threading.Lock()
         self._journal: int | None = os.open(scratch / _JOURNAL, os.O_CREAT | os.O_WRONLY, 0o666)
         self._tell({"uuid": uuid})
+
+    def temporary(self, path: str) -> str:
+        """Return where a file is made before it is put in its place."""
+        return os.path.join(self._scratch, os.path.basename(path))
 
     def write(self, blocks: Sequence[FrameBlock]) -> None:
         """Write frames; on return they are safe.

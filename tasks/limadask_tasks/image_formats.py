@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -53,7 +52,7 @@ def check_dtype(name: ImageFormat, dtype: np.dtype[Any]) -> None:
 
 
 def stored(name: ImageFormat, pixels: NDArray[Any]) -> NDArray[Any]:
-    """Return pixels as a format stores them, in memory of their own.
+    """Return pixels as a format stores them.
 
     CBF has 32-bit integers with a sign. The maximum of uint32, which stands for no value, becomes
     −1 there, as in files of DECTRIS.
@@ -64,7 +63,7 @@ def stored(name: ImageFormat, pixels: NDArray[Any]) -> NDArray[Any]:
         When a value of uint32 is too large for it, or fabio cannot write it.
     """
     if name != "cbf":
-        return np.array(pixels, order="C")
+        return np.ascontiguousarray(pixels)
     if pixels.dtype == np.uint32:
         large = pixels > _MOST
         if (pixels[large] != np.iinfo(np.uint32).max).any():
@@ -83,19 +82,17 @@ def _has_jump(pixels: NDArray[np.int32]) -> bool:
     return bool((np.abs(steps) == _MOST + 1).any())
 
 
-def writer(name: ImageFormat, pixels: NDArray[Any], header: Header) -> Callable[[str], object]:
-    """Return what writes an image to a path."""
+def write_image(name: ImageFormat, path: str, pixels: NDArray[Any], header: Header) -> None:
+    """Write an image whose pixels are as :func:`stored` returns them."""
     if name == "cbf":
         from fabio.cbfimage import CbfImage as Image
     elif name == "edf":
         from fabio.edfimage import EdfImage as Image
     else:
         from fabio.tifimage import TifImage as Image
-    made: Callable[[str], object] = Image(data=pixels, header=header).write
-    return made
+    Image(data=pixels, header=header).write(path)
 
 
-@dataclass(frozen=True, slots=True)
 class Headers:
     """What stands in the header of each image.
 
@@ -109,9 +106,10 @@ class Headers:
         What is known of the run: ``parameters``, ``detector`` and ``metadata``, plain data.
     """
 
-    name: ImageFormat
-    spec: Spec
-    about: Mapping[str, Any]
+    def __init__(self, name: ImageFormat, spec: Spec, about: Mapping[str, Any]) -> None:
+        self.name, self._spec, self._about = name, spec, about
+        self._same = _texts(self._known())
+        self._first, self._lines = self._pilatus()
 
     def header(self, number: int, band: int, stamp: int) -> Header:
         """Return the header of one image.
@@ -124,11 +122,13 @@ class Headers:
             When its exposure began, UTC nanoseconds.
         """
         date = "" if stamp == NEVER else iso(stamp)
-        told = {"frame": number, "band": self.spec.bands[band], "timestamp": date, **self._known()}
-        texts = {key: text for key, value in told.items() if (text := _text(value))}
+        told = {"frame": number, "band": self._spec.bands[band], "timestamp": date}
+        texts = _texts(told) | self._same
         if self.name != "cbf":
             return texts
-        lines = [*self._pilatus(date), *(f"{key} {text}" for key, text in texts.items())]
+        dates = [date.removesuffix("Z")] if date else []
+        more = (f"{key} {text}" for key, text in texts.items())
+        lines = [self._first, *dates, *self._lines, *more]
         return {
             "_array_data.header_convention": "PILATUS_1.2",
             "_array_data.header_contents": "\r\n".join(f"# {line}" for line in lines),
@@ -136,8 +136,8 @@ class Headers:
 
     def _known(self) -> dict[str, Any]:
         """Return what is the same for all images; names as ESRF's EDF files have them."""
-        told, spec = self.about.get("detector", {}), self.spec
-        hardware = self.about.get("parameters", {}).get("hardware", {})
+        told, spec = self._about.get("detector", {}), self._spec
+        hardware = self._about.get("parameters", {}).get("hardware", {})
         known = {
             "detector": told.get("model"),
             "serial": told.get("serial"),
@@ -153,16 +153,14 @@ class Headers:
         if told.get("beam_centre"):
             y, x = (~spec.grid)(*told["beam_centre"])
             known |= {"Center_1": float(x) + 0.5, "Center_2": float(y) + 0.5}
-        return known | _flat("metadata", self.about.get("metadata", {}))
+        return known | _flat("metadata", self._about.get("metadata", {}))
 
-    def _pilatus(self, date: str) -> list[str]:
-        """Return the lines that programs look for in files of DECTRIS."""
-        told = self.about.get("detector", {})
-        hardware = self.about.get("parameters", {}).get("hardware", {})
+    def _pilatus(self) -> tuple[str, list[str]]:
+        """Return the lines that programs look for in files of DECTRIS: the first, and others."""
+        told = self._about.get("detector", {})
+        hardware = self._about.get("parameters", {}).get("hardware", {})
         exposure = hardware.get("expo_time", 0.0)
         lines = [
-            f"Detector: {_text(told.get('model'))}, S/N {_text(told.get('serial'))}",
-            date.removesuffix("Z"),
             f"Exposure_time {exposure:.7f} s",
             f"Exposure_period {exposure + hardware.get('latency_time', 0.0):.7f} s",
         ]
@@ -179,15 +177,20 @@ class Headers:
         if told.get("distance"):
             lines.append(f"Detector_distance {told['distance']:.5f} m")
         if told.get("beam_centre"):
-            y, x = (~self.spec.grid)(*told["beam_centre"])
+            y, x = (~self._spec.grid)(*told["beam_centre"])
             lines.append(f"Beam_xy ({x:.2f}, {y:.2f}) pixels")
-        return [line for line in lines if line]
+        return f"Detector: {_text(told.get('model'))}, S/N {_text(told.get('serial'))}", lines
 
     def _pixel_size(self) -> tuple[float, float]:
         """Return height and width of this image's pixels, in metres: binned, turned."""
-        matrix = np.abs(self.spec.grid.affine.as_array()[:2, :2])
-        height, width = np.asarray(self.about["detector"]["pixel_size"]) @ matrix
+        matrix = np.abs(self._spec.grid.affine.as_array()[:2, :2])
+        height, width = np.asarray(self._about["detector"]["pixel_size"]) @ matrix
         return float(height), float(width)
+
+
+def _texts(values: Mapping[str, Any]) -> Header:
+    """Return what is known as texts, nothing for what is not."""
+    return {key: text for key, value in values.items() if (text := _text(value))}
 
 
 def _flat(name: str, value: Any) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -37,7 +36,7 @@ from limadask_tasks.image_formats import (
     ImageFormat,
     check_dtype,
     stored,
-    writer,
+    write_image,
 )
 from limadask_tasks.image_names import ImageNames, check_template, pattern
 
@@ -200,23 +199,19 @@ class ImageWriter:
         self._files, self._folder, self._names, self._headers = files, folder, names, headers
 
     def encode(self, frames: Frames) -> FrameBlock:
-        """Copy each band of each frame."""
+        """Write each band of each frame, not yet where it will be found: nothing is held."""
         columns = zip(
             frames.numbers.tolist(), frames.timestamps.tolist(), frames.pixels, strict=True
         )
         files = [
-            FrameFile(
-                number,
-                str(self._folder / self._names.name(number, band)),
-                self._make(image, self._headers.header(number, band, stamp)),
-            )
+            self._made(number, band, image, self._headers.header(number, band, stamp))
             for number, stamp, frame in columns
             for band, image in enumerate(frame)
         ]
-        return FrameBlock(line_of(frames), files, frames.nbytes)
+        return FrameBlock(line_of(frames), files, 0)
 
     def write(self, encoded: list[FrameBlock]) -> None:
-        """Write the files."""
+        """Put the files in their places."""
         self._files.write(encoded)
 
     def close(self) -> dict[str, Any]:
@@ -224,12 +219,19 @@ class ImageWriter:
         self._files.close()
         return {}
 
-    def _make(self, image: NDArray[Any], header: Header) -> Callable[[str], object]:
-        """Return what writes an image; one that the format cannot have fails, and no other."""
+    def _made(self, number: int, band: int, image: NDArray[Any], header: Header) -> FrameFile:
+        """Write an image; one that the format cannot have costs its own frame only."""
+        path = str(self._folder / self._names.name(number, band))
+        name = self._headers.name
         try:
-            return writer(self._headers.name, stored(self._headers.name, image), header)
+            write_image(name, self._files.temporary(path), stored(name, image), header)
         except OverflowError as error:
-            return partial(_fail, str(error))
+            return FrameFile(number, path, partial(_fail, str(error)))
+        return FrameFile(number, path, _find)
+
+
+def _find(path: str) -> None:
+    """Do nothing: the file is there."""
 
 
 def _fail(reason: str, path: str) -> NoReturn:
