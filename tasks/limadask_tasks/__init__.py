@@ -16,6 +16,7 @@ from limadask_tasks.roi_statistics import RoiStatistics
 from limadask_tasks.save_hdf5 import SaveHdf5
 from limadask_tasks.save_images import SaveImages
 from limadask_tasks.save_zarr import SaveZarr
+from limadask_tasks.stream_pva import StreamPva
 from limadask_tasks.stream_zmq import StreamZmq
 
 __all__ = [
@@ -37,5 +38,6 @@ __all__ = [
     "SaveHdf5",
     "SaveImages",
     "SaveZarr",
+    "StreamPva",
     "StreamZmq",
 ]
