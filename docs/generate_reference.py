@@ -71,6 +71,10 @@ UNITS = {
     "observe.every": "frames",
     "rotate.turns": "quarter turns",
     "save_hdf5.nb_frames_per_file": "frames",
+    "save_zarr.shard": "frames",
+    "stream_pva.every": "frames",
+    "stream_zmq.queue": "messages",
+    "stream_zmq.patience": "s",
     "Binning.y": "pixels",
     "Binning.x": "pixels",
     "Rect.y": "pixels",
@@ -122,6 +126,10 @@ EXAMPLES = {
     "   rois: [{y: 531, x: 514, r1: 358, r2: 402, name: ring}]}",
     "rotate": "- {name: upright, task: rotate, turns: 1}",
     "save_hdf5": "- {name: file, task: save_hdf5, after: flat, folder: out, prefix: sample1}",
+    "save_images": "- {name: images, task: save_images, after: flat, folder: out, format: tiff}",
+    "save_zarr": "- {name: store, task: save_zarr, after: flat, folder: out, shard: 1000}",
+    "stream_pva": '- {name: live, task: stream_pva, after: flat, pv: "BL13:limadask", every: 10}',
+    "stream_zmq": '- {name: stream, task: stream_zmq, address: "tcp://*:31001"}',
 }
 """One entry for each bundled plugin."""
 

@@ -16,7 +16,7 @@ from limadask.frames import DIMS
 from limadask.geometry import Affine, Grid, grid_coordinates
 from limadask.storage.find import check_sources
 from limadask.storage.validity import Validity
-from limadask.storage.zarr_store import open_store
+from limadask.storage.zarr_store import ROOT, open_store
 
 
 def open_acquisition(path: str | Path) -> xr.DataTree:
@@ -37,7 +37,7 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     ConfigError
         When it is no such file, or its data files are not beside it.
     """
-    if Path(path).is_dir():
+    if (Path(path) / ROOT).is_file():
         return open_store(path)
     try:
         with h5py.File(path) as file:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fabio
 import numpy as np
 import xarray as xr
 from distributed import Client
@@ -14,7 +16,7 @@ from distributed import Client
 import limadask as ld
 from limadask.cluster.local import process_cluster
 from limadask_detectors import Simulator
-from limadask_tasks import SaveZarr
+from limadask_tasks import SaveImages, SaveZarr
 
 CAMERA = Simulator(shape=(64, 48), bands=["4 keV", "8 keV"])
 TWO = ld.Topology(receivers=1, workers=2, roles="separate")
@@ -33,6 +35,23 @@ def test_several_workers_write_one_zarr_store(
         for number in (0, 17, 39):
             np.testing.assert_array_equal(dataset["images"][number], CAMERA.frame(number))
     assert [path.name for path in tmp_path.iterdir()] == ["run.zarr"]
+
+
+def test_several_workers_write_images_and_one_of_them_the_list(
+    run: Callable[..., ld.Acquisition], tmp_path: Path
+) -> None:
+    pipe = ld.Pipeline()
+    pipe.add("images", SaveImages(folder=str(tmp_path), prefix="run"))
+    done = run(pipe, CAMERA, topology=TWO, metadata={"sample": "LaB6"})
+    listed = json.loads(Path(done.files["images"]).read_text())
+    assert [one["status"] for one in listed["frames"]] == ["present"] * 40
+    for number in (0, 17, 39):
+        for band, expected in enumerate(CAMERA.frame(number)):
+            name = listed["frames"][number]["files"][band]
+            with fabio.open(str(tmp_path / name)) as file:
+                np.testing.assert_array_equal(file.data, expected)
+                assert "# metadata.sample LaB6" in file.header["_array_data.header_contents"]
+    assert len(list(tmp_path.iterdir())) == 81, "nothing else is left"
 
 
 def test_all_that_a_killed_worker_had_saved_is_in_the_store(tmp_path: Path) -> None:

@@ -236,10 +236,12 @@ def test_it_opens_as_an_acquisition_and_is_processed_again(
     assert done.ledger.ranges(Status.ABSENT) == [(3, 3, "detector")]
 
 
-def test_no_store_is_no_acquisition(tmp_path: Path) -> None:
+def test_the_store_of_others_is_no_acquisition(tmp_path: Path) -> None:
+    path = tmp_path / "other.zarr"
+    zarr.create_array(path, shape=(3, 4, 5), dtype="u2")
     with pytest.raises(ConfigError, match="no store of limadask") as caught:
-        ld.open(tmp_path)
-    assert caught.value.value == str(tmp_path)
+        ld.open(path)
+    assert caught.value.value == str(path)
 
 
 def test_shards_are_files_of_many_frames(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ put in their places by the workers, each frame by itself, without a lock.
 """
 
 from limadask.storage.zarr_store.chunks import MOST, ZarrCompression, chunk_encoder
-from limadask.storage.zarr_store.layout import INVALID, Fates, Layout
+from limadask.storage.zarr_store.layout import INVALID, ROOT, Fates, Layout
 from limadask.storage.zarr_store.reading import open_store
 from limadask.storage.zarr_store.shards import shard_frames
 from limadask.storage.zarr_store.store import RUNNING, ZarrStore
@@ -13,6 +13,7 @@ from limadask.storage.zarr_store.store import RUNNING, ZarrStore
 __all__ = [
     "INVALID",
     "MOST",
+    "ROOT",
     "RUNNING",
     "Fates",
     "Layout",
