@@ -10,6 +10,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, PositiveFloat, PositiveInt, field_validator
 
 from limadask.errors import ConfigError, SaveError
@@ -133,7 +135,8 @@ class ZmqWriter:
         self._address, self._when_slow, self._patience = address, task.when_slow, task.patience
         self.codec: Codec = "bshuf_lz4" if task.compression == "bslz4" else "none"
         """Frames that the detector has compressed so are sent as they are."""
-        self._encode = encoder(self.codec)
+        # a message copies what is not compressed: there is no need to do so before
+        self._encode = encoder(self.codec) if self.codec != "none" else _bytes
         self._lock = threading.Lock()
         self._has_begun, self._is_closed, self._nb_dropped = False, False, 0
         self._may_wait = task.when_slow == "wait"
@@ -224,3 +227,8 @@ class ZmqWriter:
         except zmq.Again:
             return False
         return True
+
+
+def _bytes(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the memory of an image."""
+    return np.ascontiguousarray(image).reshape(-1).view(np.uint8)

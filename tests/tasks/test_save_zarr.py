@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -336,3 +337,11 @@ def test_it_saves_what_a_pipeline_makes(tmp_path: Path) -> None:
     pipeline = chained(Crop(y=1, x=1, height=2, width=3), task, collect=False)
     assert run(pipeline, [frames], SPEC).failures == []
     np.testing.assert_array_equal(opened(task.path())["data"], frames.pixels[:, 0, 1:3, 1:4])
+
+
+def test_without_its_package_it_says_which_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "zarr", None)
+    with pytest.raises(ConfigError, match=r"limadask\[zarr\]"):
+        SaveZarr(folder=str(tmp_path)).open(SPEC, place())

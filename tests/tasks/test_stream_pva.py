@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -180,3 +181,9 @@ def test_networks_that_are_not_there(client: Context, monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError, match="no PVAccess server") as caught:
         StreamPva(pv="test:nowhere").open(SPEC, place())
     assert "EPICS_PVAS_INTF_ADDR_LIST" in str(caught.value)
+
+
+def test_without_its_package_it_says_which_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "p4p.nt", None)
+    with pytest.raises(ConfigError, match=r"limadask\[pva\]"):
+        StreamPva(pv="x").open(SPEC, place())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -273,3 +274,9 @@ def test_a_port_that_is_taken_and_addresses_that_are_none() -> None:
         with pytest.raises(ConfigError, match="no address") as caught:
             StreamZmq(address=address)
         assert caught.value.value == address
+
+
+def test_without_its_package_it_says_which_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "zmq", None)
+    with pytest.raises(ConfigError, match=r"limadask\[dectris\]"):
+        stream().open(SPEC, place())

@@ -100,15 +100,19 @@ def write(folder: Path) -> Pace:
 
 
 def _sent(address: str, message: Callable[[int, NDArray[Any]], bytes]) -> Pace:
-    lock = threading.Lock()
-    with zmq.Context() as context, context.socket(zmq.PUSH) as socket:
-        socket.sndhwm, socket.linger = 64, 5000
-        socket.bind(address)
+    lock, context = threading.Lock(), zmq.Context()
+    socket = context.socket(zmq.PUSH)
+    socket.sndhwm, socket.linger = 64, 5000
+    socket.bind(address)
 
-        def save(block: Frames) -> None:
-            for number, frame in zip(block.numbers.tolist(), block.pixels, strict=True):
-                made = message(number, frame)
-                with lock:
-                    socket.send(made, copy=False)
+    def save(block: Frames) -> None:
+        for number, frame in zip(block.numbers.tolist(), block.pixels, strict=True):
+            made = message(number, frame)
+            with lock:
+                socket.send(made, copy=False)
 
-        return timed(save, lambda: None)
+    def close() -> None:
+        socket.close()
+        context.term()  # once all is sent
+
+    return timed(save, close)
