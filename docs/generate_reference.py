@@ -71,6 +71,10 @@ UNITS = {
     "observe.every": "frames",
     "rotate.turns": "quarter turns",
     "save_hdf5.nb_frames_per_file": "frames",
+    "save_zarr.shard": "frames",
+    "stream_pva.every": "frames",
+    "stream_zmq.queue": "messages",
+    "stream_zmq.patience": "s",
     "Binning.y": "pixels",
     "Binning.x": "pixels",
     "Rect.y": "pixels",
@@ -155,6 +159,10 @@ EXAMPLES = {
     "select_band": "- {name: blue, task: select_band, after: rgb, band: blue}",
     "sparsify": "- {name: photons, task: sparsify, after: masked}",
     "variance": "- {name: variance, task: variance, after: flat, ddof: 1}",
+    "save_images": "- {name: images, task: save_images, after: flat, folder: out, format: tiff}",
+    "save_zarr": "- {name: store, task: save_zarr, after: flat, folder: out, shard: 1000}",
+    "stream_pva": '- {name: live, task: stream_pva, after: flat, pv: "BL13:limadask", every: 10}',
+    "stream_zmq": '- {name: stream, task: stream_zmq, address: "tcp://*:31001"}',
 }
 """One entry for each bundled plugin."""
 

@@ -148,6 +148,15 @@ class Following:
         detector, processing = self._status()["state"]
         return detector, processing
 
+    def notes(self, node: str) -> list[tuple[str, Any]]:
+        """Return what a sink has noted of the blocks that it got, such as frames that it dropped.
+
+        Each is the name of a worker and what its sink said, plain data.
+        """
+        if self._link is None:
+            return []
+        return list(map(tuple, self._link.ask("notes", uuid=self.uuid, node=node, start=0)))
+
     @property
     def parameters(self) -> ParameterSets:
         """User, hardware and software parameters; the last two once prepared."""

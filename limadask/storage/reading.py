@@ -17,6 +17,7 @@ from limadask.geometry import Affine, Grid, grid_coordinates
 from limadask.storage.find import check_sources
 from limadask.storage.logs import read_logs
 from limadask.storage.validity import Validity
+from limadask.storage.zarr_store import ROOT, open_store
 
 
 def open_acquisition(path: str | Path) -> xr.DataTree:
@@ -36,13 +37,15 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     Parameters
     ----------
     path:
-        The master file of a saver.
+        The master file of a saver, or its Zarr store.
 
     Raises
     ------
     ConfigError
         When it is no such file, or its data files are not beside it.
     """
+    if (Path(path) / ROOT).is_file():
+        return open_store(path)
     try:
         with h5py.File(path) as file:
             if not any(isinstance(one, h5py.Group) for one in file.values()):

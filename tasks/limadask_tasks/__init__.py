@@ -24,8 +24,12 @@ from limadask_tasks.observe import Observe
 from limadask_tasks.roi_profiles import RoiProfiles
 from limadask_tasks.roi_statistics import RoiStatistics
 from limadask_tasks.save_hdf5 import SaveHdf5
+from limadask_tasks.save_images import SaveImages
+from limadask_tasks.save_zarr import SaveZarr
 from limadask_tasks.select_band import SelectBand
 from limadask_tasks.sparsify import Sparsify
+from limadask_tasks.stream_pva import StreamPva
+from limadask_tasks.stream_zmq import StreamZmq
 from limadask_tasks.variance import Variance
 
 __all__ = [
@@ -56,8 +60,12 @@ __all__ = [
     "RoiStatistics",
     "Rotate",
     "SaveHdf5",
+    "SaveImages",
+    "SaveZarr",
     "SelectBand",
     "SigmaClip",
     "Sparsify",
+    "StreamPva",
+    "StreamZmq",
     "Variance",
 ]

@@ -57,7 +57,7 @@ class Bench:
             poni=self._engine.get_config(), npt=self._bins, split=split, error_model=error_model
         )
         measure = task.measure(Spec(Grid(self._shape), self._frames.dtype))
-        return lambda: measure(self._frames)[:, 0]
+        return lambda: np.asarray(measure(self._frames))[:, 0]
 
     def peer(self, split: Split, error_model: ErrorModel, engine: str) -> Callable[[], Any]:
         """Return what integrates all frames by pyFAI."""
