@@ -58,8 +58,10 @@ class FindPeaks(Reduction):
         masked, grid = np.ascontiguousarray(masked), spec.grid
 
         def measure(pixels: NDArray[Any]) -> Values:
+            shape = pixels.shape[2:]
+            memory = np.empty(shape, np.uint8), np.empty(shape[0] * shape[1], np.int64)
             tables = [
-                self._table(pixels[number], masked, band)
+                self._table(pixels[number], masked, band, *memory)
                 for number in range(len(pixels))
                 for band in bands
             ]
@@ -75,13 +77,18 @@ class FindPeaks(Reduction):
         return measure
 
     def _table(
-        self, frame: NDArray[Any], masked: NDArray[np.bool_], band: int
+        self,
+        frame: NDArray[Any],
+        masked: NDArray[np.bool_],
+        band: int,
+        seen: NDArray[np.uint8],
+        stack: NDArray[np.int64],
     ) -> NDArray[np.float64]:
         """Return the peaks of one band of a frame: rows of y, x and intensity."""
         room = ROOM
         while True:
             table = np.empty((room, 3))
-            found = peak_kernels.tops(frame, masked, band, self.threshold, table)
+            found = peak_kernels.tops(frame, masked, band, self.threshold, seen, stack, table)
             if found <= room:
                 break
             room = found

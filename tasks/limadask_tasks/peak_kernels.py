@@ -69,15 +69,18 @@ def count(
 
 
 @_compiled
-def tops(frame: Array, masked: Array, band: int, threshold: float, out: Array) -> int:
+def tops(
+    frame: Array, masked: Array, band: int, threshold: float, seen: Array, stack: Array, out: Array
+) -> int:
     """Find the local maxima of a band above ``threshold``, as above; return how many there are.
 
-    ``frame`` is ``(band, y, x)``. As many rows ``(y, x, value)`` of ``out`` are filled as it has.
+    ``frame`` is ``(band, y, x)``; ``seen``, ``(y, x)``, and ``stack``, as for a plateau, are memory
+    to work in. As many rows ``(y, x, value)`` of ``out`` are filled as it has.
     """
     image, m = frame[band], masked[band % masked.shape[0]]
     rows, columns = image.shape
     some, found = masked.size > 0, 0
-    seen, stack = np.zeros((rows, columns), np.int64), np.empty(rows * columns, np.int64)
+    seen[:] = 0
     for y in range(rows):
         for x in range(columns):
             if not image[y, x] > threshold or (some and m[y, x]) or seen[y, x]:
