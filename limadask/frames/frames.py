@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xarray.indexes import PandasIndex
 
 from limadask.frames.packed import Packed, Scattered
-from limadask.frames.sparse_pixels import SparsePixels
+from limadask.frames.sparse_pixels import SparsePixels, is_sparse
 from limadask.frames.spec import DIMS, Spec
 from limadask.frames.status import Status
 from limadask.geometry import Grid, grid_coordinates
@@ -266,7 +266,7 @@ def unlabelled(block: xr.DataArray, span: tuple[int, int] | None = None) -> Fram
 
 def _plain(block: xr.DataArray) -> Frames:
     """Return the pixels of a block, all or only those that hold something."""
-    if isinstance(block.data, np.ndarray) or not hasattr(block.data, "todense"):
+    if not is_sparse(block.data):
         return Frames.of(np.asarray(block.data))
     sparse = replace(SparsePixels.of(block.data), background=block.attrs.get(BACKGROUND))
     blank = np.empty((len(sparse), 0, 0, 0), sparse.dtype)
@@ -282,7 +282,7 @@ def concatenated(blocks: Sequence[xr.DataArray]) -> xr.DataArray:
             else block.assign_coords(invalid=(block.dims, np.zeros(block.shape, bool)))
             for block in blocks
         ]
-    if blocks and hasattr(blocks[0].data, "todense"):
+    if blocks and is_sparse(blocks[0].data):
         return _concatenated_sparse(blocks)
     whole = xr.concat(blocks, "frame", coords="minimal", compat="override")
     return whole.sortby("frame")
@@ -297,7 +297,7 @@ def _concatenated_sparse(blocks: Sequence[xr.DataArray]) -> xr.DataArray:
 
 def last_of(block: xr.DataArray) -> xr.DataArray:
     """Return a block's last frame, dims ``(band, y, x)``."""
-    if not hasattr(block.data, "todense"):
+    if not is_sparse(block.data):
         return block.isel(frame=-1)
     # the library would compile for seconds to look at one frame
     blank = np.broadcast_to(np.zeros((), block.dtype), block.shape)
@@ -335,7 +335,7 @@ def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
         dtype=block.dtype,
         bands=bands,
         masked=masked,
-        is_sparse=hasattr(block.data, "todense"),
+        is_sparse=is_sparse(block.data),
         pattern=pattern,
         nb_averaged=averaged,
     )

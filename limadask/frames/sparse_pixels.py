@@ -156,6 +156,11 @@ class SparsePixels:
         )
 
 
+def is_sparse(array: Any) -> bool:
+    """Tell whether an array, lazy or not, is one of the library ``sparse``."""
+    return hasattr(getattr(array, "_meta", array), "todense")
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Background:
     """Where the background of sparse frames is known: it depends on the radius alone.

@@ -99,6 +99,8 @@ def _task_for(node: PlannedNode, inputs: Sequence[Spec]) -> Task:
         or not joins
     ):
         raise _apart(node, f"{task.task_name()} needs full frames")
+    if isinstance(task, Sink) and any(spec.is_sparse for spec in inputs):
+        raise _apart(node, "sparse frames are saved whole")
     try:
         regions = {region_of(*pair) for pair in zip(node.inputs, inputs, strict=True)}
     except ValueError as error:

@@ -19,6 +19,7 @@ from limadask.storage.recovery import recover
 from limadask.storage.rescue import Rescue, Rescued, rescue
 from limadask.storage.series import FileSeries, next_number, series_files
 from limadask.storage.soundness import Soundness
+from limadask.storage.sparse_entry import SparseChunks, SparseLayout, by_frame
 
 __all__ = [
     "Chunks",
@@ -32,7 +33,10 @@ __all__ = [
     "Rescue",
     "Rescued",
     "Soundness",
+    "SparseChunks",
+    "SparseLayout",
     "absolute_path",
+    "by_frame",
     "check_products",
     "check_sources",
     "compile_checks",

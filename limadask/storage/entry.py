@@ -56,6 +56,18 @@ class Part(Protocol):
         """Why frames are not present, by number."""
 
 
+class FramePart(Part, Protocol):
+    """What is appended of frames, in whatever form."""
+
+    @property
+    def invalid(self) -> Mapping[int, Sequence[bytes | NDArray[np.uint8]]]:
+        """Chunks of the images that are 1 where a frame lacks pixels, one a band, by number."""
+
+    @property
+    def values(self) -> NDArray[np.float64] | None:
+        """What else the detector tells of each frame."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chunks:
     """Encoded frames, ready to be written.
@@ -91,6 +103,7 @@ class Chunks:
 
 
 P = TypeVar("P", bound=Part)
+F = TypeVar("F", bound="FramePart")
 
 
 class Entry(ABC, Generic[P]):
@@ -149,8 +162,8 @@ class Entry(ABC, Generic[P]):
         """Flush it."""
 
 
-class FrameEntry(Entry[Chunks]):
-    """Frames.
+class FrameEntry(Entry[F]):
+    """Frames, in whatever form.
 
     Parameters
     ----------
@@ -163,19 +176,26 @@ class FrameEntry(Entry[Chunks]):
     def __init__(self, group: h5py.Group, layout: FrameLayout) -> None:
         super().__init__(group)
         self._bands = len(layout.spec.bands) if layout.has_band_axis else None
-        self._data = group[DATA]
+        self._open(group)
         self._lacking = group[f"{VALIDITY}/invalid"]
         self._lacking_numbers = group[f"{VALIDITY}/frame_number"]
         self._columns = [group[f"{COLUMNS}/{name}"] for name, _ in layout.spec.columns]
 
-    def _append(self, part: Chunks, places: slice) -> None:
+    @abstractmethod
+    def _open(self, group: h5py.Group) -> None:
+        """Find the datasets of the frames."""
+
+    @abstractmethod
+    def _append_frames(self, part: F, places: slice) -> None:
+        """Write the frames themselves."""
+
+    @abstractmethod
+    def _flush_frames(self) -> None:
+        """Flush these."""
+
+    def _append(self, part: F, places: slice) -> None:
         first, count = self.count, places.stop - places.start
-        self._data.resize(first + count, axis=0)
-        bands, write = self._bands or 1, self._data.id.write_direct_chunk
-        for slot in range(count):
-            for band in range(bands):
-                place = (first + slot, 0, 0) if self._bands is None else (first + slot, band, 0, 0)
-                write(place, part.data[(places.start + slot) * bands + band])
+        self._append_frames(part, places)
         for index, column in enumerate(self._columns):
             column.resize(first + count, axis=0)
             if part.values is not None:
@@ -192,12 +212,31 @@ class FrameEntry(Entry[Chunks]):
         _add(self._lacking_numbers, number)
 
     def _flush(self) -> None:
-        self._data.flush()
+        self._flush_frames()
         for column in self._columns:
             column.flush()
         if len(self._lacking):
             self._lacking.flush()
             self._lacking_numbers.flush()
+
+
+class DenseEntry(FrameEntry[Chunks]):
+    """Frames with all their pixels."""
+
+    def _open(self, group: h5py.Group) -> None:
+        self._data = group[DATA]
+
+    def _append_frames(self, part: Chunks, places: slice) -> None:
+        first, count = self.count, places.stop - places.start
+        self._data.resize(first + count, axis=0)
+        bands, write = self._bands or 1, self._data.id.write_direct_chunk
+        for slot in range(count):
+            for band in range(bands):
+                place = (first + slot, 0, 0) if self._bands is None else (first + slot, band, 0, 0)
+                write(place, part.data[(places.start + slot) * bands + band])
+
+    def _flush_frames(self) -> None:
+        self._data.flush()
 
 
 class Layout(Protocol):
@@ -244,21 +283,15 @@ class FrameLayout:
         """Whether frames are saved as ``(band, y, x)``."""
         return self.always_4d or len(self.spec.bands) > 1
 
-    def opened(self, group: h5py.Group) -> FrameEntry:
+    def opened(self, group: h5py.Group) -> FrameEntry[Any]:
         """Return it, to be appended to."""
-        return FrameEntry(group, self)
+        return DenseEntry(group, self)
 
     def make(self, group: h5py.Group) -> None:
         """Make all that it consists of, without frames."""
         spec, options = self.spec, dataset_options(self.compression)
         full = spec.frame_shape
-        shape = full if self.has_band_axis else full[1:]
-        chunk = (1,) * (len(shape) - 1) + full[1:]
-        data = group.create_dataset(
-            DATA, (0, *shape), spec.dtype, maxshape=(None, *shape), chunks=chunk,
-            fillvalue=spec.fill, **options,
-        )  # fmt: skip
-        data.attrs["interpretation"] = "image"
+        self._make_frames(group)
         # what single frames lack: images that are 1 there, and frame numbers
         group.create_dataset(
             f"{VALIDITY}/invalid", (0, *full), "u1", maxshape=(None, *full),
@@ -271,16 +304,27 @@ class FrameLayout:
         group[DETECTOR].attrs.update(NX_class="NXdetector", nb_merged=spec.nb_merged)
         group["instrument"].attrs["NX_class"] = "NXinstrument"
         group[VALIDITY].attrs["NX_class"] = "NXcollection"
-        shown = group.create_group("data")
-        shown["data"] = data
-        shown.attrs.update(NX_class="NXdata", signal="data")
-        group.attrs["default"] = "data"
         if spec.masked is not None:
             group.create_dataset("masked", data=spec.masked, compression="gzip")
         if (mosaic := self.place.mosaic) is not None and mosaic.whole.masked is not None:
             masked = mosaic.whole.masked
             group.create_dataset("whole_masked", data=masked, compression="gzip")
         describe(group, self.place, self._origin())
+
+    def _make_frames(self, group: h5py.Group) -> None:
+        """Make the datasets of the frames, and a plot of them."""
+        spec = self.spec
+        shape = spec.frame_shape if self.has_band_axis else spec.frame_shape[1:]
+        chunk = (1,) * (len(shape) - 1) + spec.frame_shape[1:]
+        data = group.create_dataset(
+            DATA, (0, *shape), spec.dtype, maxshape=(None, *shape), chunks=chunk,
+            fillvalue=spec.fill, **dataset_options(self.compression),
+        )  # fmt: skip
+        data.attrs["interpretation"] = "image"
+        shown = group.create_group("data")
+        shown["data"] = data
+        shown.attrs.update(NX_class="NXdata", signal="data")
+        group.attrs["default"] = "data"
 
     def _origin(self) -> dict[str, Any]:
         """Return what a master needs to know of the frames, as plain data."""

@@ -16,6 +16,8 @@ from limadask.frames import DIMS
 from limadask.geometry import Affine, Grid, grid_coordinates
 from limadask.storage.find import check_sources
 from limadask.storage.logs import read_logs
+from limadask.storage.nxsparse import SPARSE
+from limadask.storage.sparse_reading import sparse_frames
 from limadask.storage.validity import Validity
 from limadask.storage.zarr_store import ROOT, open_store
 
@@ -27,6 +29,7 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     ``(frame, band, y, x)``, where there are several bands, with the detector's coordinates
     ``det_y(y, x)`` and ``det_x(y, x)``, and with ``frame_status``, ``frame_cause`` and
     ``timestamp`` beside them. Where single frames lack pixels, the coordinate ``invalid`` is True.
+    Sparse frames are arrays of the library ``sparse``, read some frames at a time.
     By-products are the variables of ``tree["stats/data"]``, where ``stats`` is the entry that they
     were saved as.
 
@@ -65,6 +68,8 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
             transform = entry["instrument/detector/image_transform"].to_dataset()
             matrix = transform["matrix"].values
             masked = _masked(entry["instrument/detector"].to_dataset())
+            if SPARSE in entry.children:
+                entry["data"] = xr.DataTree(sparse_frames(str(path), entry))
             for name, node in entry.children.items():
                 if name == "data" or name.startswith("data_"):
                     placed = _placed(node.to_dataset(), matrix, masked)

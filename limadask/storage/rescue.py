@@ -26,6 +26,7 @@ from limadask.storage.parts import DAMAGED, read_contents, read_file
 from limadask.storage.product_entry import products_of
 from limadask.storage.recovery import is_marked, recover
 from limadask.storage.series import all_series
+from limadask.storage.sparse_entry import background_of
 from limadask.task import Products, RunRecord
 
 QUIET = 10.0
@@ -176,25 +177,29 @@ def _origin(path: Path, name: str) -> _Origin:
             if products.of is None:
                 raise ValueError("by-products of nobody knows what")
             return _Origin(node, Mosaic.of(products.of, [products.of]), products, False, origin)
-        data, told = entry[DATA], origin.get("mosaic")
-        place = told or {"shape": data.shape[-2:], "matrix": origin["matrix"]}
+        told, sparse = origin.get("mosaic"), origin.get("sparse")
+        shape = tuple(sparse["shape"]) if sparse else entry[DATA].shape
+        dtype = np.dtype(sparse["dtype"]) if sparse else entry[DATA].dtype
+        place = told or {"shape": shape[-2:], "matrix": origin["matrix"]}
         mask = "whole_masked" if told else "masked"
         masked = np.asarray(entry[mask][()], bool) if mask in entry else None
         grid = Grid(tuple(place["shape"]), Affine.of(np.array(place["matrix"])))
         spec = Spec(
             grid,
-            data.dtype,
+            dtype,
             tuple(origin["bands"]),
             origin["nb_frames"],
             origin["nb_merged"],
             masked,
             tuple((str(name), str(units)) for name, units in origin.get("columns", ())),
+            is_sparse=sparse is not None,
+            background=background_of(entry),
             pattern=str(origin.get("pattern", "")),
         )
         mosaic = Mosaic.of(spec, [spec])
         if told:
             mosaic = Mosaic(spec, tuple(Rect(*one) for one in told["regions"]))
-        return _Origin(node, mosaic, None, data.ndim == 4 and len(spec.bands) == 1, origin)
+        return _Origin(node, mosaic, None, len(shape) == 4 and len(spec.bands) == 1, origin)
 
 
 def _by_run(files: list[Path], damaged: dict[str, str]) -> dict[tuple[str, str], list[Path]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import h5py
 
-from limadask.storage.entry import DATA, table_of
+from limadask.storage.entry import DETECTOR, table_of
 from limadask.storage.product_entry import rows_of_products
 
 
 def rows_of(entry: h5py.Group) -> int:
     """Return how many frames are there with all that is told of them."""
-    if DATA in entry:
+    if DETECTOR in entry:
         return min(len(one) for one in table_of(entry).values())
     return rows_of_products(entry)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,16 +10,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Status
-from limadask.storage import Chunks, Compression, FileSeries, encoder
+from limadask.storage import Chunks, Compression, FileSeries, SparseChunks, by_frame, encoder
+from limadask.storage.entry import Part
 from limadask.task import Rows
 
 
-class Hdf5Writer:
-    """One saver's frames: compressed in its callers' threads, written under one lock."""
+class FrameWriter(ABC):
+    """One saver's frames, in whatever form: encoded in its callers' threads."""
 
     def __init__(self, series: FileSeries, rank: int, entry: str, compression: Compression) -> None:
         self._series, self._rank, self._entry = series, rank, entry
         self._encode = encoder(compression)
+
+    @abstractmethod
+    def encode(self, frames: Frames) -> Part:
+        """Return frames as they are written."""
+
+    def write(self, encoded: list[Any]) -> None:
+        """Append and flush."""
+        self._series.append(encoded, self._entry)
+
+    def close(self) -> dict[str, Any]:
+        """Close the entry, and with the last one the files; name these."""
+        digests = self._series.close(self._entry)
+        return {"rank": self._rank, "files": self._series.paths, "digests": digests}
+
+    def _known(self, frames: Frames) -> dict[str, Any]:
+        """Return what is known of frames, whatever their form."""
+        shape = frames.pixels.shape[1:]
+        invalid = {
+            number: [self._encode(band) for band in np.broadcast_to(mask, shape).astype(np.uint8)]
+            for number, mask in frames.invalid.items()
+        }
+        odd = frames.numbers[frames.status != Status.PRESENT].tolist()
+        causes = {number: frames.causes[number] for number in odd if number in frames.causes}
+        return {
+            "numbers": frames.numbers,
+            "timestamps": frames.timestamps,
+            "status": frames.status,
+            "invalid": invalid,
+            "causes": causes,
+            "values": frames.values,
+        }
+
+
+class Hdf5Writer(FrameWriter):
+    """Frames with all their pixels."""
+
+    def __init__(self, series: FileSeries, rank: int, entry: str, compression: Compression) -> None:
+        super().__init__(series, rank, entry, compression)
         self.codec = compression
         """How its chunks are compressed: those that the detector has made so are written as are."""
 
@@ -29,25 +69,21 @@ class Hdf5Writer:
             chunks = frames.packed.chunks()  # written before the block is gone: no copy
         else:
             chunks = [self._encode(image) for frame in frames.pixels for image in frame]
-        shape = frames.pixels.shape[1:]
-        invalid = {
-            number: [self._encode(band) for band in np.broadcast_to(mask, shape).astype(np.uint8)]
-            for number, mask in frames.invalid.items()
-        }
-        odd = frames.numbers[frames.status != Status.PRESENT].tolist()
-        causes = {number: frames.causes[number] for number in odd if number in frames.causes}
-        return Chunks(
-            frames.numbers, frames.timestamps, frames.status, chunks, invalid, causes, frames.values
-        )
+        return Chunks(data=chunks, **self._known(frames))
 
-    def write(self, encoded: list[Chunks]) -> None:
-        """Append and flush."""
-        self._series.append(encoded, self._entry)
 
-    def close(self) -> dict[str, Any]:
-        """Close the entry, and with the last one the files; name these."""
-        digests = self._series.close(self._entry)
-        return {"rank": self._rank, "files": self._series.paths, "digests": digests}
+class SparseWriter(FrameWriter):
+    """Frames of which only the pixels that hold something are kept; HDF5 compresses them."""
+
+    def encode(self, frames: Frames) -> SparseChunks:
+        """Number the pixels within frames."""
+        if (sparse := frames.sparse) is None:
+            raise TypeError("planned for sparse frames and got dense ones")
+        counts, index = by_frame(sparse)
+        return SparseChunks(
+            counts=counts, index=index, intensity=sparse.intensity,
+            background=sparse.background, **self._known(frames),
+        )  # fmt: skip
 
 
 class ProductWriter:

@@ -19,6 +19,7 @@ from limadask.storage import (
     FrameLayout,
     Layout,
     ProductLayout,
+    SparseLayout,
     absolute_path,
     check_products,
     digest,
@@ -31,7 +32,7 @@ from limadask.storage import (
     write_master,
 )
 from limadask.task import Opening, Place, Products, Recovered, RunRecord, Sink, Writer
-from limadask_tasks.hdf5_writers import Hdf5Writer, ProductWriter
+from limadask_tasks.hdf5_writers import FrameWriter, Hdf5Writer, ProductWriter, SparseWriter
 
 _FOLDER = "a folder that can be made and written"
 
@@ -46,6 +47,7 @@ class SaveHdf5(Sink):
 
     joins_parts: ClassVar[bool] = True
     takes_products: ClassVar[bool] = True
+    takes_sparse: ClassVar[bool] = True
 
     folder: str
     """Folder, made if it is not there."""
@@ -255,16 +257,18 @@ def _layout(saver: SaveHdf5, spec: Spec | Products, place: Place) -> Layout:
     if isinstance(spec, Products):
         return ProductLayout(spec, place, saver.entry)
     always_4d = saver.nb_dimensions == "dim_4d"
-    return FrameLayout(spec, saver.compression, always_4d, place, saver.entry)
+    kind = SparseLayout if spec.is_sparse else FrameLayout
+    return kind(spec, saver.compression, always_4d, place, saver.entry)
 
 
 def _writer(
     saver: SaveHdf5, spec: Spec | Products, series: FileSeries, rank: int
-) -> Hdf5Writer | ProductWriter:
+) -> FrameWriter | ProductWriter:
     """Return what writes a saver's entry."""
     if isinstance(spec, Products):
         return ProductWriter(series, rank, saver.entry)
-    return Hdf5Writer(series, rank, saver.entry, saver.compression)
+    kind = SparseWriter if spec.is_sparse else Hdf5Writer
+    return kind(series, rank, saver.entry, saver.compression)
 
 
 def _clear(saver: SaveHdf5, place: Place) -> None:

@@ -1,0 +1,76 @@
+"""Open sparse frames of a master file, lazily."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask
+import dask.array
+import h5py
+import numpy as np
+import xarray as xr
+
+from limadask.frames import DIMS, SparsePixels
+from limadask.storage.nxsparse import SPARSE
+from limadask.storage.sparse_entry import by_image
+
+PART = 64 << 20
+"""Bytes that the frames of a part would have with all their pixels."""
+
+
+def sparse_frames(path: str, entry: xr.DataTree) -> xr.Dataset:
+    """Return the frames of an entry: ``images`` with dims ``(frame, band, y, x)``.
+
+    Where there is a background, it stays in the group :data:`SPARSE`.
+
+    Parameters
+    ----------
+    path:
+        The master file.
+    entry:
+        The entry, opened.
+    """
+    name = entry.path.strip("/")
+    with h5py.File(path, "r") as file:
+        group = file[f"{name}/{SPARSE}"]
+        bands = [str(one) for one in group["bands"].asstr()[()]]
+        rows, columns = group["mask"].shape
+        dtype, count = group["intensity"].dtype, len(group["count"])
+        known = {
+            one: (("frame",), group[one][()]) for one in ("frame_status", "timestamp", "frame")
+        }
+        causes = [str(one) for one in group["frame_cause"].asstr()[()]]
+    shape = len(bands), rows // len(bands), columns
+    step = max(1, PART // (int(np.prod(shape)) * dtype.itemsize))
+    empty = SparsePixels.blank(shape, dtype)[:0].array
+    parts = [
+        dask.array.from_delayed(
+            dask.delayed(read)(path, name, first, min(first + step, count), shape),
+            (min(first + step, count) - first, *shape), dtype, meta=empty,
+        )
+        for first in range(0, count, step)
+    ]  # fmt: skip
+    images: Any = dask.array.concatenate(parts) if parts else empty
+    return xr.Dataset(
+        {
+            "images": (DIMS, images),
+            "frame_status": known["frame_status"],
+            "frame_cause": (("frame",), causes),
+        },
+        {
+            "frame": known["frame"],
+            "band": bands,
+            "timestamp": (("frame",), known["timestamp"][1].view("datetime64[ns]")),
+        },
+    )
+
+
+def read(path: str, name: str, first: int, stop: int, shape: tuple[int, int, int]) -> Any:
+    """Return successive frames, an array of the library ``sparse``."""
+    with h5py.File(path, "r") as file:
+        group = file[f"{name}/{SPARSE}"]
+        ends = group["frame_ptr"][first : stop + 1].astype(np.int64)
+        held = slice(int(ends[0]), int(ends[-1]))
+        index, intensity = group["index"][held], group["intensity"][held]
+    pointers, places = by_image(index, np.diff(ends), shape[0], shape[1] * shape[2])
+    return SparsePixels(pointers, places, intensity, shape).array
