@@ -158,6 +158,7 @@ EXAMPLES = {
     "save_hdf5": "- {name: file, task: save_hdf5, after: flat, folder: out, prefix: sample1}",
     "select_band": "- {name: blue, task: select_band, after: rgb, band: blue}",
     "sparsify": "- {name: photons, task: sparsify, after: masked}",
+    "sparsify_bragg": "- {name: peaks, task: sparsify_bragg, after: masked, poni: eiger.poni}",
     "variance": "- {name: variance, task: variance, after: flat, ddof: 1}",
     "save_images": "- {name: images, task: save_images, after: flat, folder: out, format: tiff}",
     "save_zarr": "- {name: store, task: save_zarr, after: flat, folder: out, shard: 1000}",

@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.frames import Spec
+from limadask.frames import Background, Spec
 from limadask.storage.nexus import field, group
 from limadask.storage.parts import Contents, Piece
 from limadask.storage.sparse_entry import BACKGROUND, COUNT, INDEX, INTENSITY
@@ -67,7 +67,7 @@ class SparseData:
         if self._spec.background is None:
             self._write_no_background(data)
         else:
-            self._write_background(data)
+            self._write_background(data, self._spec.background)
         return data
 
     def _counts(self) -> NDArray[np.int64]:
@@ -126,20 +126,26 @@ class SparseData:
         if background is not None:
             data["mask"].attrs["unit"] = background.unit
 
-    def _write_background(self, data: h5py.Group) -> None:
-        """Write mean and standard deviation at each radius, of each frame."""
-        background, bands = self._spec.background, len(self._spec.bands)
-        assert background is not None  # noqa: S101 - its only caller asks
-        field(data, "radius", background.radius.astype(np.float32), unit=background.unit)
-        count = len(background.radius)
-        shape = (bands, count) if bands > 1 else (count,)  # one band as pyFAI has it
+    def _write_background(self, data: h5py.Group, background: Background) -> None:
+        """Write mean and standard deviation at each radius, of each frame.
+
+        The first of them is told once more, a step below: fabio takes pixels below the first
+        radius for masked, and all steps for equal.
+        """
+        bands, count = len(self._spec.bands), len(background.radius)
+        step = background.radius[1] - background.radius[0] if count > 1 else 1.0
+        radius = np.concatenate([[background.radius[0] - step], background.radius])
+        field(data, "radius", radius.astype(np.float32), unit=background.unit)
+        shape = (bands, count + 1) if bands > 1 else (count + 1,)  # one band as pyFAI has it
         for name, which in (("background_avg", 0), ("background_std", 1)):
             layout = h5py.VirtualLayout((self._count, *shape), "f4")
             for piece in self._contents.pieces:
                 source = self._source(piece.path, BACKGROUND, (piece.length, bands, count, 2))
-                frames, band = slice(piece.slot, piece.slot + piece.count), slice(None)
-                part = source[frames, band if bands > 1 else 0, :, which]
-                layout[piece.first : piece.first + piece.count] = part
+                frames = slice(piece.slot, piece.slot + piece.count)
+                places = slice(piece.first, piece.first + piece.count)
+                band = slice(None) if bands > 1 else 0
+                layout[places, ..., 0] = source[frames, band, 0, which]
+                layout[places, ..., 1:] = source[frames, band, :, which]
             dataset = data.create_virtual_dataset(name, layout, fillvalue=np.nan)
             dataset.attrs["interpretation"] = "spectrum"
 

@@ -28,6 +28,7 @@ from limadask_tasks.save_images import SaveImages
 from limadask_tasks.save_zarr import SaveZarr
 from limadask_tasks.select_band import SelectBand
 from limadask_tasks.sparsify import Sparsify
+from limadask_tasks.sparsify_bragg import SparsifyBragg
 from limadask_tasks.stream_pva import StreamPva
 from limadask_tasks.stream_zmq import StreamZmq
 from limadask_tasks.variance import Variance
@@ -65,6 +66,7 @@ __all__ = [
     "SelectBand",
     "SigmaClip",
     "Sparsify",
+    "SparsifyBragg",
     "StreamPva",
     "StreamZmq",
     "Variance",
