@@ -20,6 +20,9 @@ SUSPICIOUS = 0.75
 """Seconds without a sign of life after which somebody looks at the process."""
 WITNESS = 0.5
 """Seconds that a worker may take to tell of another one's process."""
+PREPARING = 4
+"""By how much more time a silent worker has while a run is prepared: to compile, and to import what
+tasks need, may keep a worker busy for seconds where its cores are shared."""
 Process = tuple[int, float]
 """Number of a process, and when it began: together there is no other one."""
 _FROZEN = {psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE}
@@ -47,7 +50,8 @@ class Pulses:
 
     A worker whose process is stopped counts as dead at once. One that is merely silent may hold
     Python's lock in some long computation, or be cut off for a moment: it has
-    ``limadask.worker-stale-after`` seconds, 5 by default.
+    ``limadask.worker-stale-after`` seconds, 5 by default, and four times as long while a run is
+    prepared.
 
     Parameters
     ----------
@@ -69,7 +73,9 @@ class Pulses:
         self._last.pop(worker, None)
         self._processes.pop(worker, None)
 
-    async def look(self, busy: Collection[str], late: float) -> None:
+    async def look(
+        self, busy: Collection[str], late: float, preparing: Collection[str] = ()
+    ) -> None:
         """Remove the workers that are frozen, or silent for too long.
 
         Parameters
@@ -79,12 +85,15 @@ class Pulses:
             give no signs.
         late:
             By how many seconds the scheduler itself is late: that is nobody's fault.
+        preparing:
+            Those of a run that is being prepared.
         """
-        limit = dask.config.get("limadask.worker-stale-after", 5.0)
+        bound = dask.config.get("limadask.worker-stale-after", 5.0)
         now = time.monotonic()
         self._last = {worker: self._last.get(worker, now) for worker in busy}
         for worker, heard in list(self._last.items()):
             silence = now - heard - late
+            limit = bound * PREPARING if worker in preparing else bound
             if silence > min(SUSPICIOUS, limit) and (
                 silence > limit or await self._is_frozen(worker)
             ):

@@ -287,7 +287,8 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             await asyncio.sleep(LOOK)
             now = time.monotonic()
             self._coordinator.look(now)
-            await self._pulses.look(self._coordinator.busy(), now - before - LOOK)
+            busy, preparing = self._coordinator.busy(), self._coordinator.preparing()
+            await self._pulses.look(busy, now - before - LOOK, preparing)
 
     # ---- what clients ask -----------------------------------------------------------------------
 

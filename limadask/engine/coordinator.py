@@ -112,3 +112,8 @@ class Coordinator:
         """Return the workers of all runs that go on."""
         going_on = (run for run in self.runs.values() if not run.is_over)
         return {address for run in going_on for address in run.crew.addresses}
+
+    def preparing(self) -> set[str]:
+        """Return the workers of all runs that are being prepared."""
+        runs = (run for run in self.runs.values() if run.detector.current == "preparing")
+        return {address for run in runs for address in run.crew.addresses}

@@ -179,6 +179,7 @@ class Program:
         :attr:`trouble`.
         """
         parts = {}
+        self._write_results()
         for name, writer in self.writers.items():
             with self._noted(name):
                 parts[name] = writer.close()
@@ -187,6 +188,15 @@ class Program:
                 step.close()
         self.writers, self._is_closed = {}, True
         return parts
+
+    def _write_results(self) -> None:
+        """Let sinks have what is known here of the whole run; once, at its end."""
+        known = {step.name: step for step in self.steps if isinstance(step, RunningStep)}
+        for node, _ in () if self._is_closed else self.plan.sinks():
+            if node.name in self.writers and (step := known.get(node.after[0])) is not None:
+                with self._noted(node.name):
+                    writer = self.writers[node.name]
+                    writer.write([writer.encode(step.state())])
 
     @contextmanager
     def _noted(self, name: str) -> Iterator[None]:

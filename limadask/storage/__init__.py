@@ -17,6 +17,7 @@ from limadask.storage.parts import Contents, files_of_run, read_contents, unread
 from limadask.storage.product_entry import ProductLayout, check_products
 from limadask.storage.recovery import recover
 from limadask.storage.rescue import Rescue, Rescued, rescue
+from limadask.storage.run_entry import Known, RunLayout
 from limadask.storage.series import FileSeries, next_number, series_files
 from limadask.storage.soundness import Soundness
 from limadask.storage.sparse_entry import SparseChunks, SparseLayout, by_frame
@@ -28,10 +29,12 @@ __all__ = [
     "Digests",
     "FileSeries",
     "FrameLayout",
+    "Known",
     "Layout",
     "ProductLayout",
     "Rescue",
     "Rescued",
+    "RunLayout",
     "Soundness",
     "SparseChunks",
     "SparseLayout",

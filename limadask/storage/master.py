@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +26,7 @@ from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.nxdetector import write_columns, write_described
 from limadask.storage.nxlog import write_logs
 from limadask.storage.nxproducts import ProductData
+from limadask.storage.nxrun import write_run
 from limadask.storage.nxsample import write_sample
 from limadask.storage.nxsparse import SPARSE, SparseData
 from limadask.storage.parts import Contents, read_contents
@@ -86,7 +87,7 @@ def write_master(
     mosaic = mosaic or Mosaic.of(whole, [whole])
     contents = read_contents([Path(file) for file in files], len(mosaic.regions), entry)
     with alone(path.parent):
-        return _write(path, node, mosaic, products, contents, run, always_4d, entry)
+        return _write(path, node, mosaic, products, contents, run, always_4d, entry, files)
 
 
 def _write(
@@ -98,6 +99,7 @@ def _write(
     run: RunRecord,
     always_4d: bool,
     entry: str,
+    files: Sequence[str],
 ) -> str:
     mode = "r+" if path.exists() else "w"
     with h5py.File(path, mode, driver="core", backing_store=False, block_size=1 << 20) as file:
@@ -110,7 +112,7 @@ def _write(
             file_time=iso(run.ended),
             NeXus_release="v2024.02",
         )
-        _Entry(file, name, entry, node, mosaic, products, contents, run, always_4d).write()
+        _Entry(file, name, entry, node, mosaic, products, contents, run, always_4d, files).write()
         if SPARSE in file[file.attrs["default"]]:  # fabio looks at this name alone
             file.attrs["creator"] = f"pyFAI's sparse layout, by limadask {__version__}"
         file.flush()
@@ -183,9 +185,10 @@ class _Entry:
         contents: Contents,
         run: RunRecord,
         always_4d: bool,
+        files: Sequence[str],
     ) -> None:
         spec = self._spec = mosaic.whole
-        self._saved_as, self._products = saved_as, products
+        self._saved_as, self._products, self._files = saved_as, products, files
         self._node, self._mosaic, self._contents, self._run = node, mosaic, contents, run
         self._entry = group(file, name, "NXentry", default="data")
         self._count = -(-run.nb_frames // spec.nb_merged)
@@ -220,6 +223,8 @@ class _Entry:
             else:
                 self._write_data()
                 self._write_colours()
+        elif self._products.running is not None:
+            write_run(entry, self._products, self._files, self._saved_as)
         else:
             shown = self._products, self._contents, self._saved_as, self._count
             self._write_fates(ProductData(entry, *shown).write())

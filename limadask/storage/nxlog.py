@@ -35,7 +35,9 @@ def write_logs(entry: h5py.Group, run: RunRecord) -> None:
     run:
         The run.
     """
-    process, detector = entry["process"], entry["instrument/detector"]
+    process, detector = entry["process"], entry.get("instrument/detector")
+    if detector is None:  # by-products alone
+        detector = group(process, "detector", "NXcollection")
     if run.statistics:
         tree(process, "statistics", run.statistics)
     for name, series in _part(run.series, "pipeline/"):

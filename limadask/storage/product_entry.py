@@ -105,13 +105,15 @@ def check_products(products: Products) -> None:
     ConfigError
         Naming the variable.
     """
-    if all(products.ragged_dim(name) for name in products.variables):
+    if products.running is None and all(map(products.ragged_dim, products.variables)):
         raise _refused("no variable has a value for each frame", list(products.variables), None)
     for name, variable in products.variables.items():
         if variable.dtype.kind not in "biuf":
             raise _refused(f"the by-product {name!r} is no number", str(variable.dtype), "numbers")
         for dim in (dim for dim in variable.dims if dim not in products.ragged):
-            if dim not in products.coordinates:
+            if dim in ("y", "x") and products.running is not None:  # those of the frames
+                continue
+            if not any(dims == (dim,) for dims, _ in products.coordinates.values()):
                 raise _refused(f"{name!r} has a dimension without labels", dim, "labelled ones")
     for name in {**products.variables, **products.coordinates, **products.ragged}:
         if name in TAKEN or "/" in name or not name.strip("."):

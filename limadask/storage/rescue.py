@@ -25,6 +25,7 @@ from limadask.storage.master import saved_entries, write_master
 from limadask.storage.parts import DAMAGED, read_contents, read_file
 from limadask.storage.product_entry import products_of
 from limadask.storage.recovery import is_marked, recover
+from limadask.storage.run_entry import WHOLE_RUN
 from limadask.storage.series import all_series
 from limadask.storage.sparse_entry import background_of
 from limadask.task import Products, RunRecord
@@ -219,7 +220,10 @@ def _sound_entries(path: Path) -> list[tuple[str, str]]:
     recover(path)
     with h5py.File(path, "r") as file:
         told = {name: dict(file[name].attrs) for name in entries_of(file)}
-        has_origin = [name for name in told if "origin" in file[name]]
+        # what a worker knows of a whole run is nothing without its task
+        has_origin = [
+            name for name in told if "origin" in file[name] and WHOLE_RUN not in file[name].attrs
+        ]
     for name in has_origin:
         table, spec = read_file(path, name).table, _origin(path, name).mosaic.whole
         _check_numbers(table["frame_number"], spec.nb_frames)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Status
-from limadask.storage import Chunks, Compression, FileSeries, SparseChunks, by_frame, encoder
+from limadask.storage import Chunks, Compression, FileSeries, Known, SparseChunks, by_frame, encoder
 from limadask.storage.entry import Part
 from limadask.task import Rows
 
@@ -104,3 +104,15 @@ class ProductWriter:
         """Close the entry, and with the last one the files; name these."""
         digests = self._series.close(self._entry)
         return {"rank": self._rank, "files": self._series.paths, "digests": digests}
+
+
+class RunWriter(ProductWriter):
+    """What this worker knows of the whole run."""
+
+    def encode(self, known: Any) -> Any:
+        """Return it as it is written."""
+        return Known(known)
+
+    def write(self, encoded: list[Any]) -> None:
+        """Write it and flush; once, at the end of the run."""
+        self._series.append(encoded, self._entry)

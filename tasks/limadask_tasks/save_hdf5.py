@@ -19,6 +19,7 @@ from limadask.storage import (
     FrameLayout,
     Layout,
     ProductLayout,
+    RunLayout,
     SparseLayout,
     absolute_path,
     check_products,
@@ -32,7 +33,13 @@ from limadask.storage import (
     write_master,
 )
 from limadask.task import Opening, Place, Products, Recovered, RunRecord, Sink, Writer
-from limadask_tasks.hdf5_writers import FrameWriter, Hdf5Writer, ProductWriter, SparseWriter
+from limadask_tasks.hdf5_writers import (
+    FrameWriter,
+    Hdf5Writer,
+    ProductWriter,
+    RunWriter,
+    SparseWriter,
+)
 
 _FOLDER = "a folder that can be made and written"
 
@@ -172,8 +179,10 @@ class SaveHdf5(Sink):
         """Begin this worker's first file, with an entry for each saver."""
         return _opened(openings)
 
-    def recover(self, spec: Spec | Products, place: Place, rank: int) -> Recovered:
+    def recover(self, spec: Spec | Products, place: Place, rank: int) -> Recovered | None:
         """Return the frames in the files of a worker that died."""
+        if isinstance(spec, Products) and spec.running is not None:
+            return None  # what a worker knew of the whole run goes with it
         contents = read_contents(self._files(rank, place.uuid), entry=self.entry)
         return Recovered(contents.numbers, contents.status, contents.causes)
 
@@ -255,10 +264,11 @@ def _opened(openings: Sequence[Opening]) -> list[Writer]:
 def _layout(saver: SaveHdf5, spec: Spec | Products, place: Place) -> Layout:
     """Return what a saver's entry is made for."""
     if isinstance(spec, Products):
-        return ProductLayout(spec, place, saver.entry)
+        kind = ProductLayout if spec.running is None else RunLayout
+        return kind(spec, place, saver.entry)
     always_4d = saver.nb_dimensions == "dim_4d"
-    kind = SparseLayout if spec.is_sparse else FrameLayout
-    return kind(spec, saver.compression, always_4d, place, saver.entry)
+    frames = SparseLayout if spec.is_sparse else FrameLayout
+    return frames(spec, saver.compression, always_4d, place, saver.entry)
 
 
 def _writer(
@@ -266,9 +276,10 @@ def _writer(
 ) -> FrameWriter | ProductWriter:
     """Return what writes a saver's entry."""
     if isinstance(spec, Products):
-        return ProductWriter(series, rank, saver.entry)
-    kind = SparseWriter if spec.is_sparse else Hdf5Writer
-    return kind(series, rank, saver.entry, saver.compression)
+        kind = ProductWriter if spec.running is None else RunWriter
+        return kind(series, rank, saver.entry)
+    frames = SparseWriter if spec.is_sparse else Hdf5Writer
+    return frames(series, rank, saver.entry, saver.compression)
 
 
 def _clear(saver: SaveHdf5, place: Place) -> None:
