@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import secrets
 import signal
 import socket
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -30,6 +32,8 @@ ENDING = 5.0
 GRACE = 2.0
 """Seconds that the other ranks may take to end a block of which one rank has raised."""
 LOOK = 0.1
+SEGMENT = re.compile(r"/dev/shm/mpich_shm_\w+")  # noqa: S108 - where the kernel shows it
+"""Shared memory of MPICH, as the kernel shows it."""
 FOREIGN = ("PMI_", "PMIX_", "PMI2_", "OMPI_", "HYDI_", "HYDRA_", "MPI_LOCAL")
 """Variables of a world that the worker itself is in; they would lead the launcher astray."""
 
@@ -153,6 +157,18 @@ class World:
                     )
         except _LateError as late:
             raise WorldEnded(f"{late} begun in time") from None
+        self._unlink_segments()
+
+    def _unlink_segments(self) -> None:
+        """Take the names of the ranks' shared memory away: all have opened it by now.
+
+        MPICH does so at the end alone, and leaves it behind where a rank is killed.
+        """
+        for process in self._processes:
+            with suppress(OSError):
+                maps = Path(f"/proc/{process.pid}/maps").read_text()
+                for path in set(SEGMENT.findall(maps)):
+                    Path(path).unlink(missing_ok=True)
 
     def _launch(self, launcher: Sequence[str], port: int) -> None:
         known = {name: one for name, one in os.environ.items() if not name.startswith(FOREIGN)}

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import cloudpickle
@@ -123,6 +124,18 @@ def test_all_ranks_enter_with_the_same_block(world: Any) -> None:
         np.testing.assert_array_equal(found["total"], sums(frames))
         assert len(set(pids(found))) == 2
         assert os.getpid() not in pids(found)
+
+
+def test_shared_memory_of_mpich_has_no_name_that_could_be_left_behind(world: Any) -> None:
+    maps = [Path(f"/proc/{pid}/maps").read_text() for pid in pids(world(labelled(0)))]
+    names = {
+        line.split(maxsplit=5)[5]
+        for one in maps
+        for line in one.splitlines()
+        if "mpich_shm" in line
+    }
+    assert names, "this MPI has other names: world.SEGMENT must know them"
+    assert all(name.endswith("(deleted)") for name in names)
 
 
 def test_several_threads_take_turns(world: Any) -> None:
