@@ -6,11 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 
 from limadask_benchmarks.parts import check_parts
 from limadask_benchmarks.reduce.integration import integration
+from limadask_benchmarks.reduce.sparsify import sparsify
 from limadask_benchmarks.results import Figure
 
 Say = Callable[[str], object]
 PARTS: Mapping[str, Callable[[Say], list[Figure]]] = {
     "integration": integration,
+    "sparsify": sparsify,
 }
 """The parts by name; each is told where to say what goes on."""
 
