@@ -7,28 +7,28 @@ disk that is full leaves no HDF5 file half open.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from itertools import pairwise
 from pathlib import Path
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from limadask.frames import NEVER, Mosaic, Spec, Status
 from limadask.ledger import Failed
 from limadask.storage.alone import alone
-from limadask.storage.entry import DATA, ENTRY, VALIDITY
+from limadask.storage.entry import ENTRY
 from limadask.storage.fates import saved_fates
 from limadask.storage.nexus import field, group, iso, tree
 from limadask.storage.nxdetector import write_columns, write_described
+from limadask.storage.nxframes import FrameData
+from limadask.storage.nxgeometry import write_geometry
 from limadask.storage.nxlog import write_logs
 from limadask.storage.nxproducts import ProductData
 from limadask.storage.nxrun import write_run
 from limadask.storage.nxsample import write_sample
 from limadask.storage.nxsparse import SPARSE, SparseData
+from limadask.storage.nxvalidity import write_validity
 from limadask.storage.parts import Contents, read_contents
 from limadask.task import Products, RunRecord
 from limadask.version import __version__
@@ -167,10 +167,6 @@ def _replace(path: Path, content: bytes) -> None:
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-COLOURS = ("red", "green", "blue"), ("red", "green", "blue", "alpha")
-"""Bands that make a colour image together."""
-
-
 class _Entry:
     """One run in a master file."""
 
@@ -194,7 +190,8 @@ class _Entry:
         self._count = -(-run.nb_frames // spec.nb_merged)
         if len(contents.numbers):  # what is in the files is shown, whatever the ledger knows
             self._count = max(self._count, int(contents.numbers[-1]) + 1)
-        self._has_bands = always_4d or len(spec.bands) > 1
+        has_bands = always_4d or len(spec.bands) > 1
+        self._frames = FrameData(self._entry, mosaic, contents, saved_as, self._count, has_bands)
         self._status, self._cause = saved_fates(contents, run.ledger, self._count, spec.nb_merged)
 
     def write(self) -> None:
@@ -221,8 +218,7 @@ class _Entry:
                 sparse = SparseData(entry, self._spec, self._contents, self._saved_as, self._count)
                 self._write_fates(sparse.write())
             else:
-                self._write_data()
-                self._write_colours()
+                self._write_fates(self._frames.write())
         elif self._products.running is not None:
             write_run(entry, self._products, self._files, self._saved_as)
         else:
@@ -253,7 +249,8 @@ class _Entry:
             energy = _KEV_ANGSTROM / told["wavelength"]
             field(beam, "incident_energy", energy, units="keV")
         detector = group(instrument, "detector", "NXdetector")
-        self._write_frames(detector, "data", 4 if self._has_bands else 3)
+        if not self._spec.is_sparse:
+            self._frames.write_beside(detector)
         write_described(detector, told, run.parameters, self._spec)
         write_columns(detector, self._contents, self._spec, self._count)
         if self._spec.masked is not None:
@@ -263,103 +260,9 @@ class _Entry:
             if masked.ndim == 3:  # NXmx knows one mask for all bands
                 every = masked.astype("u4")
                 detector.create_dataset("band_pixel_mask", data=every, compression="gzip")
-        self._write_validity(detector)
-        self._write_geometry(detector)
+        write_validity(detector, self._mosaic, self._contents, self._saved_as)
+        write_geometry(detector, self._spec.grid, told)
         tree(detector, "detector_information", told)
-
-    def _write_validity(self, detector: h5py.Group) -> None:
-        """Write which pixels single frames lack: only for frames that do."""
-        contents, bands = self._contents, len(self._spec.bands)
-        told = [one.numbers for one in contents.lacking]
-        told += [one.numbers for one in contents.missing]
-        numbers = np.unique(np.concatenate(told)) if told else np.empty(0, int)
-        if not len(numbers):
-            return
-        validity = group(detector, "validity", "NXcollection")
-        field(validity, "frame_number", numbers)
-        shape = len(numbers), *self._spec.frame_shape
-        layout = h5py.VirtualLayout(shape, "u1")
-        for lacking in contents.lacking:
-            y, x = self._mosaic.places[lacking.part]
-            stored = len(lacking.numbers), bands, y.stop - y.start, x.stop - x.start
-            place = f"{self._saved_as}/{VALIDITY}/invalid"
-            source = h5py.VirtualSource(lacking.path.name, place, stored)
-            for row, slot, count in _runs(np.searchsorted(numbers, lacking.numbers)):
-                layout[row : row + count, :, y, x] = source[slot : slot + count]
-        if any(len(one.numbers) for one in contents.missing):
-            # never written: it takes no room, and reads as 1
-            ones = validity.create_dataset(
-                "missing_part", shape, "u1", chunks=(1, *shape[1:]), fillvalue=1
-            )
-            for missing in contents.missing:
-                y, x = self._mosaic.places[missing.part]
-                for row, _, count in _runs(np.searchsorted(numbers, missing.numbers)):
-                    part = h5py.VirtualSource(ones)[row : row + count, :, y, x]
-                    layout[row : row + count, :, y, x] = part
-        validity.create_virtual_dataset("invalid", layout)
-
-    def _write_geometry(self, detector: h5py.Group) -> None:
-        """Write where the pixels are: NeXus axes for the module, and the exact matrix."""
-        grid, told = self._spec.grid, self._run.detector
-        height, width = told.get("pixel_size") or (1.0, 1.0)
-        transform = group(detector, "image_transform", "NXcollection")
-        matrix = grid.affine.as_array()
-        field(transform, "matrix", matrix, comment="(y, x, 1) of this image to the detector's")
-        field(transform, "inverse", (~grid.affine).as_array())
-        field(transform, "source_shape", told["shape"])
-        axes = group(detector, "transformations", "NXtransformations")
-        move = {"transformation_type": "translation", "units": "m", "offset": (0.0, 0.0, 0.0)}
-        distance = float(told.get("distance") or 0.0)
-        field(axes, "distance", distance, **move, vector=(0.0, 0.0, 1.0), depends_on=".")
-        axis = f"{axes.name}/distance"
-        field(detector, "depends_on", axis)
-        module = group(detector, "module", "NXdetector_module")
-        field(module, "data_origin", np.array((0, 0)))
-        field(module, "data_size", np.array(grid.shape))
-        # NeXus' laboratory: x to the left seen from the source, y up; rows run down
-        centre = told.get("beam_centre") or (0.0, 0.0)
-        corner = np.array(grid(0.0, 0.0)) - centre
-        offset = (-corner[1] * width, -corner[0] * height, 0.0)
-        for name, column in (("slow_pixel_direction", 0), ("fast_pixel_direction", 1)):
-            dy, dx = matrix[0, column] * height, matrix[1, column] * width
-            length = float(np.hypot(dy, dx))
-            vector = (-dx / length, -dy / length, 0.0)
-            last = "fast" in name
-            if told.get("pixel_size"):  # of this image: binned, turned
-                field(detector, "x_pixel_size" if last else "y_pixel_size", length, units="m")
-            field(
-                module,
-                name,
-                length,
-                transformation_type="translation",
-                units="m",
-                vector=vector,
-                offset=offset if last else (0.0, 0.0, 0.0),
-                depends_on=f"{module.name}/slow_pixel_direction" if last else axis,
-            )
-        field(detector, "beam_center_y", (~grid)(*centre)[0], units="pixel")
-        field(detector, "beam_center_x", (~grid)(*centre)[1], units="pixel")
-
-    def _write_data(self) -> None:
-        """Write the default plot, and one more for each band."""
-        signal = "images" if self._has_bands else "data"
-        data = group(self._entry, "data", "NXdata", signal=signal)
-        if self._has_bands:
-            self._write_frames(data, "images", 4)
-            data["band"] = np.array(self._spec.bands, h5py.string_dtype())
-        self._write_frames(data, "data", 3)
-        self._write_scales(data)
-        data.attrs["axes"] = ["frame", "band", "y", "x"] if self._has_bands else ["frame", "y", "x"]
-        if self._has_bands:
-            for band, title in enumerate(self._spec.bands):
-                slug = re.sub(r"\W+", "_", title)
-                while f"data_{slug}" in self._entry:  # another band differs by punctuation alone
-                    slug += "_"
-                one = group(self._entry, f"data_{slug}", "NXdata", signal="data", title=title)
-                self._write_frames(one, "data", 3, band)
-                self._write_scales(one)
-                one.attrs["axes"] = ["frame", "y", "x"]
-        self._write_fates(data)
 
     def _write_fates(self, data: h5py.Group) -> None:
         """Write what became of each frame."""
@@ -378,71 +281,3 @@ class _Entry:
             dataset = data.create_dataset(name, data=values, compression="gzip", shuffle=True)
             dataset.dims[0].attach_scale(data["frame"])
             dataset.attrs.update(attributes)
-
-    def _write_scales(self, data: h5py.Group) -> None:
-        rows, columns = self._spec.grid.shape
-        for name, size in (("frame", self._count), ("y", rows), ("x", columns)):
-            data[name] = np.arange(size)
-        for name in ("frame", "band", "y", "x"):
-            if name in data:
-                data[name].make_scale(name)
-        for dataset in (data.get("images"), data.get("data")):
-            if dataset is not None:
-                names = ("frame", "band", "y", "x") if dataset.ndim == 4 else ("frame", "y", "x")
-                for axis, name in enumerate(names):
-                    dataset.dims[axis].attach_scale(data[name])
-
-    def _write_frames(self, parent: h5py.Group, name: str, ndim: int, band: int = 0) -> None:
-        """Write a virtual dataset over the data files; absent frames read as the fill value."""
-        spec = self._spec
-        shape = spec.frame_shape if ndim == 4 else spec.grid.shape
-        layout = h5py.VirtualLayout((self._count, *shape), spec.dtype)
-        for piece in self._contents.pieces:
-            y, x = self._mosaic.places[piece.part]
-            stored = (y.stop - y.start, x.stop - x.start)
-            bands = (len(spec.bands),) if self._has_bands else ()
-            shape = (piece.length, *bands, *stored)
-            source = h5py.VirtualSource(piece.path.name, f"{self._saved_as}/{DATA}", shape)
-            part = source[piece.slot : piece.slot + piece.count]
-            if ndim == 3 and self._has_bands:
-                part = source[piece.slot : piece.slot + piece.count, band]
-            layout[piece.first : piece.first + piece.count, ..., y, x] = part
-        dataset = parent.create_virtual_dataset(name, layout, fillvalue=spec.fill)
-        dataset.attrs["interpretation"] = "image"
-        if spec.pattern:
-            dataset.attrs["pattern"] = spec.pattern
-
-    def _write_colours(self) -> None:
-        """Write red, green and blue once more, last along the pixels, as viewers show colours."""
-        spec, count = self._spec, self._count
-        if spec.bands not in COLOURS:
-            return
-        colour = group(self._entry, "colour", "NXdata", signal="data", title="colour")
-        layout = h5py.VirtualLayout((count, *spec.grid.shape, len(spec.bands)), spec.dtype)
-        for piece in self._contents.pieces:
-            y, x = self._mosaic.places[piece.part]
-            stored = piece.length, len(spec.bands), y.stop - y.start, x.stop - x.start
-            source = h5py.VirtualSource(piece.path.name, f"{self._saved_as}/{DATA}", stored)
-            for band in range(len(spec.bands)):
-                part = source[piece.slot : piece.slot + piece.count, band]
-                layout[piece.first : piece.first + piece.count, y, x, band] = part
-        colours = colour.create_virtual_dataset("data", layout, fillvalue=spec.fill)
-        colours.attrs["interpretation"] = "rgba-image"
-        for name, values in (
-            ("frame", np.arange(count)),
-            ("y", np.arange(spec.grid.shape[0])),
-            ("x", np.arange(spec.grid.shape[1])),
-            ("band", np.array(spec.bands, h5py.string_dtype())),
-        ):
-            colour[name] = values
-            colour[name].make_scale(name)
-        for axis, name in enumerate(("frame", "y", "x", "band")):
-            colours.dims[axis].attach_scale(colour[name])
-        colour.attrs["axes"] = ["frame", "y", "x", "band"]
-
-
-def _runs(rows: NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-    """Yield runs of rows that follow each other: first row, its place among all, and how many."""
-    starts = np.flatnonzero(np.diff(rows, prepend=-2) != 1)
-    for start, stop in pairwise([*starts.tolist(), len(rows)]):
-        yield int(rows[start]), start, stop - start
