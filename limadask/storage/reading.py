@@ -15,6 +15,7 @@ from limadask.errors import ConfigError
 from limadask.frames import DIMS
 from limadask.geometry import Affine, Grid, grid_coordinates
 from limadask.storage.find import check_sources
+from limadask.storage.growing import growing_files, open_growing
 from limadask.storage.logs import read_logs
 from limadask.storage.nxsparse import SPARSE
 from limadask.storage.sparse_reading import sparse_frames
@@ -37,10 +38,14 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     as ``tree["entry/logs/temperature"]``; on the times of frames they are
     ``tree["entry/logs/temperature"]["value"].interp(time=frames["timestamp"])``.
 
+    While a run goes on there is no master yet: its path opens what the data files hold by now,
+    ``images`` with all bands, and frames that have not come with the status 0. Open it again to
+    see more.
+
     Parameters
     ----------
     path:
-        The master file of a saver, or its Zarr store.
+        The master file of a saver, written or not, or its Zarr store.
 
     Raises
     ------
@@ -49,6 +54,8 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     """
     if (Path(path) / ROOT).is_file():
         return open_store(path)
+    if files := growing_files(Path(path)):
+        return open_growing(files)
     try:
         with h5py.File(path) as file:
             if not any(isinstance(one, h5py.Group) for one in file.values()):
