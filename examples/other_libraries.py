@@ -9,8 +9,9 @@
 # %% [markdown]
 # # Other people's functions
 #
-# A function becomes a task by a decorator. Here one of scikit-image and one of SciPy work on frames while they come; what was saved
-# is then filtered lazily by dask-image. `pip install scikit-image dask-image` for it.
+# A function becomes a task by a decorator. Here one of scikit-image and one of SciPy work on frames
+# while they come; what was saved is then filtered lazily by dask-image. It needs
+# `pip install scikit-image dask-image`.
 
 # %%
 import numpy as np
@@ -24,8 +25,8 @@ from limadask_detectors import Simulator
 from limadask_tasks import Observe, SaveHdf5
 
 # %% [markdown]
-# A function of scikit-image gets labelled blocks, dims `(frame, band, y, x)`, and returns such. Its other arguments are fields of the
-# task: in YAML, too.
+# A function of scikit-image gets labelled blocks, dims `(frame, band, y, x)`, and returns such. Its
+# other arguments are fields of the task: in YAML, too.
 
 
 # %%
