@@ -11,7 +11,7 @@ import xarray as xr
 from limadask import task
 from limadask.cluster.link import Link
 from limadask.engine.messages import loads
-from limadask.errors import ConfigError, LimadaskError
+from limadask.errors import ConfigError, LimadaskError, StalledError
 from limadask.frames import concatenated, last_of
 
 
@@ -63,7 +63,11 @@ class Products(Mapping[str, xr.Dataset]):
                 answer = self._link.ask_worker(
                     worker, "pull", uuid=self._uuid, node=node, what="state"
                 )
-            except LimadaskError:
+            except StalledError:
+                raise
+            except LimadaskError as error:
+                if not isinstance(error.__cause__, OSError):  # it is there, and something is wrong
+                    raise
                 answer = None
             if answer is None:
                 gone.append(worker)

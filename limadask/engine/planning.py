@@ -123,6 +123,16 @@ def _check_order(request: Request, found: Plan) -> None:
     topology, is_partial = request.topology, request.deal().dispatch == "partial"
     counts = {"workers": topology.workers, "receivers": 1 if is_partial else topology.receivers}
     for name in found.in_order:
+        if topology.roles == "separate":
+            raise ConfigError(
+                f"{name!r} needs all frames in order, where they are received",
+                node="topology", field="roles", value="separate", allowed=["shared"],
+            )  # fmt: skip
+        if not request.fuse:
+            raise ConfigError(
+                f"{name!r} needs all frames in order, so all nodes of a block go together",
+                node=name, field="fuse", value=False, allowed=[True],
+            )  # fmt: skip
         for field, count in counts.items():
             if count > 1:
                 raise ConfigError(

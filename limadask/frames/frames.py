@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from xarray.indexes import PandasIndex
 
 from limadask.frames.packed import Packed, Scattered
-from limadask.frames.sparse_pixels import SparsePixels, is_sparse
+from limadask.frames.sparse_pixels import Backgrounds, SparsePixels, is_sparse
 from limadask.frames.spec import DIMS, Spec
 from limadask.frames.status import Status
 from limadask.geometry import Grid, grid_coordinates
@@ -139,6 +139,7 @@ class Frames:
     def joined(cls, parts: Sequence[Frames]) -> Frames:
         """Return several blocks, in order, as one."""
         sparse = [part.sparse for part in parts if part.sparse is not None]
+        values = [part.values for part in parts if part.values is not None]
         return cls(
             np.concatenate([part.pixels for part in parts]),
             np.concatenate([part.numbers for part in parts]),
@@ -146,6 +147,8 @@ class Frames:
             np.concatenate([part.status for part in parts]),
             (parts[0].span[0], parts[-1].span[1]),
             invalid={number: one for part in parts for number, one in part.invalid.items()},
+            causes={number: why for part in parts for number, why in part.causes.items()},
+            values=np.concatenate(values) if len(values) == len(parts) > 0 else None,
             sparse=SparsePixels.joined(sparse) if sparse else None,
         )
 
@@ -202,6 +205,7 @@ class Labels:
     """
 
     def __init__(self, spec: Spec) -> None:
+        self._background = spec.background
         bands = xr.Coordinates({"band": list(spec.bands)})
         shared = bands.merge(grid_coordinates(spec.grid)).coords
         self._variables, self._indexes = dict(shared.variables), dict(shared.xindexes)
@@ -224,8 +228,9 @@ class Labels:
             known["invalid"] = xr.Variable(("frame", "band", "y", "x"), _stacked(frames))
         attrs: dict[str, Any] = dict(self._attrs)
         sparse = frames.sparse
-        if sparse is not None and sparse.background is not None:
-            attrs[BACKGROUND] = sparse.background
+        where = self._background
+        if where is not None and sparse is not None and sparse.background is not None:
+            attrs[BACKGROUND] = Backgrounds.of(where, frames.numbers, sparse.background)
         # ready-made variables and indexes: three times faster than letting xarray make them
         coordinates = xr.Coordinates(
             {**self._variables, **index.create_variables(), **known},
@@ -268,7 +273,10 @@ def _plain(block: xr.DataArray) -> Frames:
     """Return the pixels of a block, all or only those that hold something."""
     if not is_sparse(block.data):
         return Frames.of(np.asarray(block.data))
-    sparse = replace(SparsePixels.of(block.data), background=block.attrs.get(BACKGROUND))
+    sparse, told = SparsePixels.of(block.data), block.attrs.get(BACKGROUND)
+    if told is not None and "frame" in block.coords:
+        numbers = np.asarray(block["frame"].values, np.int64)
+        sparse = replace(sparse, background=told.read(numbers))
     blank = np.empty((len(sparse), 0, 0, 0), sparse.dtype)
     return Frames.of(blank).holding(sparse)
 
@@ -330,12 +338,14 @@ def spec_of(block: xr.DataArray, like: Spec | None = None) -> Spec:
     pattern = str(block.attrs.get("pattern", base.pattern))
     if len(bands) != len(base.bands) and like is not None:
         pattern = ""  # what was made of the one band has colours
+    told = block.attrs.get(BACKGROUND) if is_sparse(block.data) else None
     return base.replace(
         grid=grid,
         dtype=block.dtype,
         bands=bands,
         masked=masked,
         is_sparse=is_sparse(block.data),
+        background=base.background if told is None else told.where,
         pattern=pattern,
         nb_averaged=averaged,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -178,3 +179,32 @@ class Background:
     radius: NDArray[np.float64]
     pixel_radius: NDArray[np.float32]
     unit: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Backgrounds:
+    """The background of sparse frames, as a labelled block carries it: found by frame number.
+
+    Parameters
+    ----------
+    where:
+        Where it is known.
+    read:
+        Returns that of some frames, by their numbers: shape ``(frame, band, radius, 2)``.
+    """
+
+    where: Background
+    read: Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+    @classmethod
+    def of(
+        cls, where: Background, numbers: NDArray[np.int64], values: NDArray[np.float32]
+    ) -> Backgrounds:
+        """Return those of a block's frames, whose numbers increase."""
+        return cls(where, partial(_of_frames, numbers, values))
+
+
+def _of_frames(
+    known: NDArray[np.int64], values: NDArray[np.float32], numbers: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    return values[np.searchsorted(known, numbers)]

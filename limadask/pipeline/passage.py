@@ -13,7 +13,7 @@ from limadask.errors import SaveError
 from limadask.frames import Frames
 from limadask.parameters import Policy
 from limadask.pipeline.outcome import Failure, Outcome
-from limadask.pipeline.steps import Judged, SinkStep, Step, Told
+from limadask.pipeline.steps import Judged, SinkStep, Step
 from limadask.pipeline.tile import Measured, Tile, Value
 from limadask.task import Accumulating, Products
 
@@ -62,7 +62,7 @@ class Passage:
             inputs = [values[parent] for parent in step.parents if parent in values]
             if len(inputs) < len(step.parents) or step.name in values:
                 continue  # a node before it raised or has nothing to give yet
-            result = self.attempt(step, step.run, inputs, part)
+            result = self._attempt(step, step.run, inputs, part)
             if isinstance(result, Judged):
                 self.outcome.add_veto(step.name, result.vetoed)
                 result = result.value
@@ -70,10 +70,6 @@ class Passage:
             several = isinstance(step.node.task, Accumulating) and isinstance(result, list)
             for value in result if several else (result,):
                 self._keep(step, value, values, inputs[0].tile, part)
-
-    def keep(self, step: Step, told: Told, part: slice) -> None:
-        """Keep by-products that a step has come by without being given a tile."""
-        self._keep(step, told, {}, told.tile, part)
 
     def _keep(self, step: Step, result: Any, values: Yielded, tile: Tile, part: slice) -> None:
         """Put what a step yields where it belongs."""
@@ -84,8 +80,6 @@ class Passage:
                 self.waiting.append((step.name, result))
             else:
                 values[step.name] = result
-        elif isinstance(result, Told):
-            self._keep(step, result.table, values, result.tile, part)
         elif result is not None:
             _, parts = self._collected.setdefault(step.name, (step, []))
             parts.append((part, tile, result))
@@ -110,12 +104,12 @@ class Passage:
         if parts:
             part = slice(parts[0][0].start, parts[-1][0].stop)
             results = [result for _, _, result in parts]
-            note = self.attempt(step, step.writer.write, [results], part)
+            note = self._attempt(step, step.writer.write, [results], part)
             if note is not None:
                 self.outcome.notes.setdefault(step.name, []).append(note)
             parts.clear()
 
-    def attempt(
+    def _attempt(
         self, step: Step, call: Callable[..., Any], arguments: list[Any], part: slice
     ) -> Any:
         """Call as often as the policy allows; what is raised becomes text at once."""

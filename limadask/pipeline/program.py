@@ -32,11 +32,11 @@ from limadask.pipeline.steps import (
     RefusedStep,
     SinkStep,
     Step,
-    Told,
     VetoStep,
     ViewStep,
 )
 from limadask.pipeline.tile import Tile, Value
+from limadask.pipeline.turns import Turns
 from limadask.storage import sound, unpack
 from limadask.task import (
     Accumulating,
@@ -117,7 +117,7 @@ class Program:
         self.trouble: list[str] = []
         self._is_closed = False
         self._variants: dict[Any, list[Step]] = {}
-        self._lock = threading.Lock()
+        self._lock, self._turns = threading.Lock(), Turns()
         self._decoded: BufferPool | None = None
         try:
             for node in plan.before + plan.nodes:
@@ -133,13 +133,18 @@ class Program:
         self._ends = plan.ends()
         self._lost = {step.name: plan.ends(step.name) for step in self.steps}
 
-    def begin(self, first: int) -> None:
-        """Be told the number of the first frame, where it is not 0."""
-        for step in self.steps:
-            step.begin(first)
-
     def run(self, frames: Frames) -> Outcome:
         """Take one block through all nodes, some frames at a time."""
+        if not self.plan.in_order:
+            return self._run(frames)
+        with self._turns.block(*frames.span):
+            return self._run(frames)
+
+    def begin(self, first: int) -> None:
+        """Be told the number of the first frame, where it is not 0."""
+        self._turns.begin(first)
+
+    def _run(self, frames: Frames) -> Outcome:
         decodes = frames.packed is not None and self._decodes(frames.packed.codec)
         frames = sound(frames, deeply=not decodes)
         passage = self._passage(frames)
@@ -150,14 +155,7 @@ class Program:
                 self._take_sound(passage, frames, part)
             else:
                 self._take(passage, self.plan.source, value, part)
-        self.leave(passage, frames.span)
         return passage.finish()
-
-    def leave(self, passage: Passage, span: tuple[int, int]) -> None:
-        """Let steps go of what has waited for frames of a block, of which no more will come."""
-        for step in self.steps:
-            for left in passage.attempt(step, step.leave, [span], slice(None)) or ():
-                self._take_on(passage, step, left)
 
     def walk(self, frames: Frames) -> Walk:
         """Take one block through the nodes one by one, when asked; to look at, not for speed."""
@@ -165,11 +163,11 @@ class Program:
         return Walk(self, self._passage(frames), frames)
 
     def drain(self) -> Iterator[Outcome]:
-        """Take what steps still hold through the nodes that come after them."""
+        """Take what accumulations still hold through the nodes that come after them."""
         for step in self.steps:
-            for left in step.drain():
-                passage = self._passage(left.frames())
-                self._take_on(passage, step, left)
+            for value in step.drain():
+                passage = self._passage(value.frames())
+                self._take(passage, step.name, value, slice(None))
                 yield passage.finish()
 
     def close(self) -> dict[str, dict[str, Any]]:
@@ -229,9 +227,9 @@ class Program:
         if isinstance(task, Reduction):
             return ReductionStep(node, task)
         if isinstance(task, Running):
-            return RunningStep(node, task)
+            return RunningStep(node, task, self._turns)
         if isinstance(task, Ordered):
-            return OrderedStep(node, task)
+            return OrderedStep(node, task, self._turns)
         if isinstance(task, Accumulating):
             return AccumulateStep(node, task)
         if isinstance(task, Sink):
@@ -305,13 +303,6 @@ class Program:
                 yield slice(edge, edge + 1), frames.invalid[int(frames.numbers[edge])]
             start = edge + 1
 
-    def _take_on(self, passage: Passage, step: Step, left: Value | Told) -> None:
-        """Take on what a step has let go of without being given a tile."""
-        if isinstance(left, Told):
-            passage.keep(step, left, slice(None))
-        else:
-            self._take(passage, step.name, left, slice(None))
-
     def _take(self, passage: Passage, edge: str, value: Value, part: slice) -> None:
         """Take frames on from ``edge``, by steps of their own where they lack pixels."""
         steps = self.steps if value.missing is None else self._lacking(edge, value.missing)
@@ -365,7 +356,6 @@ class Walk:
         if self._frames.invalid:
             return self._program.run(self._frames)
         self._program.take_waiting(self._passage, self._part)
-        self._program.leave(self._passage, self._frames.span)
         return self._passage.finish()
 
 

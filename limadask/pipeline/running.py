@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from limadask.frames import Frames, Spec, Status
+from limadask.pipeline.ordered import Order
 from limadask.pipeline.plan import PlannedNode
-from limadask.pipeline.steps import Step, Told, blank
+from limadask.pipeline.steps import Step, blank
 from limadask.pipeline.tile import Value
 from limadask.pipeline.turns import Turns
 from limadask.task import Running, State
@@ -23,20 +24,18 @@ class RunningStep(Step):
 
     lasting = True
 
-    def __init__(self, node: PlannedNode, task: Running, before: RunningStep | None = None) -> None:
+    def __init__(
+        self, node: PlannedNode, task: Running, turns: Turns, before: RunningStep | None = None
+    ) -> None:
         super().__init__(node)
-        self._task, spec = task, node.inputs[0]
+        self._task, self._turns, spec = task, turns, node.inputs[0]
         self.states: States = before.states if before else States(task, spec)
-        self.turns: Turns = before.turns if before else Turns()
+        self.order: Order = before.order if before else Order()
         self._step = task.stepper(spec, lacks=before is not None)
         self._step(task.init(spec), Frames.of(blank(spec)))  # compile before frames come
 
     def _replanned(self, node: PlannedNode) -> Step:
-        return RunningStep(node, self._task, self)
-
-    def begin(self, first: int) -> None:
-        """Be told the number of the first frame, where it is not 0."""
-        self.turns.begin(first)
+        return RunningStep(node, self._task, self._turns, self)
 
     def run(self, *inputs: Value) -> None:
         """Take a tile into a state."""
@@ -46,31 +45,18 @@ class RunningStep(Step):
         kept = frames.status != Status.VETOED
         if not kept.all():
             frames = frames.taking(kept)
+        if not len(frames):
+            return
         if self._task.ordered:
-            self.turns.take(frames, self._take)
-        elif len(frames):
-            self._take(frames)
-
-    def leave(self, span: tuple[int, int]) -> Sequence[Value | Told]:
-        """Note that what has not come of a block will not, and take what waited for it."""
-        if (
-            self._task.ordered and self.node.inputs[0].nb_merged == 1
-        ):  # sums have numbers of their own
-            self.turns.leave(*span, self._take)
-        return ()
-
-    def drain(self) -> Sequence[Value | Told]:
-        """Take what still waits."""
-        self.turns.drain(self._take)
-        return ()
-
-    def state(self) -> State:
-        """Return one state of all threads' frames."""
-        return self.states.merged()
-
-    def _take(self, frames: Frames) -> None:
+            self._turns.wait()
+            self.order.check(frames)
         with self.states.one() as state:
             self._step(state, frames)
+        self.order.note(frames)
+
+    def state(self) -> State:
+        """Return one state of all threads' frames, as far as others need it."""
+        return self._task.told(self.states.merged())
 
 
 class States:
@@ -101,6 +87,10 @@ class States:
         return self._task.merge(parts)
 
     def _free(self) -> tuple[threading.Lock, State]:
+        if self._task.ordered and self._all:  # one state has all there is to know
+            lock, state = self._all[0]
+            lock.acquire()
+            return lock, state
         with self._lock:
             for lock, state in self._all:
                 if lock.acquire(blocking=False):

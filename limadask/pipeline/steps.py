@@ -48,17 +48,6 @@ class Judged(NamedTuple):
     vetoed: tuple[int, ...]
 
 
-class Told(NamedTuple):
-    """By-products of frames that may be others than those of the tile that was taken."""
-
-    tile: Tile
-    table: NDArray[Any]
-
-    def frames(self) -> Frames:
-        """Return the frames, without pixels."""
-        return self.tile.frames(np.empty((0, 0, 0, 0)))
-
-
 class Step(ABC):
     """One planned node on one worker."""
 
@@ -88,15 +77,7 @@ class Step(ABC):
         """Tell whether it takes frames as they were compressed."""
         return False
 
-    def begin(self, first: int) -> None:
-        """Be told the number of the first frame, where it is not 0."""
-        return
-
-    def leave(self, span: tuple[int, int]) -> Sequence[Value | Told]:
-        """Note that no further frame of a block will come; return what waited for that."""
-        return ()
-
-    def drain(self) -> Sequence[Value | Told]:
+    def drain(self) -> Sequence[Value]:
         """Return what is left at the end of the run."""
         return ()
 

@@ -55,6 +55,8 @@ def open_growing(files: list[Path]) -> xr.DataTree:
             for name in entries_of(file):
                 pieces.setdefault(name, []).append(_Piece.of(path, file[name], name))
     for name, found in pieces.items():
+        newest = max(found, key=lambda one: Path(one.path).stat().st_mtime_ns).uuid
+        found = [one for one in found if one.uuid == newest]  # others died without a master
         if (data := _shown(found)) is not None:
             tree[f"{name}/data"] = xr.DataTree(data)
     return tree
@@ -71,6 +73,7 @@ class _Piece:
 
     path: str
     name: str
+    uuid: str
     origin: dict[str, Any]
     numbers: NDArray[np.int64]
     timestamps: NDArray[np.int64]
@@ -83,6 +86,8 @@ class _Piece:
     def of(cls, path: Path, entry: h5py.Group, name: str) -> _Piece:
         """Read what is told of every frame."""
         rows, table = rows_of(entry), table_of(entry)
+        told = table["frame_number"][:rows]
+        rows = int(np.argmax(told < 0)) if (told < 0).any() else rows  # it grows right now
         columns = (table[one][:rows] for one in ("frame_number", "timestamp", "status"))
         numbers, stamps, status = columns
         origin = json.loads(entry["origin"].asstr()[()])
@@ -95,7 +100,8 @@ class _Piece:
             dtype = np.dtype(kept["dtype"] if is_sparse else kept.dtype)
             grid = Grid((int(shape[0]), int(shape[1])), Affine.of(np.array(origin["matrix"])))
             spec = Spec(grid, dtype, tuple(origin["bands"]), masked=masked, is_sparse=is_sparse)
-        return cls(str(path), name, origin, numbers, stamps, status, masked, spec)
+        uuid = str(entry.attrs.get("acquisition", ""))
+        return cls(str(path), name, uuid, origin, numbers, stamps, status, masked, spec)
 
 
 def _shown(pieces: list[_Piece]) -> xr.Dataset | None:

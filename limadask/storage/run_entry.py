@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from limadask.storage.codec import dataset_options
 from limadask.storage.entry import ENTRY, ROWS, Entry, describe, make_table
 from limadask.task import Place, Products, State
 
+logger = logging.getLogger(__name__)
 STATE = f"{ROWS}/state"
 """The arrays, within an entry."""
 WHOLE_RUN = "whole_run"
@@ -91,7 +93,7 @@ class RunLayout:
         running, spec = self.products.running, self.products.of
         if running is None or spec is None:
             raise TypeError("these by-products are of single frames")
-        for name, array in running.init(spec).items():
+        for name, array in running.told(running.init(spec)).items():
             options: dict[str, Any] = {}
             if array.ndim:
                 options = {"maxshape": (None,) * array.ndim, "chunks": True}
@@ -109,8 +111,12 @@ def states_of(files: Iterable[str | Path], entry: str) -> list[State]:
     """Return what all workers have written of a run; one that died has written nothing."""
     found = []
     for path in files:
-        with h5py.File(path, "r") as file:
-            group = file[entry]
-            if len(group[f"{ROWS}/frame_number"]):
-                found.append({name: one[()] for name, one in group[STATE].items()})
-    return [{name: np.asarray(array) for name, array in state.items()} for state in found]
+        try:
+            with h5py.File(path, "r") as file:
+                group = file[entry]
+                if len(group[f"{ROWS}/frame_number"]):
+                    arrays = group[STATE].items()
+                    found.append({name: np.asarray(one[()]) for name, one in arrays})
+        except (OSError, KeyError, RuntimeError, ValueError) as error:  # it is told of by others
+            logger.warning("%s is left out of the result: %s", path, error)
+    return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import dask
@@ -9,8 +10,9 @@ import dask.array
 import h5py
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
-from limadask.frames import DIMS, SparsePixels
+from limadask.frames import BACKGROUND, DIMS, Background, Backgrounds, SparsePixels
 from limadask.storage.nxsparse import SPARSE
 from limadask.storage.sparse_entry import by_image
 
@@ -21,7 +23,7 @@ PART = 64 << 20
 def sparse_frames(path: str, entry: xr.DataTree) -> xr.Dataset:
     """Return the frames of an entry: ``images`` with dims ``(frame, band, y, x)``.
 
-    Where there is a background, it stays in the group :data:`SPARSE`.
+    Where there is a background, the attribute of this name finds that of each frame.
 
     Parameters
     ----------
@@ -39,6 +41,7 @@ def sparse_frames(path: str, entry: xr.DataTree) -> xr.Dataset:
         known = {
             one: (("frame",), group[one][()]) for one in ("frame_status", "timestamp", "frame")
         }
+        background = _background(group, path, name, len(bands))
         causes = [str(one) for one in group["frame_cause"].asstr()[()]]
     shape = len(bands), rows // len(bands), columns
     step = max(1, PART // (int(np.prod(shape)) * dtype.itemsize))
@@ -53,7 +56,7 @@ def sparse_frames(path: str, entry: xr.DataTree) -> xr.Dataset:
     images: Any = dask.array.concatenate(parts) if parts else empty
     return xr.Dataset(
         {
-            "images": (DIMS, images),
+            "images": (DIMS, images, background),
             "frame_status": known["frame_status"],
             "frame_cause": (("frame",), causes),
         },
@@ -74,3 +77,25 @@ def read(path: str, name: str, first: int, stop: int, shape: tuple[int, int, int
         index, intensity = group["index"][held], group["intensity"][held]
     pointers, places = by_image(index, np.diff(ends), shape[0], shape[1] * shape[2])
     return SparsePixels(pointers, places, intensity, shape).array
+
+
+def _background(group: h5py.Group, path: str, name: str, bands: int) -> dict[str, Any]:
+    """Return the attribute that tells of the background; none where there is none."""
+    unit = str(group["radius"].attrs["unit"])
+    if not unit:
+        return {}
+    radius = group["radius"][1:].astype(np.float64)  # the first is told twice
+    mask = group["mask"][()]
+    pixels = np.fmax.reduce(mask.reshape(bands, -1, mask.shape[1]))
+    where = Background(radius, pixels, unit)
+    return {BACKGROUND: Backgrounds(where, partial(read_background, path, name, bands))}
+
+
+def read_background(
+    path: str, name: str, bands: int, numbers: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return mean and deviation at all radii of some frames, ``(frame, band, radius, 2)``."""
+    with h5py.File(path, "r") as file:
+        group = file[f"{name}/{SPARSE}"]
+        both = [group[one][numbers][..., 1:] for one in ("background_avg", "background_std")]
+    return np.stack(both, axis=-1).reshape(len(numbers), bands, -1, 2)

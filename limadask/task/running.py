@@ -52,6 +52,10 @@ class Running(ArrayTask):
         """Return one state of several, which stay as they are."""
         raise NotImplementedError
 
+    def told(self, state: State) -> State:
+        """Return what of a state others need, to merge it and to know the result."""
+        return state
+
     def result(self, state: State, spec: Spec) -> Values:
         """Return what the plan has promised, of frames that are as ``spec`` says."""
         raise NotImplementedError
@@ -62,7 +66,7 @@ class Running(ArrayTask):
         state, frames = self.init(spec), unlabelled(block)
         frames.pixels = np.ascontiguousarray(frames.pixels)
         self.stepper(spec)(state, frames)
-        return result_of_run(replace(self.plan(spec), of=spec), [state])
+        return result_of_run(replace(self.plan(spec), of=spec), [self.told(state)])
 
 
 def result_of_run(products: Products, states: Sequence[State]) -> xr.Dataset:
@@ -76,5 +80,5 @@ def result_of_run(products: Products, states: Sequence[State]) -> xr.Dataset:
     running, spec = products.running, products.of
     if running is None or spec is None:
         raise TypeError("these by-products are of single frames, or were never planned")
-    whole = running.merge([running.init(spec), *states])
+    whole = running.merge([running.told(running.init(spec)), *states])
     return dataset(products, np.empty(0, np.int64), running.result(whole, spec))

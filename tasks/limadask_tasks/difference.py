@@ -15,8 +15,8 @@ from limadask_tasks.dtypes import difference_dtype
 class Difference(Ordered):
     """Subtract from every frame the one before it, as far as it is there; the first becomes 0.
 
-    Integers become wide enough for every difference. Where single pixels are missing from one of
-    the two, the difference has the fill value.
+    Integers become wide enough for every difference. A pixel that the frame before lacks is
+    compared with the last frame that has it.
     """
 
     def plan(self, spec: Spec) -> Spec:
@@ -24,31 +24,25 @@ class Difference(Ordered):
         return spec.replace(dtype=difference_dtype(spec.dtype, spec.dtype))
 
     def init(self, spec: Spec) -> State:
-        """Return the state before the first frame: none before it."""
-        before = np.zeros(spec.frame_shape, spec.dtype)
-        return {"before": before, "lacks": np.zeros((), bool), "count": np.zeros((), np.int64)}
+        """Return the state before the first frame: no pixel is known."""
+        shape = spec.frame_shape
+        return {"before": np.zeros(shape, spec.dtype), "known": np.zeros(shape, bool)}
 
     def stepper(self, spec: Spec) -> OrderedStepper:
         """Return the function that subtracts."""
         planned = self.plan(spec)
+        there = np.ones(spec.frame_shape, bool)
+        if spec.masked is not None:
+            there &= ~spec.masked
 
         def step(state: State, frames: Frames) -> NDArray[Any]:
             pixels = frames.pixels
             before = np.concatenate([state["before"][np.newaxis], pixels[:-1]])
-            if not state["count"]:
-                before[:1] = pixels[:1]
+            np.copyto(before[0], pixels[0], where=~state["known"])
             out: NDArray[Any] = np.subtract(pixels, before, dtype=planned.dtype)
-            lacks = np.zeros(spec.frame_shape, bool)
-            if spec.masked is not None:
-                lacks |= spec.masked
-            unknown = lacks | state["lacks"]
-            if (
-                unknown.any()
-            ):  # of what is before the first of these frames; the others lack `lacks`
-                np.copyto(out[:1], planned.fill, where=unknown)
-                np.copyto(out[1:], planned.fill, where=lacks)
-            state["before"], state["lacks"] = pixels[-1].copy(), lacks
-            state["count"] += len(frames)
+            np.copyto(out, planned.fill, where=~there)
+            np.copyto(state["before"], pixels[-1], where=there)
+            state["known"] |= there
             return out
 
         return step

@@ -17,6 +17,9 @@ from limadask.storage import absolute_path, read_image
 from limadask.task import Products, Running, State, Stepper, Values, Variable
 from limadask_tasks.correlation_kernels import correlate
 
+LAST_IMAGES = "ring", "sums", "there", "position"
+"""What of a state is needed for further frames alone."""
+
 
 class MultiTau(Running):
     """The correlation g₂ of each region at delays that grow by powers of two.
@@ -112,6 +115,10 @@ class MultiTau(Running):
     def merge(self, states: Sequence[State]) -> State:
         """Return the only one that has got frames."""
         return max(states, key=lambda state: int(state["next"]))
+
+    def told(self, state: State) -> State:
+        """Return what was added up; the last images are for further frames alone."""
+        return {name: one for name, one in state.items() if name not in LAST_IMAGES}
 
     def result(self, state: State, spec: Spec) -> Values:
         """Return g₂ at all delays."""

@@ -33,6 +33,8 @@ class SparsifyBragg(Conversion):
     """Number of radii."""
     unit: str = "r_mm"
     """The radial unit, by pyFAI's name: ``r_mm``, ``q_nm^-1``, ``2th_deg``, …"""
+    radial_range: tuple[float, float] | None = None
+    """First and last radius, in ``unit``; None takes all pixels of the image."""
     cutoff: PositiveFloat = 3.0
     """Standard deviations that a pixel must be above the background."""
     noise: NonNegativeFloat = 1.0
@@ -53,7 +55,7 @@ class SparsifyBragg(Conversion):
 
     def plan(self, spec: Spec) -> Spec:
         """Predict sparse frames, and find the radius of every pixel."""
-        setting = self._clip.setting(spec)
+        setting = self._clip(spec).setting(spec)
         engine, _ = setting.integrator()
         masked = setting.masked if len(setting.masked) > 1 else setting.masked[0]
         radius = engine.center_array(spec.grid.shape, setting.unit, scale=True).astype(np.float32)
@@ -65,7 +67,7 @@ class SparsifyBragg(Conversion):
 
     def convert(self, spec: Spec) -> Convert:
         """Return the compiled function; pyFAI's own engine clips, one for each thread."""
-        planned, clip = self.plan(spec), self._clip
+        planned, clip = self.plan(spec), self._clip(spec)
         background = planned.background
         assert background is not None  # noqa: S101 - planned so
         measure, names = clip.measure(spec), clip.results
@@ -92,11 +94,16 @@ class SparsifyBragg(Conversion):
 
         return convert
 
-    @property
-    def _clip(self) -> SigmaClip:
-        """What finds the background."""
-        return SigmaClip(
+    def _clip(self, spec: Spec) -> SigmaClip:
+        """Return what finds the background, at the same radii whatever pixels frames lack."""
+        clip = SigmaClip(
             poni=self.poni, npt=self.npt, unit=self.unit, threshold=self.threshold,
             max_iterations=self.max_iterations, error_model=self.error_model,
             correct_solid_angle=False,  # the background is one of counts
+            radial_range=self.radial_range,
         )  # fmt: skip
+        if self.radial_range is not None:
+            return clip
+        setting = clip.setting(spec.replace(masked=None))
+        first, last = (float(end * setting.unit.scale) for end in setting.extent.radial)
+        return clip.replace(radial_range=(first, last + 1e-6 * (last - first)))

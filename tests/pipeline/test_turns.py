@@ -1,71 +1,73 @@
-"""Frames come in order, whatever order they came in."""
+"""Threads pass in the order of their blocks."""
 
 from __future__ import annotations
 
-from itertools import pairwise
+import threading
 
-import numpy as np
-import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limadask.frames import Frames
-from limadask.pipeline.turns import AHEAD, Turns
+from limadask.pipeline.turns import Turns
+
+BOUND = 30.0
 
 
-def tile(first: int, stop: int) -> Frames:
-    return Frames.of(np.zeros((stop - first, 1, 1, 1), "u1"), first)
-
-
-@given(
-    sizes=st.lists(st.integers(1, 4), min_size=1, max_size=12),
-    lost=st.sets(st.integers(0, 11)),
-    random=st.randoms(use_true_random=False),
-)
-def test_all_that_came_is_taken_once_and_in_order(
-    sizes: list[int], lost: set[int], random: object
+@settings(max_examples=15)
+@given(count=st.integers(1, 8), lost=st.sets(st.integers(0, 7)), nb_threads=st.integers(1, 4))
+def test_blocks_pass_in_order_whatever_threads_have_them(
+    count: int, lost: set[int], nb_threads: int
 ) -> None:
-    edges = np.cumsum([0, *sizes]).tolist()
-    blocks = list(enumerate(pairwise(edges)))
-    random.shuffle(blocks)  # type: ignore[attr-defined]
-    turns, taken = Turns(), list[int]()
+    blocks = [number for number in range(count) if number not in lost]
+    turns, passed, lock = Turns(), list[int](), threading.Lock()
+    left = list(blocks)
+    ends = dict(zip(blocks, [*blocks, count][1:], strict=True))
+    turns.begin(blocks[0] if blocks else 0)
 
-    def work(frames: Frames) -> None:
-        taken.extend(frames.numbers.tolist())
+    def work() -> None:
+        while True:
+            with lock:
+                if not left:
+                    return
+                number = left.pop(0)
+            with turns.block(number, ends[number]):
+                for _ in range(3):
+                    turns.wait()
+                    passed.append(number)
 
-    for number, (first, stop) in blocks:
-        if number not in lost:
-            turns.take(tile(first, stop), work)
-        turns.leave(first, stop, work)
-    kept = [span for number, span in sorted(blocks) if number not in lost]
-    assert taken == [number for first, stop in kept for number in range(first, stop)]
-
-
-def test_what_never_comes_is_given_up() -> None:
-    turns, taken = Turns(), list[int]()
-    for number in range(1, AHEAD + 2):
-        assert not taken
-        turns.take(tile(number, number + 1), lambda one: taken.extend(one.numbers.tolist()))
-    assert taken == list(range(1, AHEAD + 2))
-    with pytest.raises(ValueError, match="frame 0 came after frame 65 was taken"):
-        turns.take(tile(0, 1), lambda one: None)
-
-
-def test_what_still_waits_is_drained() -> None:
-    turns, taken = Turns(), list[int]()
-    turns.take(tile(3, 5), lambda one: taken.append(1))
-    turns.take(tile(8, 9), lambda one: taken.append(2))
-    assert not taken
-    turns.drain(lambda one: taken.extend(one.numbers.tolist()))
-    assert taken == [3, 4, 8]
-    turns.take(tile(9, 10), lambda one: taken.extend(one.numbers.tolist()))
-    assert taken[-1] == 9
+    threads = [threading.Thread(target=work) for _ in range(nb_threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(BOUND)
+    assert passed == [number for number in blocks for _ in range(3)]
 
 
-def test_what_waits_is_a_copy() -> None:
-    turns, taken = Turns(), list[int]()
-    later = tile(1, 2)
-    turns.take(later, lambda one: None)
-    later.pixels[...] = 9
-    turns.take(tile(0, 1), lambda one: taken.append(int(one.pixels.max())))
-    assert taken == [0, 0]
+def test_a_block_that_begins_a_moment_late_is_waited_for() -> None:
+    turns, passed, began = Turns(), list[int](), threading.Event()
+
+    def later() -> None:
+        began.set()
+        with turns.block(5, 9):
+            turns.wait()
+            passed.append(5)
+
+    thread = threading.Thread(target=later)
+    thread.start()
+    assert began.wait(BOUND)
+    with turns.block(0, 5):
+        turns.wait()
+        passed.append(0)
+    thread.join(BOUND)
+    assert passed == [0, 5]
+
+
+def test_a_block_that_never_begins_is_given_up() -> None:
+    turns = Turns()
+    with turns.block(7, 9):  # frames 0 to 6 are with nobody
+        turns.wait()
+    with turns.block(9, 12):
+        turns.wait()
+
+
+def test_what_is_left_at_the_end_waits_for_nobody() -> None:
+    Turns().wait()

@@ -17,8 +17,9 @@ import limadask as ld
 from limadask.frames import Frames, Spec
 from limadask.geometry import Grid
 from limadask.pipeline import Pipeline, Program, plan
+from limadask.task import result_of_run
 from limadask_detectors import Simulator
-from limadask_tasks import Accumulate, Difference, MultiTau, Observe
+from limadask_tasks import Accumulate, Difference, MinIntensity, MultiTau, Observe
 
 SHAPE = 5, 7
 
@@ -42,7 +43,7 @@ def test_differences_go_on_from_block_to_block(seed: int, dtype: str, count: int
     np.testing.assert_allclose(together, differences(pixels), rtol=1e-6)
 
 
-def test_pixels_that_a_frame_lacks_are_missing_from_two_differences() -> None:
+def test_a_pixel_that_a_frame_lacks_is_compared_with_the_last_one_that_has_it() -> None:
     spec = Spec(Grid(SHAPE), np.dtype("u2"))
     pixels = image(1, (5, 1, *SHAPE), "u2", 900)
     missing = np.zeros(SHAPE, bool)
@@ -55,27 +56,98 @@ def test_pixels_that_a_frame_lacks_are_missing_from_two_differences() -> None:
     assert not program.run(frames).failures
     seen = program.writers["seen"].recent().values  # type: ignore[attr-defined]
     expected = differences(pixels)
-    fill = np.iinfo(seen.dtype).max
-    expected[2:4, :, missing] = fill
+    expected[2, :, missing] = np.iinfo(seen.dtype).max
+    expected[3, 0, missing] = (pixels[3, 0].astype("i8") - pixels[1, 0])[missing]
     assert (seen == expected).all()
 
 
-def test_threads_that_overtake_each_other_change_nothing() -> None:
-    spec = Spec(Grid(SHAPE), np.dtype("u2"), nb_frames=60)
-    pixels = image(2, (60, 1, *SHAPE), "u2", 900)
+@pytest.mark.parametrize("nb_threads", [1, 2, 5])
+@pytest.mark.parametrize("lacks", [False, True])
+def test_threads_that_overtake_each_other_change_nothing(nb_threads: int, lacks: bool) -> None:
+    large = 700, 800  # a frame a tile
+    spec = Spec(Grid(large), np.dtype("u2"), nb_frames=48)
+    pixels = image(2, (48, 1, *large), "u2", 900)
     pipe = Pipeline()
     pipe.add("difference", Difference())
-    pipe.add("seen", Observe(history=60), after="difference")
+    pipe.add("seen", Observe(history=48), after="difference")
     program = Program(plan(pipe, spec), ld.Policy())
-    blocks = [Frames.of(pixels[first : first + 5].copy(), first) for first in range(0, 60, 5)]
-    order = np.random.default_rng(3).permutation(len(blocks))
-    threads = [threading.Thread(target=program.run, args=(blocks[one],)) for one in order]
+    blocks = [Frames.of(pixels[first : first + 6].copy(), first) for first in range(0, 48, 6)]
+    missing = np.zeros(large, bool)
+    missing[3, 5:9] = lacks
+    if lacks:
+        blocks[3] = lacking(blocks[3], {20: missing})
+    left, lock, failures = list(blocks), threading.Lock(), list[Any]()
+
+    def work() -> None:
+        while True:
+            with lock:
+                if not left:
+                    return
+                block = left.pop(0)
+            failures.extend(program.run(block).failures)
+
+    threads = [threading.Thread(target=work) for _ in range(nb_threads)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
-    seen = program.writers["seen"].recent()  # type: ignore[attr-defined]
-    assert (seen.values == differences(pixels)).all()
+        thread.join(60)
+    assert not failures
+    seen = program.writers["seen"].recent().values  # type: ignore[attr-defined]
+    expected = differences(pixels)
+    if lacks:
+        expected[20, :, missing] = np.iinfo(seen.dtype).max
+        expected[21, 0, missing] = (pixels[21, 0].astype("i8") - pixels[19, 0])[missing]
+    assert (seen == expected).all()
+
+
+def test_sums_come_in_order_wherever_frames_begin() -> None:
+    pixels = image(8, (40, 1, *SHAPE), "u2", 900)
+    numbers = [number for number in range(100, 150) if not 120 <= number < 130]
+    data = ld.process(pixels, ld.Pipeline())["input"].assign_coords(frame=numbers)
+    pipe = ld.Pipeline()
+    pipe.add("sum", Accumulate(nb_frames=10))
+    pipe.add("difference", Difference(), after="sum")
+    found = ld.process(data, pipe)["difference"]
+    sums = pixels.reshape(4, 10, 1, *SHAPE).sum(axis=1, dtype="u4")
+    assert found["frame"].values.tolist() == [10, 11, 13, 14]
+    assert (found.values == differences(sums)).all()
+
+
+def test_vetoed_frames_make_no_pairs_and_no_errors() -> None:
+    pixels = np.random.default_rng(9).poisson(3.0, (12, 1, *SHAPE)).astype("u2")
+    pixels[4:8] = 0
+    pipe = ld.Pipeline()
+    pipe.add("bright", MinIntensity(statistic="mean", minimum=1))
+    pipe.add("g2", MultiTau(array=REGIONS, channels=4, levels=1), after="bright")
+    found = ld.process(pixels, pipe)
+    assert not found.failures
+    assert int(found["g2"]["frames"]) == 8
+    assert int(found["g2"]["times"].sel(delay=1)) == 6
+
+
+def test_a_look_at_the_result_changes_nothing() -> None:
+    spec = Spec(Grid(SHAPE), np.dtype("u2"))
+    pixels = np.random.default_rng(10).poisson(3.0, (400, 1, *SHAPE)).astype("u2")
+    task = MultiTau(array=REGIONS, channels=4, levels=2)
+    pipe = Pipeline()
+    pipe.add("g2", task)
+    program = Program(plan(pipe, spec), ld.Policy())
+    step, over = program.lasting()["g2"], threading.Event()
+
+    def look() -> None:
+        while not over.is_set():
+            step.state()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    for first in range(0, 400, 4):
+        assert not program.run(Frames.of(pixels[first : first + 4], first)).failures
+    over.set()
+    looking.join(30)
+    found = result_of_run(program.plan["g2"].output, [step.state()])
+    assert int(found["frames"]) == 400
+    for delay, expected in direct(pixels, REGIONS, task).items():
+        np.testing.assert_allclose(found["g2"].sel(delay=delay).values[0], expected, rtol=1e-5)
 
 
 def test_saved_frames_may_begin_anywhere_and_have_gaps() -> None:
@@ -90,7 +162,11 @@ def test_saved_frames_may_begin_anywhere_and_have_gaps() -> None:
 
 @pytest.mark.parametrize(
     "topology",
-    [ld.Topology(workers=2), ld.Topology(receivers=2, workers=2, dispatch="round_robin")],
+    [
+        ld.Topology(workers=2),
+        ld.Topology(receivers=2, workers=2, dispatch="round_robin"),
+        ld.Topology(roles="separate"),
+    ],
 )
 def test_frames_in_order_are_not_scattered(client: Client, topology: ld.Topology) -> None:
     pipe = ld.Pipeline()

@@ -120,3 +120,30 @@ def test_the_plan_tells_of_the_background_and_of_mistakes() -> None:
         SparsifyBragg(poni="nowhere.poni").plan(spec)
     with pytest.raises(ld.ConfigError, match="does not fit the detector"):
         SparsifyBragg(poni=PONI).plan(Spec(Grid((300, 300)), np.dtype("u2")))
+
+
+def test_saved_peaks_become_the_same_frames_again(tmp_path: Path) -> None:
+    pipe = ld.Pipeline()
+    pipe.add("peaks", SparsifyBragg(poni=PONI, npt=70, cutoff=4))
+    pipe.add("file", SaveHdf5(folder=str(tmp_path)), after="peaks")
+    pipe.add("dense", Densify(), after="peaks")
+    done = ld.process(frames(7), pipe)
+    again = ld.Pipeline()
+    again.add("dense", Densify())
+    with ld.open(done.files["file"]) as tree:
+        found = ld.process(tree, again)["dense"]
+        part = ld.process(tree["entry/data/images"].isel(frame=slice(2, 5)), again)["dense"]
+    assert np.abs(found.values.astype("i8") - done["dense"].values).max() <= 1
+    assert (part.values == found.values[2:5]).all()
+
+
+def test_frames_that_lack_pixels_have_the_same_radii() -> None:
+    spec = Spec(Grid(SHAPE), np.dtype("u2"))
+    lacks = np.zeros(SHAPE, bool)
+    lacks[:, :80] = True
+    whole, part = (
+        SparsifyBragg(poni=PONI, npt=50).plan(one) for one in (spec, spec.lacking(lacks))
+    )
+    assert whole.background is not None
+    assert part.background is not None
+    np.testing.assert_allclose(part.background.radius, whole.background.radius)
