@@ -93,7 +93,7 @@ MISTAKES: list[tuple[str, Any, str, str, Any, str]] = [
     ("pipeline.3.after", "stats", "stats", "after", ["turned"], "not come after this"),
     ("pipeline.3.after", 5, "turned", "after", 5, "names of nodes"),
     ("pipeline.3.after", [], "turned", "after", [], "'input' or names of nodes"),
-    ("pipeline.7.after", "stats", "file", "after", "stats", "yields frames"),
+    ("pipeline.6.after", "stats", "live", "after", "stats", "yields frames"),
     ("pipeline.3.name", "input", "input", "name", "input", "not used yet"),
     ("pipeline.3.name", "a/b", "a/b", "name", "a/b", "letters, digits, _ and -"),
     ("pipeline.3.name", 3, "3", "name", 3, "a word"),

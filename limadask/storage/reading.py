@@ -61,6 +61,8 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
             if not any(isinstance(one, h5py.Group) for one in file.values()):
                 raise ValueError("it has no entry")
             for entry in (one for one in file.values() if isinstance(one, h5py.Group)):
+                if "entry_identifier" not in entry:
+                    raise ValueError(f"{entry.name} is of no acquisition")
                 for one in entry["data"].values() if "data" in entry else ():
                     check_sources(one, str(path))
         tree = xr.open_datatree(

@@ -184,7 +184,7 @@ SECTIONS: dict[str, tuple[dict[str, Any], tuple[str, str], Any, str]] = {
                 {"name": "b", "task": "save_hdf5", "folder": "/nowhere"},
             ]
         },
-        ("b", "prefix"), "/nowhere/limadask_master.h5", "another folder or prefix",
+        ("b", "entry"), "entry", "another entry, folder or prefix",
     ),
 }  # fmt: skip
 """Sections; node and field, the value and part of what is allowed in the error."""
