@@ -72,12 +72,14 @@ def test_it_goes_red_without_the_flush(expected: Path, tmp_path: Path) -> None:
     assert run(Kill("processor", "acquiring", 0.5), tmp_path, expected, "flush").lost > 0
 
 
+@SOAK
 @pytest.mark.slow
 def test_it_goes_red_when_a_status_is_dropped(expected: Path, tmp_path: Path) -> None:
     found = run(Kill("client", "acquiring", 0.5), tmp_path, expected, "status")
     assert (found.nameless, found.lost) == (1, 1)
 
 
+@SOAK
 @pytest.mark.slow
 def test_it_goes_red_when_files_do_not_tell_causes(expected: Path, tmp_path: Path) -> None:
     found = run(Kill("scheduler", "acquiring", 0.5), tmp_path, expected, "causes")

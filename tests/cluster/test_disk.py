@@ -31,6 +31,10 @@ WITHIN_OR_NEXT = [
     pytest.param("1000", id="within_a_file"),
     pytest.param("5", id="at_the_next_file", marks=pytest.mark.soak),
 ]
+NEXT_OR_WITHIN = [
+    pytest.param("5", id="at_the_next_file"),
+    pytest.param("1000", id="within_a_file", marks=pytest.mark.soak),
+]
 
 
 def check_ledger(told: dict[str, Any], mark: bool) -> None:
@@ -61,7 +65,7 @@ def test_a_full_disk_costs_only_the_frames_that_have_no_room(tmp_path: Path, per
     assert told["master"] is None
 
 
-@pytest.mark.parametrize("per_file", ["1000", "5"], ids=["within_a_file", "at_the_next_file"])
+@pytest.mark.parametrize("per_file", NEXT_OR_WITHIN)
 def test_frames_are_saved_again_once_there_is_room(tmp_path: Path, per_file: str) -> None:
     told = scenario(tmp_path, "full", "mark", per_file, "mends")
     check_ledger(told, mark=True)

@@ -20,6 +20,7 @@ def test_receivers_that_share_a_process_lose_no_frame() -> None:
     assert told[0].startswith("4 receivers")
 
 
+@pytest.mark.soak
 def test_every_topology_is_held_against_the_bare_loop() -> None:
     told: list[str] = []
     figures = topologies(told.append, frames=60, repeats=1)
