@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, PositiveInt, field_validator
+from pydantic import Field, PositiveInt
 
 from limadask.errors import ConfigError
 from limadask.frames import Spec
-from limadask.naming import Names, fill, has_run, next_run
 from limadask.storage import (
     Compression,
     Digests,
@@ -21,7 +19,6 @@ from limadask.storage import (
     ProductLayout,
     RunLayout,
     SparseLayout,
-    absolute_path,
     check_products,
     digest,
     files_of_run,
@@ -33,6 +30,7 @@ from limadask.storage import (
     write_master,
 )
 from limadask.task import Opening, Place, Products, Recovered, RunRecord, Sink, Writer
+from limadask_tasks.folder_saver import FolderSaver
 from limadask_tasks.hdf5_writers import (
     FrameWriter,
     Hdf5Writer,
@@ -41,10 +39,8 @@ from limadask_tasks.hdf5_writers import (
     SparseWriter,
 )
 
-_FOLDER = "a folder that can be made and written"
 
-
-class SaveHdf5(Sink):
+class SaveHdf5(FolderSaver):
     """Save frames: files ``{prefix}_{rank}_{number:05d}.h5``, joined by ``{prefix}_master.h5``.
 
     Each worker that processes writes files of its own. One band is saved as ``(frame, y, x)``,
@@ -56,10 +52,8 @@ class SaveHdf5(Sink):
     takes_products: ClassVar[bool] = True
     takes_sparse: ClassVar[bool] = True
 
-    folder: str
-    """Folder, made if it is not there."""
-    prefix: str = "limadask"
-    """Begin of the files' names, where fields may stand: ``{sample}_{run:04d}``."""
+    others: ClassVar[str] = "overwrite or append"
+
     entry: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = "entry"
     """Name of the NXentry. Savers of equal folder and prefix write the same files, each an entry
     of its own."""
@@ -75,38 +69,11 @@ class SaveHdf5(Sink):
 
     manifest: Literal["none", "sha256"] = "none"
     """Whether ``{prefix}_manifest.sha256`` has the checksums of all files, for ``sha256sum -c``."""
-    vetoed: Literal["skip", "keep"] = "skip"
-    """Whether frames that a veto before this node refused are left out, or saved all the same."""
-
-    @field_validator("prefix")
-    def _plain(cls, value: str) -> str:  # noqa: N805 - pydantic's class method
-        if not value or Path(value).name != value:
-            raise ConfigError(
-                "a prefix is the begin of a file name",
-                value=value,
-                allowed="a name without folders",
-            )
-        return value
 
     def plan(self, spec: Spec | Products) -> None:
         """Find what cannot be saved of by-products."""
         if isinstance(spec, Products):
             check_products(spec)
-
-    def absolute(self, folder: Path) -> Self:
-        """Return the same task with an absolute folder."""
-        return self.replace(folder=absolute_path(self.folder, folder, "folder"))
-
-    def next_run(self, names: Names) -> int:
-        """Return the first number that no run in the folder has, under this prefix."""
-        folder = Path(self.folder)
-        if not has_run(self.prefix) or not folder.is_dir():
-            return 1
-        return next_run(self.prefix, names, (path.name for path in folder.iterdir()))
-
-    def named(self, names: Names) -> Self:
-        """Return the same task with all fields in its prefix filled in."""
-        return self.replace(prefix=fill(self.prefix, names))
 
     def path(self) -> str:
         """Return the path of the master file."""
@@ -131,11 +98,6 @@ class SaveHdf5(Sink):
         return None
 
     @property
-    def skips_vetoed(self) -> bool:
-        """Whether vetoed frames are left out."""
-        return self.vetoed == "skip"
-
-    @property
     def joined(self) -> tuple[Path, Path]:
         """Paths of the files that are made of all workers' files."""
         return self._master, self._manifest
@@ -148,27 +110,11 @@ class SaveHdf5(Sink):
     def _manifest(self) -> Path:
         return Path(self.folder) / f"{self.prefix}_manifest.sha256"
 
-    def check(self) -> None:
-        """Look whether the folder can be written and no file is in the way."""
-        folder = Path(self.folder)
-        existing = next(path for path in (folder, *folder.parents) if path.exists())
-        if not existing.is_dir() or not os.access(existing, os.W_OK | os.X_OK):
-            raise ConfigError(
-                f"{existing} is no folder that can be written",
-                field="folder",
-                value=self.folder,
-                allowed=_FOLDER,
-            )
-        if self.file_exists_policy == "abort":
-            files = [path for paths in series_files(folder, self.prefix).values() for path in paths]
-            taken = next((path for path in (*self.joined, *files) if path.exists()), None)
-            if taken is not None:
-                raise ConfigError(
-                    f"{taken} exists",
-                    field="file_exists_policy",
-                    value=self.file_exists_policy,
-                    allowed="another folder or prefix, or the policy overwrite or append",
-                )
+    def taken(self) -> Path | None:
+        """Return a file of an older run that is in the way, if there is one."""
+        series = series_files(Path(self.folder), self.prefix)
+        files = [path for paths in series.values() for path in paths]
+        return next((path for path in (*self.joined, *files) if path.exists()), None)
 
     def open(self, spec: Spec | Products, place: Place) -> Writer:
         """Begin this worker's first file."""
@@ -257,9 +203,7 @@ def _opened(openings: Sequence[Opening]) -> list[Writer]:
             folder, first.prefix, place.rank, layouts, first.nb_frames_per_file, number, digests
         )
     except OSError as error:
-        raise ConfigError(
-            f"cannot be written: {error}", field="folder", value=first.folder, allowed=_FOLDER
-        ) from error
+        raise first.unwritable(error) from error
     return [_writer(saver, one.spec, series, place.rank) for saver, one in given]
 
 

@@ -7,7 +7,7 @@ import json
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 from numpy.typing import NDArray
 from pydantic import field_validator
@@ -28,7 +28,7 @@ from limadask.storage.plain import plain
 from limadask.storage.whole_file import write_whole
 from limadask.task import Place, Recovered, RunRecord
 from limadask.version import __version__
-from limadask_tasks.frame_saver import FrameSaver
+from limadask_tasks.folder_saver import FolderSaver
 from limadask_tasks.image_formats import (
     SUFFIXES,
     Header,
@@ -43,13 +43,15 @@ from limadask_tasks.image_names import ImageNames, check_template, pattern
 _ONE, _MANY = "{prefix}_{number:05d}.{format}", "{prefix}_{number:05d}_{band}.{format}"
 
 
-class SaveImages(FrameSaver):
+class SaveImages(FolderSaver):
     """Save each band of each frame as an image file of its own, and a list of them.
 
     The list ``{prefix}_{format}.json`` is written at the end: what became of each frame, its files,
     and what is known of the run. Frames that are absent have no file.
     """
 
+    file_exists_policy: Literal["abort", "overwrite"] = "abort"
+    """When an older run of this prefix is there: refuse, or replace it."""
     format: ImageFormat = "cbf"
     """Format: ``cbf`` is compressed, and has integers of up to 32 bits; ``edf`` has any pixels."""
     name: str | None = None

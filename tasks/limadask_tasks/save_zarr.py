@@ -33,10 +33,10 @@ from limadask.storage.zarr_store import (
     shard_frames,
 )
 from limadask.task import Place, Recovered, RunRecord
-from limadask_tasks.frame_saver import FrameSaver
+from limadask_tasks.folder_saver import FolderSaver
 
 
-class SaveZarr(FrameSaver):
+class SaveZarr(FolderSaver):
     """Save frames as one Zarr v3 store ``{prefix}.zarr``, into which all workers write.
 
     Each frame is a chunk and a file, which is there whole or not at all; ``xarray.open_zarr`` reads
@@ -44,6 +44,8 @@ class SaveZarr(FrameSaver):
     ``(frame, band, y, x)``; absent frames read as the fill value.
     """
 
+    file_exists_policy: Literal["abort", "overwrite"] = "abort"
+    """When an older run of this prefix is there: refuse, or replace it."""
     compression: ZarrCompression = "blosc_zstd"
     """How frames are compressed; ``blosc_lz4`` is the fastest."""
     nb_dimensions: Literal["dim_3d_or_4d", "dim_4d"] = "dim_3d_or_4d"
