@@ -110,8 +110,8 @@ def test_a_policy_that_allows_none_ends_the_run(client: Client) -> None:
     )  # fmt: skip
     with acquisition:
         acquisition.prepare()
-        acquisition.start()
-        with pytest.raises(ld.AcquisitionFailed, match="decode_error"):
+        with pytest.raises(ld.AcquisitionFailed, match="decode_error"):  # noqa: PT012
+            acquisition.start()  # on a busy machine it is over before start is answered
             acquisition.wait(timeout=60)
     counts = acquisition.record().counts()
     assert sum(counts.values()) == 2000
