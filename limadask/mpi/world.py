@@ -135,6 +135,7 @@ class World:
 
     def kill(self) -> None:
         """End all processes now, and give everything back."""
+        self._unlink_segments()  # of a world that has not begun
         self.stop()
         for line in self._lifelines:
             line.close()  # what has not said which process it is ends by this
