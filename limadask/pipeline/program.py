@@ -130,12 +130,12 @@ class Program:
             raise
         calls = any(isinstance(step, CallStep) for step in self.steps)
         self._tile = max(1, (CALL_TILE if calls else TILE) // plan.raw.frame_nbytes)
-        self._ends = plan.ends()
+        self._ends, self._is_in_order = plan.ends(), bool(plan.in_order)
         self._lost = {step.name: plan.ends(step.name) for step in self.steps}
 
     def run(self, frames: Frames) -> Outcome:
         """Take one block through all nodes, some frames at a time."""
-        if not self.plan.in_order:
+        if not self._is_in_order:
             return self._run(frames)
         with self._turns.block(*frames.span):
             return self._run(frames)

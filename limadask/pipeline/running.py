@@ -52,7 +52,8 @@ class RunningStep(Step):
             self.order.check(frames)
         with self.states.one() as state:
             self._step(state, frames)
-        self.order.note(frames)
+        if self._task.ordered:
+            self.order.note(frames)
 
     def state(self) -> State:
         """Return one state of all threads' frames, as far as others need it."""

@@ -26,6 +26,13 @@ def field(parent: h5py.Group, name: str, value: Any, **attributes: Any) -> h5py.
     return dataset
 
 
+def bare_scale(parent: h5py.Group, dim: str, size: int) -> h5py.Dataset:
+    """Return the scale of a dimension without labels, as netCDF-4 has it; it takes no room."""
+    scale = parent.create_dataset(dim, (size,), "f4")  # never written
+    scale.make_scale(f"This is a netCDF dimension but not a netCDF variable. {size:10d}")
+    return scale
+
+
 def tree(parent: h5py.Group, name: str, values: Mapping[str, Any]) -> h5py.Group:
     """Write nested plain data as nested NXcollection groups; None is written as ``null``."""
     made = group(parent, name, "NXcollection")

@@ -12,15 +12,13 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.storage.nexus import group
+from limadask.storage.nexus import bare_scale, group
 from limadask.storage.parts import Contents, Piece
 from limadask.storage.product_entry import VALUES, fill_of, stored_dtype
 from limadask.task import Products
 
 MOST_CURVES = 24
 """Values of a frame that are plotted as curves over all frames; more are plotted frame by frame."""
-NO_LABELS = "This is a netCDF dimension but not a netCDF variable."
-"""What the scale of a dimension without labels is called by netCDF-4."""
 
 
 class ProductData:
@@ -95,8 +93,7 @@ class ProductData:
         """
         runs = list(self._runs(counted))
         total = sum(stop - start for _, start, stop, _ in runs)
-        scale = data.create_dataset(dim, (total,), "f4")
-        scale.make_scale(f"{NO_LABELS} {total:10d}")
+        bare_scale(data, dim, total)
         for name in names:
             shape, at = self._products.shape(name), 0
             if not total:

@@ -16,14 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Background, Spec
-from limadask.storage.nexus import field, group
+from limadask.storage.nexus import bare_scale, field, group
 from limadask.storage.parts import Contents, Piece
 from limadask.storage.sparse_entry import BACKGROUND, COUNT, INDEX, INTENSITY
 
 SPARSE = "sparse_frames"
 """The group that has them, within an entry."""
-NO_LABELS = "This is a netCDF dimension but not a netCDF variable."
-"""What the scale of a dimension without labels is called by netCDF-4."""
 
 
 class SparseData:
@@ -96,8 +94,7 @@ class SparseData:
 
     def _write_pixels(self, data: h5py.Group, total: int) -> None:
         """Write all frames' pixels one after the other, in the order of the frames."""
-        scale = data.create_dataset("pixel", (total,), "f4")  # never written: it takes no room
-        scale.make_scale(f"{NO_LABELS} {total:10d}")
+        scale = bare_scale(data, "pixel", total)
         places = (("index", INDEX, np.dtype("u4")), ("intensity", INTENSITY, self._spec.dtype))
         for name, place, dtype in places:
             if not total:
