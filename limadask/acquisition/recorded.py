@@ -25,8 +25,7 @@ class RecordedSeries(Mapping[str, xr.Dataset]):
                 "nothing of this name is recorded", field="name", value=name,
                 allowed=answer["names"],
             )  # fmt: skip
-        dumped = answer["series"].get(name)
-        return (TimeSeries.load(dumped) if dumped else TimeSeries()).to_dataset()
+        return TimeSeries.load(answer["series"][name]).to_dataset()
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._names())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from limadask.errors import ConfigError, LimadaskError
@@ -88,8 +87,8 @@ class Recorder:
         return list(self._series)
 
     def dump(self, name: str | None = None) -> dict[str, Any]:
-        """Return all series by name, or one, as plain data and bytes."""
-        chosen: Mapping[str, TimeSeries] = self._series
+        """Return all series that hold anything, or one, as plain data and bytes by name."""
         if name is not None:
-            chosen = {name: self._series[name]} if name in self._series else {}
-        return {title: one.dump() for title, one in chosen.items() if one.count}
+            known = self._series.get(name)
+            return {} if known is None else {name: known.dump()}
+        return {title: one.dump() for title, one in self._series.items() if one.count}

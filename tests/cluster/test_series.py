@@ -86,6 +86,7 @@ def saved(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert until(lambda: run.series["pressure"].sizes["time"] == 2)
         run.note("comment", "the sample moved")
         run.note("x", 3, units="mm")
+        assert until(lambda: run.series["ticks"].sizes["time"] > 0)
         assert run.series["ticks"]["value"][0] == 0
         assert run.series["temperature"]["value"].attrs["units"] == "K"
         assert {"detector/temperature", "pipeline/rate", "shutter"} <= set(run.series)

@@ -131,6 +131,15 @@ def test_what_comes_too_fast_is_counted() -> None:
     assert series.values[-1] == 2.0
 
 
+def test_a_series_has_its_units_before_its_first_value() -> None:
+    recorder = Recorder()
+    recorder.declare("temperature", "K")
+    made = TimeSeries.load(recorder.dump("temperature")["temperature"]).to_dataset()
+    assert made.sizes["time"] == 0
+    assert made["value"].attrs["units"] == "K"
+    assert recorder.dump() == recorder.dump("pressure") == {}
+
+
 def test_a_source_that_changes_its_kind_leaves_a_gap() -> None:
     outbox, recorder = Outbox(), Recorder()
     series = recorder.declare("x")
