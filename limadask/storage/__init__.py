@@ -11,6 +11,7 @@ from limadask.storage.find import (
     read_image,
     split_path,
 )
+from limadask.storage.joining import joined
 from limadask.storage.manifest import Digests, digest, write_manifest
 from limadask.storage.master import write_master
 from limadask.storage.parts import Contents, files_of_run, read_contents, unreadable
@@ -50,6 +51,7 @@ __all__ = [
     "files_of_run",
     "find_images",
     "is_hdf5",
+    "joined",
     "next_number",
     "read_contents",
     "read_image",

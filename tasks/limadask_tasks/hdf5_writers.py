@@ -10,7 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Status
-from limadask.storage import Chunks, Compression, FileSeries, Known, SparseChunks, by_frame, encoder
+from limadask.storage import (
+    Chunks,
+    Compression,
+    FileSeries,
+    Known,
+    SparseChunks,
+    by_frame,
+    encoder,
+    joined,
+)
 from limadask.storage.entry import Part
 from limadask.task import Rows
 
@@ -27,8 +36,8 @@ class FrameWriter(ABC):
         """Return frames as they are written."""
 
     def write(self, encoded: list[Any]) -> None:
-        """Append and flush."""
-        self._series.append(encoded, self._entry)
+        """Append at once and flush."""
+        self._series.append([joined(encoded)], self._entry)
 
     def close(self) -> dict[str, Any]:
         """Close the entry, and with the last one the files; name these."""
@@ -97,7 +106,7 @@ class ProductWriter:
         return rows
 
     def write(self, encoded: list[Rows]) -> None:
-        """Append them at once, since each call of HDF5 is dear, and flush."""
+        """Append them at once and flush."""
         self._series.append([Rows.joined(encoded)], self._entry)
 
     def close(self) -> dict[str, Any]:
