@@ -35,7 +35,7 @@ class Assembler:
     ) -> None:
         self._whole, self._size = whole, nb_frames_per_block
         self._places = Mosaic.of(whole, parts).places
-        self._pool = BufferPool(slots, nb_frames_per_block * whole.frame_nbytes)
+        self._pool = BufferPool(slots, nb_frames_per_block * whole.frame_nbytes, stage="assemble")
 
     def assemble(self, answers: Sequence[Answer]) -> Answer:
         """Return the full frames of one block, or how its ticket ends without any.

@@ -203,7 +203,7 @@ class Station:
         try:
             if self._keeps:  # the slots are only counted
                 allocator = UntouchedAllocator()
-            self._pool = BufferPool(slots, nbytes, allocator)
+            self._pool = BufferPool(slots, nbytes, allocator, uuid=self.request.uuid)
         except MemoryError as error:
             raise ConfigError(
                 str(error), node="buffers", field="nbytes", value=slots * nbytes,

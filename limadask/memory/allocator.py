@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mmap
 from contextlib import suppress
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 
 class Allocator(Protocol):
     """Makes buffers of bytes; they are freed with their last view."""
+
+    name: ClassVar[str]
+    """What it is called, where one is chosen and where memory is shown."""
 
     def allocate(self, nbytes: int) -> NDArray[np.uint8]:
         """Return ``nbytes`` bytes, shape ``(nbytes,)``.
@@ -32,6 +35,8 @@ class PageAllocator:
     A page costs its fault when it is first written; paid here, before the first frame.
     """
 
+    name: ClassVar[str] = "pages"
+
     def allocate(self, nbytes: int) -> NDArray[np.uint8]:
         """Return page-aligned, zeroed bytes, shape ``(nbytes,)``."""
         try:
@@ -49,6 +54,8 @@ class PageAllocator:
 
 class UntouchedAllocator:
     """Address space alone, without pages: for what is only counted."""
+
+    name: ClassVar[str] = "none"
 
     def allocate(self, nbytes: int) -> NDArray[np.uint8]:
         """Return bytes that nobody is to write, shape ``(nbytes,)``."""

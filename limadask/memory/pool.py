@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike, NDArray
 
 from limadask.memory.allocator import Allocator, PageAllocator
 from limadask.memory.loan import lent
+from limadask.memory.usage import METERS, Stage, Usage
 
 POLL = 1e-3
 """Seconds after which a free slot that another process still reads is looked at again."""
@@ -61,6 +62,8 @@ class BufferPool:
         Bytes of each.
     allocator:
         Where the memory comes from.
+    stage, uuid:
+        What it is for, and of which acquisition.
 
     Raises
     ------
@@ -68,8 +71,16 @@ class BufferPool:
         When the memory cannot be had.
     """
 
-    def __init__(self, slots: int, slot_nbytes: int, allocator: Allocator | None = None) -> None:
+    def __init__(
+        self,
+        slots: int,
+        slot_nbytes: int,
+        allocator: Allocator | None = None,
+        stage: Stage = "receive",
+        uuid: str = "",
+    ) -> None:
         self.slots, self.slot_nbytes = slots, slot_nbytes
+        self._stage, self._uuid = stage, uuid
         # slots come back from destructors, at any moment: SimpleQueue.put allows just that, and a
         # deque too. What came back last is lent first: it may still be in the cache
         self._free: deque[NDArray[np.uint8]] = deque()
@@ -80,6 +91,7 @@ class BufferPool:
         self._allocator = allocator or PageAllocator()
         for _ in range(slots):
             self._put(self._allocator.allocate(slot_nbytes))
+        METERS.add(self)
 
     def lend(
         self, shape: tuple[int, ...], dtype: DTypeLike, timeout: float = 0
@@ -126,6 +138,20 @@ class BufferPool:
     def _put(self, memory: NDArray[np.uint8]) -> None:
         self._free.append(memory)
         self._tokens.put(None)
+
+    def usage(self) -> Usage:
+        """Return what the pool holds, as everything that holds memory does."""
+        known, size = self.statistics(), self.slot_nbytes
+        return Usage(
+            self._stage,
+            self._uuid,
+            allocated=self.nbytes,
+            in_use=self.nbytes - known.free * size,
+            high_water=(known.slots - known.lowest) * size,
+            total=known.slots * size,
+            loans=known.lent,
+            allocator=self._allocator.name,
+        )
 
     def statistics(self) -> PoolStatistics:
         """Return what the pool holds and has lent."""

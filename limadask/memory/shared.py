@@ -17,7 +17,7 @@ import struct
 import uuid
 import weakref
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,8 @@ class SharedAllocator:
     MemoryError
         When the memory cannot be had, or this system knows no such memory.
     """
+
+    name: ClassVar[str] = "shared"
 
     def __init__(self, slots: int, slot_nbytes: int) -> None:
         self._slots, self._stride = slots, _whole_pages(slot_nbytes)

@@ -283,7 +283,7 @@ class Program:
             if self._decoded is None:
                 nbytes = self._tile * self.plan.raw.frame_nbytes
                 slots = max(2, min(DECODED, CALL_TILE // nbytes))
-                self._decoded = BufferPool(slots, nbytes)
+                self._decoded = BufferPool(slots, nbytes, stage="decode", uuid=self._place.uuid)
         shape, pixels = packed.pixels_shape, None
         if len(packed) <= self._tile:
             pixels = self._decoded.lend(shape, packed.dtype)

@@ -1,0 +1,77 @@
+"""What the memory of this process is used for, stage by stage."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+Stage = Literal["receive", "decode", "assemble", "scratch", "chunks", "hold", "observe"]
+"""Where frames are while memory holds them: taken from the detector, decoded, put together from
+parts, on their way from task to task, encoded for a saver, waiting for their processing, looked
+at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """The memory of one stage.
+
+    Parameters
+    ----------
+    stage:
+        What it is for.
+    uuid, node:
+        The acquisition and the node that it belongs to; empty where it serves all.
+    allocated, in_use:
+        Bytes there are, and those that hold something now.
+    high_water:
+        Most bytes that were ever in use.
+    total:
+        Bytes allocated so far, those that were given back included: its growth is the allocation
+        rate.
+    loans:
+        How often memory was lent so far.
+    allocator:
+        Where the memory comes from.
+    """
+
+    stage: Stage
+    uuid: str = ""
+    node: str = ""
+    allocated: int = 0
+    in_use: int = 0
+    high_water: int = 0
+    total: int = 0
+    loans: int = 0
+    allocator: str = "system"
+
+
+class Metered(Protocol):
+    """Something that holds memory and says how much."""
+
+    def usage(self) -> Usage:
+        """Return what it holds now; may be called from any thread."""
+
+
+class Meters:
+    """All that holds memory in one process, for as long as it lives."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: weakref.WeakSet[Metered] = weakref.WeakSet()
+
+    def add(self, one: Metered) -> None:
+        """Know something from now on, until it is gone."""
+        with self._lock:
+            self._known.add(one)
+
+    def usages(self) -> list[Usage]:
+        """Return what all of them hold now."""
+        with self._lock:
+            known = list(self._known)
+        return [one.usage() for one in known]
+
+
+METERS = Meters()
+"""Those of this process."""
