@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 
 class Allocator(Protocol):
-    """Makes buffers of bytes; they are freed with their last view."""
+    """Makes buffers of bytes."""
 
     name: ClassVar[str]
     """What it is called, where one is chosen and where memory is shown."""
@@ -27,6 +27,12 @@ class Allocator(Protocol):
 
     def renew(self, buffer: NDArray[np.uint8]) -> bool:
         """Make a buffer ready for other content; False while another process still reads it."""
+
+    def free(self, buffer: NDArray[np.uint8]) -> None:
+        """Give a buffer's pages back to the system; nobody uses it any more.
+
+        Whoever calls it lets go of it as well: some allocators free memory with its last view.
+        """
 
 
 class PageAllocator:
@@ -51,6 +57,9 @@ class PageAllocator:
         """Return True: no other process reads it."""
         return True
 
+    def free(self, buffer: NDArray[np.uint8]) -> None:
+        """Do nothing: it goes with its last view."""
+
 
 class UntouchedAllocator:
     """Address space alone, without pages: for what is only counted."""
@@ -68,6 +77,9 @@ class UntouchedAllocator:
     def renew(self, buffer: NDArray[np.uint8]) -> bool:
         """Return True: nobody reads it."""
         return True
+
+    def free(self, buffer: NDArray[np.uint8]) -> None:
+        """Do nothing: it goes with its last view."""
 
 
 def touch(pages: mmap.mmap, buffer: NDArray[np.uint8]) -> None:

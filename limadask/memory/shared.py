@@ -88,7 +88,8 @@ class SharedAllocator:
 
     def __init__(self, slots: int, slot_nbytes: int) -> None:
         self._slots, self._stride = slots, _whole_pages(slot_nbytes)
-        self._first, self._allocated = _whole_pages(COUNTER * slots), 0
+        self._first = _whole_pages(COUNTER * slots)
+        self._unused = list(reversed(range(slots)))
         nbytes, name = self._first + slots * self._stride, f"limadask-{uuid.uuid4().hex}"
         try:
             # refused where there is not as much: the file itself would fail when it is touched
@@ -106,11 +107,10 @@ class SharedAllocator:
         self._counters = self._bytes[: COUNTER * slots].view(np.int64)
 
     def allocate(self, nbytes: int) -> NDArray[np.uint8]:
-        """Return the next slot's bytes, page-aligned and zeroed, shape ``(nbytes,)``."""
-        if self._allocated == self._slots or nbytes > self._stride:
+        """Return an unused slot's bytes, page-aligned and zeroed, shape ``(nbytes,)``."""
+        if not self._unused or nbytes > self._stride:
             raise MemoryError(f"{nbytes} bytes: there are {self._slots} slots of {self._stride}")
-        begin = self._first + self._allocated * self._stride
-        self._allocated += 1
+        begin = self._first + self._unused.pop() * self._stride
         buffer = self._bytes[begin : begin + nbytes]
         touch(self._pages, buffer)
         return buffer
@@ -123,6 +123,12 @@ class SharedAllocator:
         self._counters[slot] += 1
         lock(self._descriptor, slot, fcntl.F_UNLCK)
         return True
+
+    def free(self, buffer: NDArray[np.uint8]) -> None:
+        """Give a slot's pages back to the system, for all who have mapped them."""
+        slot = self._slot(self._offset(buffer))
+        self._pages.madvise(mmap.MADV_REMOVE, self._first + slot * self._stride, self._stride)
+        self._unused.append(slot)
 
     def handle(self, array: NDArray[Any]) -> Handle | None:
         """Return where another process finds an array; None if it is not all in here."""

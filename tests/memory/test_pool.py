@@ -19,6 +19,8 @@ from limadask.memory import BufferPool, PageAllocator
 class Counting:
     """An allocator that keeps what it has made."""
 
+    name = "counting"
+
     def __init__(self) -> None:
         self.made: list[np.ndarray[Any, Any]] = []
 
@@ -28,6 +30,8 @@ class Counting:
 
     def renew(self, buffer: np.ndarray[Any, Any]) -> bool:
         return True
+
+    def free(self, buffer: np.ndarray[Any, Any]) -> None: ...
 
 
 def free(pool: BufferPool) -> int:

@@ -219,3 +219,19 @@ def test_more_than_there_is_cannot_be_had() -> None:
     assert len(allocator.allocate(100)) == 100
     with pytest.raises(MemoryError, match="1 slots"):
         allocator.allocate(100)
+
+
+def test_a_slot_that_is_freed_has_no_pages_and_can_be_had_again() -> None:
+    allocator = SharedAllocator(2, 1 << 20)
+    first, second = allocator.allocate(1 << 20), allocator.allocate(1 << 20)
+    first[:] = second[:] = 7
+    path = f"/proc/self/fd/{allocator.segment.descriptor}"
+    before = os.stat(path).st_blocks * 512
+    allocator.free(first)
+    assert before - os.stat(path).st_blocks * 512 == 1 << 20
+    assert second.min() == 7
+    again = allocator.allocate(1 << 20)
+    assert again.max() == 0
+    assert again.ctypes.data == first.ctypes.data
+    with pytest.raises(MemoryError, match="2 slots"):
+        allocator.allocate(1)
