@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Affine, Grid, grid_coordinates
-from limadask.storage.entry import DATA, DETECTOR, entries_of, table_of
-from limadask.storage.product_entry import VALUES, products_of
+from limadask.storage.entry import CAUSES, DATA, DETECTOR, entries_of, table_of
+from limadask.storage.growing_products import growing_products
 from limadask.storage.rows import rows_of
 from limadask.storage.series import series_files
 from limadask.storage.sparse_entry import pixels_of
@@ -40,8 +40,7 @@ def open_growing(files: list[Path]) -> xr.DataTree:
     """Return what is in data files by now, as the master will show it: lazy, entry by entry.
 
     What has no frame number yet is left out; frames that have not come are ``pending``, status 0,
-    and read as the fill value. A table of any length, a result of the whole run, and logs are
-    there at the end.
+    and read as the fill value. A result of the whole run, and logs, are there at the end.
     """
     tree = xr.DataTree()
     pieces: dict[str, list[_Piece]] = {}
@@ -78,9 +77,12 @@ class _Piece:
     numbers: NDArray[np.int64]
     timestamps: NDArray[np.int64]
     status: NDArray[np.uint8]
+    causes: dict[int, str]
     masked: NDArray[np.bool_] | None
     spec: Spec | None
     """Of frames; None of anything else."""
+    has_band_axis: bool = True
+    """Whether frames are saved as ``(band, y, x)``."""
 
     @classmethod
     def of(cls, path: Path, entry: h5py.Group, name: str) -> _Piece:
@@ -92,16 +94,22 @@ class _Piece:
         numbers, stamps, status = columns
         origin = json.loads(entry["origin"].asstr()[()])
         masked = np.asarray(entry["masked"][()], bool) if "masked" in entry else None
-        spec = None
+        spec, has_band_axis = None, True
         if DETECTOR in entry:
             is_sparse = DATA not in entry
+            has_band_axis = is_sparse or entry[DATA].ndim > 3
             kept = origin["sparse"] if is_sparse else entry[DATA]
             shape = tuple(kept["shape"] if is_sparse else kept.shape)[-2:]
             dtype = np.dtype(kept["dtype"] if is_sparse else kept.dtype)
             grid = Grid((int(shape[0]), int(shape[1])), Affine.of(np.array(origin["matrix"])))
             spec = Spec(grid, dtype, tuple(origin["bands"]), masked=masked, is_sparse=is_sparse)
         uuid = str(entry.attrs.get("acquisition", ""))
-        return cls(str(path), name, uuid, origin, numbers, stamps, status, masked, spec)
+        texts, odd = (entry[f"{CAUSES}/{one}"][()] for one in ("cause", "frame_number"))
+        causes = {n: text.decode() for n, text in zip(odd.tolist(), texts, strict=False)}
+        return cls(
+            str(path), name, uuid, origin, numbers, stamps, status, causes, masked, spec,
+            has_band_axis,
+        )  # fmt: skip
 
 
 def _shown(pieces: list[_Piece]) -> xr.Dataset | None:
@@ -110,10 +118,14 @@ def _shown(pieces: list[_Piece]) -> xr.Dataset | None:
     count = max((int(one.numbers.max()) + 1 for one in pieces if len(one.numbers)), default=0)
     status = np.full(count, Status.PENDING, np.uint8)
     stamps = np.full(count, np.datetime64("NaT", "ns"))
+    causes = np.full(count, "", object)
     for one in pieces:
         status[one.numbers] = one.status
         stamps[one.numbers] = one.timestamps.view("datetime64[ns]")
-    known = {"frame_status": ("frame", status)}
+        for number, cause in one.causes.items():
+            if number < count:  # else it is on its way
+                causes[number] = cause
+    known = {"frame_status": ("frame", status), "frame_cause": ("frame", causes.astype(str))}
     labels = {"frame": np.arange(count), "timestamp": ("frame", stamps)}
     if first.spec is not None:
         if "mosaic" in first.origin:  # parts of frames: the master puts them together
@@ -123,13 +135,17 @@ def _shown(pieces: list[_Piece]) -> xr.Dataset | None:
             {"images": (("frame", "band", "y", "x"), images), **known},
             {**labels, "band": list(first.spec.bands)},
         )
-        if first.masked is not None:
-            dims = ("y", "x") if first.masked.ndim == 2 else ("band", "y", "x")
-            found = found.assign_coords(masked=(dims, first.masked))
+        if not first.has_band_axis:
+            found = found.isel(band=0, drop=True).rename(images="data")
+        if (masked := first.masked) is not None:
+            if masked.ndim == 3 and not first.has_band_axis:
+                masked = masked[0]
+            dims = ("y", "x") if masked.ndim == 2 else ("band", "y", "x")
+            found = found.assign_coords(masked=(dims, masked))
         return found.assign_coords(grid_coordinates(first.spec.grid))
     if "products" not in first.origin:
         return None
-    return _products(pieces, count).assign(known).assign_coords(labels)
+    return growing_products(pieces, count).assign(known).assign_coords(labels)
 
 
 def _images(pieces: list[_Piece], count: int, spec: Spec) -> Iterator[Any]:
@@ -189,20 +205,3 @@ def _read(
             kept = pixels_of(entry, start, stop, bands, rows * columns)
             return replace(kept, frame_shape=shape).array
         return entry[DATA][start:stop].reshape(stop - start, *shape)
-
-
-def _products(pieces: list[_Piece], count: int) -> xr.Dataset:
-    """Return the variables that have one value for each frame."""
-    products = products_of(pieces[0].origin)
-    found = {}
-    for name, variable in products.variables.items():
-        if products.ragged_dim(name) is not None:
-            continue
-        shape = (count, *products.shape(name))
-        kind = variable.dtype if variable.dtype.kind == "f" else np.dtype("f8")
-        values = np.full(shape, np.nan, kind)
-        for piece in pieces:
-            with opened(piece.path) as file:
-                values[piece.numbers] = file[f"{piece.name}/{VALUES}/{name}"][: len(piece.numbers)]
-        found[name] = (products.dims(name), values, {"units": variable.units})
-    return xr.Dataset(found, dict(products.coordinates))

@@ -38,9 +38,8 @@ def open_acquisition(path: str | Path) -> xr.DataTree:
     as ``tree["entry/logs/temperature"]``; on the times of frames they are
     ``tree["entry/logs/temperature"]["value"].interp(time=frames["timestamp"])``.
 
-    While a run goes on there is no master yet: its path opens what the data files hold by now,
-    ``images`` with all bands, and frames that have not come with the status 0. Open it again to
-    see more.
+    While a run goes on there is no master yet: its path opens what the data files hold by now, and
+    frames that have not come with the status 0. Open it again to see more.
 
     Parameters
     ----------

@@ -12,7 +12,7 @@ from sparse_frames import shown
 import limadask as ld
 from limadask.frames import Status, unlabelled
 from limadask_detectors import Simulator
-from limadask_tasks import Densify, RoiStatistics, SaveHdf5, Sparsify
+from limadask_tasks import Densify, FindPeaks, RoiStatistics, SaveHdf5, Sparsify
 
 BANDS = ["low", "high"]
 FIRST, ALL = 40, 60
@@ -68,6 +68,45 @@ def test_what_is_there_by_now_is_what_the_master_has_in_the_end(
         assert np.array_equal(tree["entry/data/images"].values, truth)
 
 
+def test_tables_causes_and_names_are_those_of_the_master(client: Client, tmp_path: Path) -> None:
+    camera = Simulator(shape=(64, 48), photons=2.0, faults={"drop": [3, 17]})
+    pipe = ld.Pipeline()
+    pipe.add("raw", SaveHdf5(folder=str(tmp_path), nb_frames_per_file=9))
+    pipe.add("peaks", FindPeaks(threshold=1.0), after="input")
+    table = SaveHdf5(folder=str(tmp_path), entry="peaks", nb_frames_per_file=9)
+    pipe.add("table", table, after="peaks")
+    with ld.Acquisition(
+        client, camera, pipe, nb_frames=ALL, expo_time=0.0, trigger_mode="software",
+        nb_frames_per_trigger=FIRST, topology=ld.Topology(receivers=1, workers=2),
+        buffers=ld.Buffers(nb_frames_per_block=4),
+    ) as acquisition:  # fmt: skip
+        acquisition.prepare()
+        acquisition.start()
+        events = acquisition.events()
+        acquisition.trigger()
+        for _ in events:
+            if acquisition.statistics()["frames"]["present"] >= FIRST - 2:
+                break
+        path = acquisition.files["raw"]
+        with ld.open(path) as tree:
+            frames = tree["entry/data"].to_dataset().load()
+            peaks = tree["peaks/data"].to_dataset().load()
+        acquisition.trigger()
+        acquisition.wait()
+    with ld.open(path) as tree:
+        whole, rows = (tree[f"{one}/data"].to_dataset().load() for one in ("entry", "peaks"))
+    assert np.array_equal(frames["data"][:FIRST], whole["data"][:FIRST])
+    assert set(frames["data"].dims) == set(whole["data"].dims)
+    assert peaks["frame_status"].values[17] in (Status.PENDING, Status.ABSENT)
+    (dim,) = {one.dims[0] for one in rows.values()} - {"frame"}
+    counted = next(name for name, one in rows.items() if "sample_dimension" in one.attrs)
+    assert peaks[counted].attrs["sample_dimension"] == dim
+    count = int(rows[counted][:FIRST].sum())
+    assert count > FIRST
+    for name in (one for one in rows if rows[one].dims[0] == dim):
+        np.testing.assert_array_equal(peaks[name][:count], rows[name][:count])
+
+
 def test_a_run_that_has_just_begun_has_no_frames(client: Client, tmp_path: Path) -> None:
     pipe = ld.Pipeline()
     pipe.add("raw", SaveHdf5(folder=str(tmp_path)))
@@ -75,4 +114,4 @@ def test_a_run_that_has_just_begun_has_no_frames(client: Client, tmp_path: Path)
         acquisition.prepare()
         with ld.open(acquisition.files["raw"]) as tree:
             found: Any = tree["entry/data"].load()
-        assert found["images"].shape == (0, 1, 8, 9)
+        assert found["data"].shape == (0, 8, 9)
