@@ -272,6 +272,8 @@ class Reference:
         kind = _type(part).removesuffix(" or `null`") if default == "required" else _type(part)
         cells = [f"`{key}`", kind, UNITS.get(place, ""), default, meaning]
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+NAMED_PATTERNS = {r"^\s*(\d*\.?\d+)\s*(\w+)?": "text with a unit", r"^[A-Za-z_]\w*$": "name"}
+"""What texts of a pattern are."""
 
 
 def reference() -> str:
@@ -325,7 +327,7 @@ def _type(part: dict[str, Any]) -> str:
             return "[" + ", ".join(map(_type, part["prefixItems"])) + "]"
         return ("non-empty " if part.get("minItems") else "") + f"list of {_type(part['items'])}"
     if kind == "string":
-        return "text with a unit" if "pattern" in part else "text"
+        return NAMED_PATTERNS.get(part.get("pattern", ""), "text")
     return {"boolean": "`true` or `false`", "null": "`null`", "object": "mapping"}[str(kind)]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from limadask.geometry import Rect
 from limadask.storage import absolute_path, read_image
 from limadask.task import Kernel, PixelTask, Task
 from limadask_tasks import kernels
+
+Image = Annotated[str | SkipJsonSchema[NDArray[Any]] | None, Field(repr=False)]
+"""A path, as that of a mask, or from Python an array ``(y, x)`` or ``(band, y, x)``."""
 
 
 class ImageTask(PixelTask):
@@ -161,6 +164,23 @@ class Correction(PixelTask):
             fields[step.task_name()] = step.effective(spec)
             spec = step.plan(spec)
         return fields
+
+
+def image_of(source: str | NDArray[Any], field: str, spec: Spec) -> NDArray[Any]:
+    """Return the image of a task's field, shape ``(band or 1, y, x)``.
+
+    Raises
+    ------
+    ConfigError
+        When it cannot be read, or does not fit the frames.
+    """
+    try:
+        task = ImageTask(path=source) if isinstance(source, str) else ImageTask(source)
+        return task.image(spec)
+    except ConfigError as error:
+        raise ConfigError(
+            error.message, field=field, value=error.value, allowed=error.allowed
+        ) from error
 
 
 def as_coefficients(image: NDArray[Any] | None, spec: Spec) -> NDArray[Any]:

@@ -24,17 +24,7 @@ class Mask(ImageTask):
 
     def plan(self, spec: Spec) -> Spec:
         """Add this mask to the pixels already masked."""
-        image = self.image(spec)
-        if image.dtype.kind == "f" and np.isnan(image).any():
-            raise ConfigError(
-                f"the mask is NaN at {int(np.isnan(image).sum())} pixels: masked or not?",
-                field="path" if self.path else "array",
-                value=self.path or "an array",
-                allowed="0 where a pixel holds a value, any other number where it holds none",
-            )
-        masked = image != 0
-        masked = masked[0] if len(masked) == 1 else masked
-        return spec.replace(masked=masked if spec.masked is None else masked | spec.masked)
+        return masked_by(self.image(spec), spec, "path" if self.path else "array", self.path)
 
     def kernel(self, spec: Spec) -> Kernel:
         """Return the compiled function."""
@@ -44,3 +34,23 @@ class Mask(ImageTask):
             kernels.mask(pixels, masked, fill, out)
 
         return run
+
+
+def masked_by(image: NDArray[Any], spec: Spec, field: str, source: object) -> Spec:
+    """Return frames as ``spec`` says, and masked where an image ``(band or 1, y, x)`` is not zero.
+
+    Raises
+    ------
+    ConfigError
+        When it is NaN somewhere, naming the task's ``field`` and its ``source``.
+    """
+    if image.dtype.kind == "f" and np.isnan(image).any():
+        raise ConfigError(
+            f"the mask is NaN at {int(np.isnan(image).sum())} pixels: masked or not?",
+            field=field,
+            value=source if isinstance(source, str) else "an array",
+            allowed="0 where a pixel holds a value, any other number where it holds none",
+        )
+    masked = image != 0
+    masked = masked[0] if len(masked) == 1 else masked
+    return spec.replace(masked=masked if spec.masked is None else masked | spec.masked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,26 @@ def test_nan_is_kept() -> None:
     assert np.array_equal(back.values, pixels, equal_nan=True)
 
 
+@pytest.mark.parametrize("bands", [1, 2])
+def test_a_mask_of_its_own_does_what_a_mask_before_it_does(bands: int, tmp_path: Path) -> None:
+    random = np.random.default_rng(bands)
+    pixels = random.poisson(0.5, (3, 2, 7, 9)).astype("u2")
+    mask = random.random((bands, 7, 9)) < 0.3
+    np.save(tmp_path / "mask.npy", mask.astype("u1"))
+    expected = ld.process(pixels, _pipe(Mask(mask), Sparsify(), Densify()))["2"]
+    for source in (mask, str(tmp_path / "mask.npy")):
+        found = ld.process(pixels, _pipe(Sparsify(mask=source), Densify()))["1"]
+        assert np.array_equal(found.values, expected.values)
+    assert (expected.values[:, mask if bands == 2 else np.broadcast_to(mask, (2, 7, 9))] > 9).all()
+
+
+def test_a_part_of_its_mask_belongs_to_a_part_of_the_frames() -> None:
+    mask = np.arange(12).reshape(3, 4) % 2
+    part = Sparsify(mask=mask).for_part(Spec(Grid((3, 4)), np.dtype("u2")), ld.Rect(1, 2, 2, 2))
+    assert np.array_equal(part.mask, mask[np.newaxis, 1:3, 2:4])
+    assert Sparsify().for_part(Spec(Grid((3, 4)), np.dtype("u2")), ld.Rect(1, 2, 2, 2)).mask is None
+
+
 def _pipe(*tasks: Any) -> ld.Pipeline:
     pipe = ld.Pipeline()
     for number, task in enumerate(tasks):
@@ -71,6 +92,8 @@ def _pipe(*tasks: Any) -> ld.Pipeline:
         ((Sparsify(), Sparsify()), "sparsify cannot work on sparse frames"),
         ((Densify(),), "these frames have all their pixels"),
         ((Sparsify(threshold=-1),), "pixels that are not kept are 0"),
+        ((Sparsify(mask=np.zeros((3, 3))),), r"the image has shape \(3, 3\)"),
+        ((Sparsify(mask=np.full((4, 4), np.nan)),), "the mask is NaN at 16 pixels"),
     ],
 )
 def test_what_cannot_be_is_refused_before_any_frame(tasks: Any, message: str) -> None:

@@ -10,21 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from pydantic.json_schema import SkipJsonSchema
 
 from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask.storage import absolute_path
 from limadask.task import Measure, Products, Reduction, Variable
 from limadask_tasks.azimuthal.summation import Summation
-from limadask_tasks.correction import ImageTask
+from limadask_tasks.correction import Image, image_of
 
 if TYPE_CHECKING:
     from limadask_tasks.azimuthal.lent import Lent
     from limadask_tasks.azimuthal.setting import Setting
 
-Image = Annotated[str | SkipJsonSchema[NDArray[Any]] | None, Field(repr=False)]
-"""A path, as that of a mask, or from Python an array ``(y, x)`` or ``(band, y, x)``."""
 Range = tuple[float, float]
 Device = Literal["any", "cpu", "gpu"] | tuple[int, int]
 
@@ -175,13 +172,7 @@ class AzimuthalTask(Reduction):
         source = getattr(self, field)
         if source is None:
             return None
-        try:
-            task = ImageTask(path=source) if isinstance(source, str) else ImageTask(source)
-            return task.image(spec)
-        except ConfigError as error:
-            raise ConfigError(
-                error.message, field=field, value=error.value, allowed=error.allowed
-            ) from error
+        return image_of(source, field, spec)
 
 
 def with_pyfai(module: str) -> ModuleType:
