@@ -272,6 +272,8 @@ class Reference:
         kind = _type(part).removesuffix(" or `null`") if default == "required" else _type(part)
         cells = [f"`{key}`", kind, UNITS.get(place, ""), default, meaning]
         return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
 NAMED_PATTERNS = {r"^\s*(\d*\.?\d+)\s*(\w+)?": "text with a unit", r"^[A-Za-z_]\w*$": "name"}
 """What texts of a pattern are."""
 
@@ -350,6 +352,7 @@ def _markdown(text: str) -> str:
     """Return a docstring as Markdown, a line a paragraph; Python's None is null in YAML."""
     paragraphs = [" ".join(one.split()) for one in text.split("\n\n")]
     plain = "\n\n".join(paragraphs).replace("``", "`")
+    plain = re.sub(r":\w+:`~?(?:[\w.]+\.)?(\w+)`", r"`\1`", plain)  # references of Sphinx
     return re.sub(r"\bNone\b", "`null`", plain)
 
 
