@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,8 @@ class AccumulateStep(Step):
 
     Absent frames are accounted for by the spans of the blocks around them.
     """
+
+    has_state: ClassVar[bool] = True
 
     def __init__(self, node: PlannedNode, task: Accumulating) -> None:
         super().__init__(node)
@@ -99,6 +101,8 @@ class AccumulateStep(Step):
 
 class _Lacking(Step):
     """Adds frames that lack pixels to the sums of another step."""
+
+    has_state: ClassVar[bool] = True
 
     def __init__(self, node: PlannedNode, sums: AccumulateStep) -> None:
         super().__init__(node)

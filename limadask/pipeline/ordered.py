@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from limadask.task import Ordered, Products, State, Values, tabled
 
 class OrderedStep(Step):
     """Takes frames into a state, in their order."""
+
+    has_state: ClassVar[bool] = True
 
     def __init__(
         self, node: PlannedNode, task: Ordered, turns: Turns, before: OrderedStep | None = None

@@ -122,7 +122,8 @@ class Passage:
         finally:
             self.outcome.seconds[step.label] += time.perf_counter() - began
         on_error = step.node.on_error or self._policy.on_error
-        for _ in range(self._policy.retries if on_error == "retry" else 0):
+        may_retry = on_error == "retry" and not step.has_state
+        for _ in range(self._policy.retries if may_retry else 0):
             try:
                 return call(*arguments)
             except Exception as error:

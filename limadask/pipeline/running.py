@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from limadask.frames import Frames, Spec, Status
 from limadask.pipeline.ordered import Order
@@ -23,6 +24,7 @@ class RunningStep(Step):
     """
 
     lasting = True
+    has_state: ClassVar[bool] = True
 
     def __init__(
         self, node: PlannedNode, task: Running, turns: Turns, before: RunningStep | None = None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -50,6 +50,9 @@ class Judged(NamedTuple):
 
 class Step(ABC):
     """One planned node on one worker."""
+
+    has_state: ClassVar[bool] = False
+    """Whether it takes frames into a state: it is never tried again, or some would count twice."""
 
     def __init__(self, node: PlannedNode) -> None:
         self.node, self.name, self.label, self.parents = node, node.name, node.label, node.after

@@ -17,7 +17,7 @@ from limadask.geometry import Grid, Rect
 from limadask.memory import BufferPool
 from limadask.parameters import Policy
 from limadask.pipeline import Pipeline, Program, plan, program
-from limadask.task import Task
+from limadask.task import Ordered, OrderedStepper, State, Task
 from limadask_tasks import RoiStatistics
 
 SPEC = Spec(Grid((4, 5)), np.dtype("u2"), nb_frames=12)
@@ -145,6 +145,35 @@ def test_a_task_is_tried_as_often_as_the_policy_says(
     late = result.collected["late"]
     assert late is not None
     assert len(late) == (8 if lost else 12)
+
+
+class Odd(Ordered):
+    """Frames as they are; the first number is counted, and then it raises at one of them."""
+
+    at: int
+
+    def init(self, spec: Spec) -> State:
+        return {"count": np.zeros(1, "i8")}
+
+    def stepper(self, spec: Spec) -> OrderedStepper:
+        def step(state: State, frames: Frames) -> np.ndarray[Any, Any]:
+            state["count"] += len(frames)
+            if self.at in frames.numbers and len(frames) > 1:
+                raise ArithmeticError(f"no {self.at}, {state['count'][0]} counted")
+            return frames.pixels + state["count"].astype("u2")
+
+        return step
+
+
+def test_a_task_with_a_state_is_never_tried_again() -> None:
+    result = ran(branched(Odd(at=5), on_error="retry"), Policy(on_error="retry", retries=3))
+    assert [one.text for one in result.failures] == ["ArithmeticError: no 5, 8 counted"]
+    late, good = result.collected["late"], result.collected["good"]
+    assert late is not None
+    assert good is not None
+    assert late.numbers.tolist() == [0, 1, 2, 3, 8, 9, 10, 11]
+    added = late.pixels - good.pixels[late.numbers]
+    assert added[:, 0, 0, 0].tolist() == 4 * [4] + 4 * [12]
 
 
 @pytest.mark.parametrize(
