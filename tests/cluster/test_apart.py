@@ -86,6 +86,24 @@ def test_data_stays_where_it_is(run: Run, tmp_path: Path) -> None:
             assert np.array_equal(data[row], CAMERA.frame(7).values[0, ROWS[rank]])
 
 
+@pytest.mark.parametrize(
+    "topology", [partial(2, 2), partial(2, 3)], ids=lambda one: f"{one.receivers}-{one.workers}"
+)
+def test_two_entries_of_one_file_set(run: Run, tmp_path: Path, topology: ld.Topology) -> None:
+    pipe = saver(tmp_path)
+    pipe.add("masked", Mask(CAMERA.gaps()))
+    pipe.add("flat", Flatfield(np.full((68, 48), 2.0)), after="masked")
+    corrected = SaveHdf5(folder=str(tmp_path), prefix="run", entry="flat")
+    pipe.add("corrected", corrected, after="flat")
+    acquisition = run(pipe, CAMERA, nb_frames=60, topology=topology, buffers=SMALL)
+    assert acquisition.files["file"] == acquisition.files["corrected"]
+    check(acquisition.files["file"])
+    found = ld.open(acquisition.files["file"])["flat/data/data"].values
+    for number in range(60):
+        expected = np.where(CAMERA.gaps(), np.nan, CAMERA.frame(number).values[0] / 2)
+        np.testing.assert_allclose(found[number], expected, rtol=1e-6)
+
+
 @pytest.mark.parametrize("is_turned", [False, True])
 def test_corrections_are_cut_to_the_parts(run: Run, tmp_path: Path, is_turned: bool) -> None:
     random = np.random.default_rng(3)
