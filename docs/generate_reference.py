@@ -24,7 +24,7 @@ from limadask.schema import schema
 
 PAGE = Path(__file__).parent / "reference" / "configuration.md"
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
-BUNDLED = ("limadask_tasks.", "limadask_detectors.")
+BUNDLED = ("limadask_tasks.", "limadask_detectors.", "limadask.memory.")
 NODE_KEYS = ("name", "task", "after", "on_error")
 
 UNITS = {
@@ -116,11 +116,22 @@ UNITS = {
     "integrate2d.npt_azim": "bins",
     "sigma_clip.npt": "bins",
     "sigma_clip.threshold": "σ",
+    "Affinity.receiver": "cores",
+    "Affinity.processing": "cores",
 }
 """Unit of a parameter: ``section.name``, ``plugin.name`` or ``Model.name``."""
 
 EXAMPLES = {
     "dectris": "detector: {type: dectris, host: 10.0.0.5, stream: stream2, photon_energy: 12400}",
+    "huge": "detector: {type: simulator}\nbuffers: {allocator: huge}",
+    "locked": "detector: {type: simulator}\nbuffers: {allocator: locked}",
+    "managed": "detector: {type: simulator}\nbuffers: {allocator: managed}",
+    "mapped": "detector: {type: simulator}\n"
+    "buffers: {allocator: mapped, folder: /scratch, nbytes: 200 GiB}",
+    "numa": "detector: {type: simulator}\nbuffers: {allocator: {type: numa, interface: eth0}}",
+    "pages": "detector: {type: simulator}\nbuffers: {allocator: pages}",
+    "pinned": "detector: {type: simulator}\nbuffers: {allocator: pinned}",
+    "shared": "detector: {type: simulator}\nbuffers: {allocator: shared}",
     "histogram": "- {name: counts, task: histogram, bins: 200, high: 1000}",
     "maximum": "- {name: brightest, task: maximum, after: masked}",
     "mean": "- {name: mean, task: mean, after: flat}",
@@ -212,7 +223,13 @@ class Reference:
         """
         lines = [
             line
-            for part in (self._sections(), self._detectors(), self._tasks(), self._values())
+            for part in (
+                self._sections(),
+                self._detectors(),
+                self._tasks(),
+                self._allocators(),
+                self._values(),
+            )
             for line in part
         ]
         known = set(UNITS) | set(FIELDS) | set(EXAMPLES)
@@ -234,6 +251,12 @@ class Reference:
         nodes = self._told["pipeline"]["items"]["anyOf"]
         for name, part in _bundled(nodes, "task", registry.tasks()):
             yield from self._entry(name, part, level=3, hidden=NODE_KEYS)
+
+    def _allocators(self) -> Iterator[str]:
+        yield from ("", "## Allocators")
+        _, *parts = self._told["buffers"]["properties"]["allocator"]["anyOf"]
+        for name, part in _bundled(parts, "type", registry.allocators()):
+            yield from self._entry(name, part, level=3, hidden=("type",))
 
     def _values(self) -> Iterator[str]:
         yield from ("", "## Values of several parts")
@@ -320,7 +343,7 @@ def _type(part: dict[str, Any]) -> str:
         values = part.get("enum", [part.get("const")])
         return " or ".join(map(_code, values))
     if union := part.get("anyOf", part.get("oneOf")):
-        return " or ".join(map(_type, union))
+        return " or ".join(dict.fromkeys(map(_type, union)))
     kind = part.get("type")
     if kind in ("integer", "number"):
         return kind + _bounds(part, kind == "integer")

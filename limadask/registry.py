@@ -1,4 +1,4 @@
-"""Names of tasks and detectors: the only way from a word in YAML to code."""
+"""Names of tasks, detectors and allocators: the only way from a word in YAML to code."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 
 from limadask.detector import Detector
 from limadask.errors import ConfigError
+from limadask.memory import NamedAllocator
 from limadask.task import Task
 
-TASKS, DETECTORS = "limadask.tasks", "limadask.detectors"
+TASKS, DETECTORS, ALLOCATORS = "limadask.tasks", "limadask.detectors", "limadask.allocators"
 
 
 class PluginWarning(UserWarning):
@@ -30,6 +31,12 @@ def detector(name: str) -> type[Detector]:
     return found
 
 
+def allocator(name: str) -> type[NamedAllocator]:
+    """Return the allocator class of this name."""
+    found: type[NamedAllocator] = _find(ALLOCATORS, "allocator", name, NamedAllocator)
+    return found
+
+
 def tasks() -> dict[str, type[Task]]:
     """Return all tasks that can be loaded, by name."""
     return _load_all(TASKS, Task)
@@ -38,6 +45,11 @@ def tasks() -> dict[str, type[Task]]:
 def detectors() -> dict[str, type[Detector]]:
     """Return all detectors that can be loaded, by name."""
     return _load_all(DETECTORS, Detector)
+
+
+def allocators() -> dict[str, type[NamedAllocator]]:
+    """Return all allocators that can be loaded, by name."""
+    return _load_all(ALLOCATORS, NamedAllocator)
 
 
 def detector_name(value: Detector) -> str:
@@ -53,7 +65,7 @@ def detector_name(value: Detector) -> str:
 def distributions() -> dict[str, str]:
     """Return name and version of every distribution that brings a plugin."""
     found = {}
-    for group in (TASKS, DETECTORS):
+    for group in (TASKS, DETECTORS, ALLOCATORS):
         for entry in _entries(group).values():
             if entry.dist is not None:
                 found[entry.dist.name] = entry.dist.version

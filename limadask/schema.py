@@ -36,6 +36,8 @@ def schema() -> dict[str, Any]:
         "policy": Policy,
         "buffers": Buffers,
     }
+    parts = {name: _part(model, definitions) for name, model in sections.items()}
+    parts["buffers"]["properties"]["allocator"] |= _allocators(definitions)
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "limadask acquisition",
@@ -44,12 +46,22 @@ def schema() -> dict[str, Any]:
         "required": ["detector"],
         "properties": {
             "detector": {"anyOf": detectors},
-            **{name: _part(model, definitions) for name, model in sections.items()},
+            **parts,
             "pipeline": {"type": "array", "items": {"anyOf": tasks}},
             "metadata": {"type": "object"},
         },
         "$defs": definitions,
     }
+
+
+def _allocators(definitions: dict[str, Any]) -> dict[str, Any]:
+    """Return what may be given as an allocator: a name, or one with its parameters."""
+    known = registry.allocators()
+    tagged = [
+        _tagged(_part(one, definitions), {"type": {"const": name}}, ["type"])
+        for name, one in known.items()
+    ]
+    return {"anyOf": [{"enum": ["auto", *known]}, *tagged]}
 
 
 def _part(model: type[BaseModel], definitions: dict[str, Any]) -> dict[str, Any]:

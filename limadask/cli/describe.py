@@ -20,10 +20,11 @@ def schema() -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def plugins(as_json: bool) -> None:
-    """List the detectors and tasks that are installed."""
+    """List the detectors, tasks and allocators that are installed."""
     found: dict[str, dict[str, Any]] = {
         "detectors": {name: _line(one) for name, one in registry.detectors().items()},
         "tasks": {name: _line(one) for name, one in registry.tasks().items()},
+        "allocators": {name: _line(one) for name, one in registry.allocators().items()},
     }
     if as_json:
         click.echo(json.dumps(found))

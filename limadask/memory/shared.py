@@ -22,7 +22,8 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.memory.allocator import touch
+from limadask.memory.allocator import NamedAllocator, address, touch
+from limadask.memory.traits import Traits
 
 COUNTER = 8
 """Bytes of a slot's counter."""
@@ -85,6 +86,7 @@ class SharedAllocator:
     """
 
     name: ClassVar[str] = "shared"
+    traits: ClassVar[Traits] = Traits(shared=True)
 
     def __init__(self, slots: int, slot_nbytes: int) -> None:
         self._slots, self._stride = slots, _whole_pages(slot_nbytes)
@@ -141,10 +143,25 @@ class SharedAllocator:
         return Handle(self.segment, slot, loan, offset, array.shape, array.dtype.str)
 
     def _offset(self, array: NDArray[Any]) -> int:
-        return _address(array) - _address(self._bytes)
+        return address(array) - address(self._bytes)
 
     def _slot(self, offset: int) -> int:
         return (offset - self._first) // self._stride
+
+
+class SharedMemory(NamedAllocator):
+    """Shared memory, from which other workers of the computer process without a copy."""
+
+    name: ClassVar[str] = "shared"
+
+    @property
+    def traits(self) -> Traits:
+        """What its memory is like."""
+        return SharedAllocator.traits
+
+    def open(self, slots: int, slot_nbytes: int) -> SharedAllocator:
+        """Return what allocates the slots of one piece of shared memory."""
+        return SharedAllocator(slots, slot_nbytes)
 
 
 def lock(descriptor: int, slot: int, kind: int) -> bool:
@@ -159,10 +176,6 @@ def lock(descriptor: int, slot: int, kind: int) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _address(array: NDArray[Any]) -> int:
-    return int(array.__array_interface__["data"][0])
 
 
 def _whole_pages(nbytes: int) -> int:

@@ -8,13 +8,16 @@ from limadask.parameters.acquisition import (
     Rotation,
     TriggerMode,
 )
+from limadask.parameters.affinity import Affinity, Cores
 from limadask.parameters.run import Buffers, Dispatch, OnError, Policy, Topology
 from limadask.parameters.sets import EffectiveNode, ParameterSets, SoftwareParameters
 
 __all__ = [
     "AcquisitionParameters",
+    "Affinity",
     "Binning",
     "Buffers",
+    "Cores",
     "Dispatch",
     "EffectiveNode",
     "Flip",

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import ByteSize, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    BeforeValidator,
+    ByteSize,
+    Field,
+    NonNegativeInt,
+    PositiveInt,
+    SerializeAsAny,
+    model_validator,
+)
 
 from limadask.errors import ConfigError
+from limadask.memory import NamedAllocator
 from limadask.model import Model
+from limadask.parameters.affinity import Affinity
 
 Dispatch = Literal["single", "round_robin", "dynamic", "broadcast", "partial"]
 
@@ -27,6 +38,8 @@ class Topology(Model):
     (``round_robin``), the next to whoever is free (``dynamic``), all to every one, which takes
     its own in turn and leaves out the others (``broadcast``), or to each its modules' part of
     every frame (``partial``)."""
+    affinity: Affinity = Field(default_factory=Affinity)
+    """Which cores the threads of these workers may use."""
 
     @model_validator(mode="after")
     def _one_for_single(self) -> Topology:
@@ -69,6 +82,23 @@ class Policy(Model):
         return 0 if self.on_absent == "abort" else self.max_absent
 
 
+def _allocator(value: Any) -> Any:
+    """Return the allocator of a name, or of a mapping with its name as ``type``."""
+    from limadask import registry  # it knows detectors, and these know parameters
+
+    if isinstance(value, NamedAllocator) or value == "auto":
+        return value
+    fields = dict(value) if isinstance(value, Mapping) else {"type": value}
+    name = fields.pop("type", None)
+    try:
+        return registry.allocator(name if isinstance(name, str) else "")(**fields)
+    except ConfigError as error:
+        if error.field != "type":
+            raise
+        allowed = ["auto", *error.allowed]
+        raise ConfigError(error.message, value=name, allowed=allowed) from error
+
+
 class Buffers(Model):
     """The memory a receiver holds for frames that wait or are being processed."""
 
@@ -78,9 +108,19 @@ class Buffers(Model):
     nb_frames_per_block: PositiveInt | None = None
     """Frames handled as one unit; None chooses some 0.1 s of frames, at most 256 MiB."""
     folder: str | None = None
-    """Where frames are held whose processing is deferred and that memory has no room for, on the
-    worker that receives; None takes its own temporary folder. Nothing is left there."""
+    """Where frames are held whose processing is deferred and that memory has no room for, and
+    where the allocator ``mapped`` has its files, on the worker that receives; None takes its own
+    temporary folder. Nothing is left there."""
+    allocator: Annotated[str | SerializeAsAny[NamedAllocator], BeforeValidator(_allocator)] = "auto"
+    """Where the memory comes from: the name of an allocator, or a mapping with that name as
+    ``type`` and its own keys. ``auto``: shared memory where other workers of the computer process,
+    plain pages else."""
 
     def absolute(self, folder: Path) -> Self:
         """Return the same, with a relative path taken from ``folder``."""
-        return self if self.folder is None else self.replace(folder=str(folder / self.folder))
+        changes: dict[str, Any] = {}
+        if self.folder is not None:
+            changes["folder"] = str(folder / self.folder)
+        if isinstance(self.allocator, NamedAllocator):
+            changes["allocator"] = self.allocator.absolute(folder)
+        return self.replace(**changes) if changes else self

@@ -35,9 +35,15 @@ DEFAULTS: dict[type[BaseModel], dict[str, Any]] = {
         "flip": "none",
         "rotation": 0,
     },
-    Topology: {"receivers": 1, "workers": 1, "roles": "shared", "dispatch": "single"},
+    Topology: {
+        "receivers": 1,
+        "workers": 1,
+        "roles": "shared",
+        "dispatch": "single",
+        "affinity": {"receiver": "none", "processing": "none"},
+    },
     Policy: {"on_absent": "mark", "on_error": "mark", "retries": 2, "max_absent": None},
-    Buffers: {"nbytes": None, "nb_frames_per_block": None, "folder": None},
+    Buffers: {"nbytes": None, "nb_frames_per_block": None, "folder": None, "allocator": "auto"},
 }
 
 

@@ -1,0 +1,59 @@
+"""What the system does with memory and Python has no function for."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from limadask.memory.allocator import address
+
+_MBIND = {"x86_64": 237, "aarch64": 235, "ppc64le": 259}
+"""Number of the system call, which the C library has no function for."""
+_MPOL_BIND = 2
+_BITS = 1024
+"""NUMA nodes that a mask has room for, as many as any Linux kernel knows."""
+
+
+def lock_pages(buffer: NDArray[np.uint8]) -> None:
+    """Keep a buffer's pages in memory until they are given back.
+
+    Raises
+    ------
+    OSError
+        When the system refuses.
+    """
+    _call("mlock", ctypes.c_void_p(address(buffer)), ctypes.c_size_t(buffer.nbytes))
+
+
+def bind_pages(buffer: NDArray[np.uint8], nodes: Iterable[int]) -> None:
+    """Take pages that a page-aligned buffer has not got yet from these NUMA nodes alone.
+
+    Raises
+    ------
+    OSError
+        When the system refuses, or cannot.
+    """
+    number = _MBIND.get(platform.machine())
+    if number is None:
+        raise OSError(f"limadask does not know how to bind memory on {platform.machine()}")
+    mask = sum(1 << node for node in nodes).to_bytes(_BITS // 8, "little")
+    _call(
+        "syscall", ctypes.c_long(number), ctypes.c_void_p(address(buffer)),
+        ctypes.c_ulong(buffer.nbytes), ctypes.c_int(_MPOL_BIND), ctypes.c_char_p(mask),
+        ctypes.c_ulong(_BITS + 1), ctypes.c_uint(0),
+    )  # fmt: skip
+
+
+def _call(name: str, *arguments: object) -> None:
+    try:
+        function = getattr(ctypes.CDLL(None, use_errno=True), name)
+    except (OSError, AttributeError) as error:  # a system other than Linux
+        raise OSError(f"this system has no {name}") from error
+    if function(*arguments):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
