@@ -13,6 +13,7 @@ from limadask.detector import Capabilities, Detector, DetectorInfo, End, Frame, 
 from limadask.errors import (
     AcquisitionFailed,
     ConfigError,
+    FallbackWarning,
     LimadaskError,
     StalledError,
     StateError,
@@ -35,6 +36,7 @@ from limadask.mpi import mpi_task
 from limadask.native import native_task
 from limadask.parameters import (
     AcquisitionParameters,
+    Affinity,
     Binning,
     Buffers,
     HardwareParameters,
@@ -67,6 +69,7 @@ __all__ = [
     "AcquisitionFailed",
     "AcquisitionParameters",
     "Affine",
+    "Affinity",
     "Arc",
     "Batch",
     "Binning",
@@ -78,6 +81,7 @@ __all__ = [
     "DetectorInfo",
     "End",
     "Event",
+    "FallbackWarning",
     "FileClosed",
     "Following",
     "Frame",

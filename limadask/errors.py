@@ -72,6 +72,10 @@ class StateError(LimadaskError, RuntimeError):
     """A call that the state of the acquisition does not allow."""
 
 
+class FallbackWarning(UserWarning):
+    """A worker cannot give all that was asked for; the run goes on without, and this says why."""
+
+
 class AcquisitionFailed(LimadaskError, RuntimeError):  # noqa: N818 - the public face's name
     """The acquisition ended outside its policy; the message says why."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -16,7 +17,13 @@ from limadask.acquisition.recorded import RecordedSeries
 from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link
 from limadask.engine.messages import Ready, loads
-from limadask.errors import AcquisitionFailed, ConfigError, StalledError, StateError
+from limadask.errors import (
+    AcquisitionFailed,
+    ConfigError,
+    FallbackWarning,
+    StalledError,
+    StateError,
+)
 from limadask.ledger import Ledger
 from limadask.parameters import ParameterSets
 from limadask.pipeline.hold import FUTURES
@@ -274,13 +281,14 @@ class Following:
             return None
         ready: Ready = loads(answer["ready"])
         self._processors = answer["processors"]
-        software = ready.software.replace(
-            receivers=tuple(answer["names"]["receivers"]),
-            processors=tuple(answer["names"]["processors"]),
-        )
+        names, settings = answer["names"], answer["settings"]
+        software = ready.software.told_by(names["receivers"], names["processors"], settings)
         self._ready = ready
         self._sets = ParameterSets(user=ready.user, hardware=ready.hardware, software=software)
         self._products = Products.of(link, self.uuid, ready.outputs, self._processors)
+        for worker, told in settings.items():
+            for text in told.get("warnings", ()):
+                warnings.warn(f"worker {worker}: {text}", FallbackWarning, stacklevel=3)
         return ready
 
     def _connected(self) -> Link:

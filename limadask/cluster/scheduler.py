@@ -350,7 +350,8 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             "processors": [one.name for one in run.crew.processors],
         }
         addresses = [one.address for one in run.crew.processors]
-        return {"ready": run.ready, "names": names, "processors": addresses}
+        known = {"names": names, "processors": addresses, "settings": run.settings}
+        return {"ready": run.ready, **known}
 
     async def _ledger(self, uuid: str) -> dict[str, Any]:
         return self._coordinator.find(uuid).account.ledger.dump()

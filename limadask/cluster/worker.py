@@ -19,6 +19,7 @@ from tornado.ioloop import PeriodicCallback
 
 from limadask.cluster import sizes as _sizes  # noqa: F401 - Dask asks what it has registered
 from limadask.cluster.answers import answer_of
+from limadask.cluster.equipment import Equipment
 from limadask.cluster.lasting import Lasting
 from limadask.cluster.leaving import leave
 from limadask.cluster.nanny import look
@@ -59,6 +60,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self.transfers = Transfers(worker, self._blocks)
         self._pool = PriorityPool(worker.state.nthreads, tune_thread)
         self._walks = Walks(self._pool)
+        self._equipment = Equipment(worker, self.transfers, self._pool)
         worker.extensions["limadask"] = self
         worker.handlers.update(
             {
@@ -213,7 +215,9 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 station.blocks.leave_memory()
 
         def work() -> str:
-            return self._station(uuid, request).open_receiver(index, count)
+            station = self._station(uuid, request)
+            self._equipment.claim(station)
+            return station.open_receiver(index, count)
 
         return await answer_of(work)
 
@@ -286,13 +290,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             return dumps(ready)
 
         answer = await answer_of(work)
-        if "error" not in answer and all(station.pool_size):
-            readers = () if stays else processors
-            allocator = await self.transfers.share(uuid, *station.pool_size, readers)
-            pooled = await answer_of(lambda: station.make_pool(allocator))
-            answer = pooled if "error" in pooled else answer
+        if "error" not in answer:
+            answer = await self._equipment.equip(station, answer, () if stays else processors)
         if self._stations.get(uuid) is not station:  # nobody waits for it any more
-            self.transfers.release(uuid)
+            self._equipment.release(uuid)
             await answer_of(station.release)
         return answer
 
@@ -360,7 +361,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._greeted.discard(uuid)
         self._ranks.pop(uuid, None)
         self._labels.pop(uuid, None)
-        self.transfers.release(uuid)
+        self._equipment.release(uuid)
         if station is None:
             return {"result": None}
         answer = await answer_of(station.release)

@@ -119,6 +119,7 @@ async def _join(run: Run) -> None:
         "error": run.error,
         "series": run.recording.dump(),
         "statistics": run.recording.statistics(),
+        "settings": run.settings,
     }
     made: dict[str, Any] = {"files": {}, "trouble": ["no worker is left that could"]}
     for worker in crew.living_processors:

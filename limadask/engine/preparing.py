@@ -138,6 +138,7 @@ async def _setup(run: Run, prepared: bytes, names: dict[str, Any]) -> bytes:
         for one in addresses
     ]
     await asyncio.gather(*asked, return_exceptions=True)
-    answers = [one.result() for one in asked]
-    ready: bytes = answers[addresses.index(crew.processors[0].address)]
+    answers = {one: task.result() for one, task in zip(addresses, asked, strict=True)}
+    run.settings = {crew.name(one): answer["settings"] for one, answer in answers.items()}
+    ready: bytes = answers[crew.processors[0].address]["ready"]
     return ready

@@ -46,6 +46,11 @@ class PriorityPool:
         for thread in self._threads:
             thread.start()
 
+    @property
+    def threads(self) -> list[int]:
+        """The system's numbers of the threads."""
+        return [one.native_id for one in self._threads if one.native_id is not None]
+
     def run(self, rank: Rank, job: Job) -> asyncio.Future[Any]:
         """Return a future of ``job()``; the job must not raise.
 

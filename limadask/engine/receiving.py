@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from limadask.detector import End, Frame, Lost, Receiver
+from limadask.engine.cores import pin_thread
 from limadask.engine.gaps import GRACE, Absence, Gaps
 from limadask.engine.keeping_slot import KeepingSlot
 from limadask.engine.order import Order
@@ -19,6 +21,7 @@ from limadask.engine.slot import PixelSlot, Slot
 from limadask.frames import Frames, Spec
 from limadask.memory import BufferPool
 
+logger = logging.getLogger(__name__)
 TAKE_TIMEOUT = 0.05
 """Seconds that a receiver may wait for a frame before the thread looks at other things."""
 
@@ -89,6 +92,8 @@ class Receiving(threading.Thread):
         that the receiver goes on and sees the end.
     keeps:
         Whether compressed frames may stay where they were received: no block leaves the process.
+    cores:
+        Cores that the thread is pinned to; empty for any.
     """
 
     def __init__(
@@ -103,6 +108,7 @@ class Receiving(threading.Thread):
         takes_late: bool = True,
         is_stuck: Callable[[], bool] = lambda: False,
         keeps: bool = False,
+        cores: Collection[int] = (),
     ) -> None:
         super().__init__(name="limadask-receive", daemon=True)
         self._receiver, self._pool, self._spec = receiver, pool, spec
@@ -112,6 +118,7 @@ class Receiving(threading.Thread):
         self._grace = float("inf")
         self._starved = self._leaves_out = False
         self._is_stuck = is_stuck
+        self._cores = cores
         self._packed_slot = KeepingSlot if keeps else PackedSlot
         self._accounted = self._block = 0
         self._order = Order(receiver.deal, spec.nb_frames)
@@ -124,6 +131,7 @@ class Receiving(threading.Thread):
         """Take frames until the last, :class:`End`, or :meth:`stop`."""
         try:
             self._receiver.start()
+            self._pin()  # now: threads that the plugin has started go where they like
             self._acquire()
         except Exception as error:
             self.progress.error = f"{type(error).__name__}: {error}"
@@ -142,6 +150,13 @@ class Receiving(threading.Thread):
         self._grace = time.monotonic() + (0 if abort else grace)
         if abort:
             self._halt.set()
+
+    def _pin(self) -> None:
+        try:
+            if self._cores:
+                pin_thread(self._cores)
+        except OSError as error:  # they were allowed when it was prepared
+            logger.warning("the receiver's thread is not pinned to %s: %s", self._cores, error)
 
     def _acquire(self) -> None:
         while not self._is_over():

@@ -70,6 +70,7 @@ class Run:
         self.graph: list[tuple[str, list[str]]] = []
         self.parts: dict[str, list[bytes]] = {}
         self.files: dict[str, str] = {}
+        self.settings: dict[str, dict[str, Any]] = {}
         self.error, self.pickled_error, self.ready = "", b"", b""
         self.stopped = self.stalled = self._started = self.told_end = False
         self.prepares_ahead = self.gave_back = self._leaving = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -65,7 +65,9 @@ class Station:
         self._ready: Ready | None = None
         self._pool: BufferPool | None = None
         self._spool: Spool | None = None
-        self._controls = self._keeps = False
+        self._controls = self.keeps = False
+        self.cores: Collection[int] = ()
+        """Cores that the receiver's thread is pinned to."""
         self._deal = Deal()  # outlives the receiver, which is given back before its blocks are done
         self._told = 0
         self._readings, self._polls = Polls(), Polls()
@@ -124,7 +126,7 @@ class Station:
 
         Where everything ``stays``, blocks are processed by the worker that has received them.
         """
-        self._keeps = stays and prepared.packs and deferral is None
+        self.keeps = stays and prepared.packs and deferral is None
         self._prepared = prepared
         request = self.request = planning.with_names(self.request, names)
         planned = planning.planned(request, prepared)
@@ -201,7 +203,7 @@ class Station:
         if not slots:
             return
         try:
-            if self._keeps:  # the slots are only counted
+            if self.keeps:  # the slots are only counted
                 allocator = UntouchedAllocator()
             self._pool = BufferPool(slots, nbytes, allocator, uuid=self.request.uuid)
         except MemoryError as error:
@@ -247,7 +249,8 @@ class Station:
                 ended,
                 takes_late=self._takes_late,
                 is_stuck=is_stuck,
-                keeps=self._keeps,
+                keeps=self.keeps,
+                cores=self.cores,
             )
             self.receiving.start()
 
@@ -333,12 +336,13 @@ class Station:
         prepared, ready = self._prepared, self._ready
         if prepared is None or ready is None:
             raise RuntimeError(f"acquisition {self.request.uuid} was never set up on {self.worker}")
-        software = ready.software.replace(
-            receivers=tuple(fields["receivers"]), processors=tuple(fields["workers"])
+        known = dict(fields)
+        software = ready.software.told_by(
+            known["receivers"], known["workers"], known.pop("settings")
         )
         series = {name: TimeSeries.load(one) for name, one in fields["series"].items()}
         return RunRecord(
-            **{**fields, "ledger": Ledger.load(fields["ledger"]), "series": series},
+            **{**known, "ledger": Ledger.load(fields["ledger"]), "series": series},
             **self._about(prepared, software),
         )
 

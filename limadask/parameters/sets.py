@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
 
 from pydantic import Field
 
@@ -48,9 +49,23 @@ class SoftwareParameters(Model):
     processors: tuple[str, ...] = ()
     """Names of the workers that process."""
     settings: dict[str, Any] = Field(default_factory=dict)
-    """What was set on the workers for speed."""
+    """What was set on the workers for speed; under ``workers``, for each by name, its memory, cores
+    and warnings where there is something to say."""
     versions: dict[str, str] = Field(default_factory=dict)
     """Versions of what took part."""
+
+    def told_by(
+        self,
+        receivers: Iterable[str],
+        processors: Iterable[str],
+        workers: Mapping[str, Mapping[str, Any]],
+    ) -> Self:
+        """Return the same, with the workers' names and what was set on each of them."""
+        return self.replace(
+            receivers=tuple(receivers),
+            processors=tuple(processors),
+            settings={**self.settings, "workers": dict(workers)},
+        )
 
 
 class ParameterSets(Model):

@@ -21,7 +21,11 @@ MADE = {
     "recorded": {},
     "timing": {"period": 0.0, "trigger_mode": "software", "per_trigger": 1},
 }  # fmt: skip
-ANSWERS = {"limadask_prepare": MADE, "limadask_check": {"graph": [], "names": {}}}
+ANSWERS = {
+    "limadask_prepare": MADE,
+    "limadask_check": {"graph": [], "names": {}},
+    "limadask_setup": {"ready": b"", "settings": {}},
+}
 
 
 class Cluster:

@@ -1,0 +1,86 @@
+"""Where the memory of a receiver's pool comes from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from limadask.memory import (
+    Allocator,
+    Fallback,
+    NamedAllocator,
+    PageAllocator,
+    SharedMemory,
+    UntouchedAllocator,
+)
+from limadask.parameters import Buffers
+
+
+class PoolMemory:
+    """The memory of one pool, and what is to be told of it.
+
+    Parameters
+    ----------
+    buffers:
+        What the user wants.
+    folder:
+        Where files go unless he says so.
+    stays:
+        Whether frames stay where the detector's library has put them: no pool has any memory.
+    """
+
+    def __init__(self, buffers: Buffers, folder: str, stays: bool) -> None:
+        wanted = buffers.allocator
+        self._is_auto, self._stays = wanted == "auto", stays
+        self._chosen = wanted if isinstance(wanted, NamedAllocator) else PageAllocator()
+        self._chosen = self._chosen.within(buffers.folder or folder)
+        self._taken: Allocator = UntouchedAllocator()
+        self._warnings: list[str] = []
+
+    @property
+    def can_be_shared(self) -> bool:
+        """Whether other processes may read it, where any do."""
+        return self._is_auto or isinstance(self._chosen, SharedMemory)
+
+    def open(
+        self, slots: int, slot_nbytes: int, shared: Allocator | None, has_readers: bool
+    ) -> Allocator:
+        """Return what the pool allocates its slots with.
+
+        Parameters
+        ----------
+        slots, slot_nbytes:
+            How many there are, and the bytes of each.
+        shared:
+            Shared memory that other workers have opened, if there is any.
+        has_readers:
+            Whether blocks go to other workers.
+
+        Raises
+        ------
+        ConfigError
+            When memory that was asked for cannot be had, and nothing can take its place.
+        """
+        name = self._chosen.name
+        if self._stays:
+            if not self._is_auto:
+                self._warnings.append(
+                    f"allocator {name}: not used, frames stay compressed where they were received"
+                )
+            return self._taken
+        self._taken = shared or Fallback(self._chosen, slots, slot_nbytes)
+        if has_readers and not self.can_be_shared:
+            self._warnings.append(
+                f"allocator {name}: other processes cannot read it, so blocks go to other workers "
+                f"by TCP; auto or shared spares their copies on one computer"
+            )
+        return self._taken
+
+    def told(self) -> dict[str, Any]:
+        """Return what it really is, as plain data."""
+        return {"name": self._taken.name, **self._taken.traits.told()}
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why it is not what was asked for."""
+        more = self._taken.warnings if isinstance(self._taken, Fallback) else []
+        return [*self._warnings, *more]
