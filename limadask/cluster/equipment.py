@@ -57,8 +57,9 @@ class Equipment:
         memory = PoolMemory(request.buffers, self._worker.local_directory, station.keeps)
         others = any(one != self._worker.address for one in processors)
         shared = None
-        if slots and nbytes and memory.can_be_shared:
-            shared = await self._transfers.share(uuid, slots, nbytes, processors)
+        if slots and nbytes and memory.pages:
+            share = self._transfers.share
+            shared = await share(uuid, slots, nbytes, processors, memory.pages)
 
         def work() -> dict[str, Any]:
             told: dict[str, Any] = {}

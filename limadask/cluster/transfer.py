@@ -24,7 +24,7 @@ from limadask.engine.blocks import Answer, Blocks, Ending
 from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import dumps, loads
 from limadask.frames import Frames
-from limadask.memory import Handle, Segment, SharedAllocator, SharedReader
+from limadask.memory import Handle, PageAllocator, Segment, SharedAllocator, SharedReader
 
 logger = logging.getLogger(__name__)
 SHARED_FROM = 1 << 20
@@ -86,7 +86,12 @@ class Transfers:
     # ---- the receiver's side --------------------------------------------------------------------
 
     async def share(
-        self, uuid: str, slots: int, slot_nbytes: int, processors: Iterable[str]
+        self,
+        uuid: str,
+        slots: int,
+        slot_nbytes: int,
+        processors: Iterable[str],
+        pages: PageAllocator | None = None,
     ) -> SharedAllocator | None:
         """Return shared memory for a pool, if some other processing worker can open it."""
         others = [one for one in processors if one != self._worker.address]
@@ -94,7 +99,7 @@ class Transfers:
         if not (wanted and others and slots and slot_nbytes >= SHARED_FROM):
             return None
         try:
-            allocator = SharedAllocator(slots, slot_nbytes)
+            allocator = SharedAllocator(slots, slot_nbytes, pages)
         except MemoryError as error:
             logger.info("blocks of acquisition %s go by TCP: %s", uuid, error)
             return None

@@ -9,6 +9,7 @@ from limadask.memory import (
     Fallback,
     NamedAllocator,
     PageAllocator,
+    SharedAllocator,
     SharedMemory,
     UntouchedAllocator,
 )
@@ -37,12 +38,14 @@ class PoolMemory:
         self._warnings: list[str] = []
 
     @property
-    def can_be_shared(self) -> bool:
-        """Whether other processes may read it, where any do."""
-        return self._is_auto or isinstance(self._chosen, SharedMemory)
+    def pages(self) -> PageAllocator | None:
+        """What its pages are like, where other processes may read them; None where they cannot."""
+        if isinstance(self._chosen, SharedMemory):
+            return PageAllocator()
+        return self._chosen if isinstance(self._chosen, PageAllocator) else None
 
     def open(
-        self, slots: int, slot_nbytes: int, shared: Allocator | None, has_readers: bool
+        self, slots: int, slot_nbytes: int, shared: SharedAllocator | None, has_readers: bool
     ) -> Allocator:
         """Return what the pool allocates its slots with.
 
@@ -67,8 +70,8 @@ class PoolMemory:
                     f"allocator {name}: not used, frames stay compressed where they were received"
                 )
             return self._taken
-        self._taken = shared or Fallback(self._chosen, slots, slot_nbytes)
-        if has_readers and not self.can_be_shared:
+        self._taken = Fallback(self._chosen, slots, slot_nbytes, shared)
+        if has_readers and self.pages is None:
             self._warnings.append(
                 f"allocator {name}: other processes cannot read it, so blocks go to other workers "
                 f"by TCP; auto or shared spares their copies on one computer"

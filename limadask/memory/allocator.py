@@ -104,15 +104,33 @@ class PageAllocator(NamedAllocator):
 
     A page costs its fault when it is first written; paid here, before the first frame. Where the
     system has transparent huge pages, they are asked for.
+
+    Others that only :meth:`settle` pages in another way derive from it: theirs can be shared.
     """
 
     name: ClassVar[str] = "pages"
 
     def allocate(self, nbytes: int) -> NDArray[np.uint8]:
-        """Return page-aligned, zeroed bytes, shape ``(nbytes,)``."""
+        """Return page-aligned, zeroed bytes, shape ``(nbytes,)``.
+
+        Raises
+        ------
+        MemoryError
+            When they cannot be had in this way.
+        """
         pages, buffer = anonymous(nbytes)
-        touch(pages, buffer)
+        self.settle(pages, buffer)
         return buffer
+
+    def settle(self, pages: mmap.mmap, buffer: NDArray[np.uint8]) -> None:
+        """Let the system find the pages of a buffer, which is whole pages of ``pages``.
+
+        Raises
+        ------
+        MemoryError
+            When it cannot in this way; its message says why, and what to do about it.
+        """
+        touch(pages, buffer)
 
 
 class UntouchedAllocator:

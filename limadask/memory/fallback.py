@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.memory.allocator import Allocator, NamedAllocator, PageAllocator, address
+from limadask.memory.shared import SharedAllocator
 from limadask.memory.traits import Traits
 
 logger = logging.getLogger(__name__)
@@ -22,6 +23,8 @@ class Fallback:
         What the user wants.
     slots, slot_nbytes:
         How many buffers will be allocated, and the bytes of each.
+    shared:
+        Shared memory with pages of the chosen one's kind, of which all are to be; if any.
 
     Raises
     ------
@@ -29,13 +32,20 @@ class Fallback:
         When the chosen one does not want to be replaced.
     """
 
-    def __init__(self, chosen: NamedAllocator, slots: int, slot_nbytes: int) -> None:
+    def __init__(
+        self,
+        chosen: NamedAllocator,
+        slots: int,
+        slot_nbytes: int,
+        shared: SharedAllocator | None = None,
+    ) -> None:
         self._asked, self.warnings = chosen.name, list[str]()
-        self._pages, self._plain = PageAllocator(), set[int]()
+        self._pages: Allocator = shared.plain() if shared else PageAllocator()
         self._chosen: Allocator = self._pages
+        self._plain: set[int] = set()
         self._fell_back, self._nb_chosen = False, 0
         try:
-            self._chosen = chosen.open(slots, slot_nbytes)
+            self._chosen = shared or chosen.open(slots, slot_nbytes)
         except MemoryError as error:
             self._fall_back(error)
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import mmap
 import resource
 from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.memory.allocator import NamedAllocator, PageAllocator
+from limadask.memory.allocator import PageAllocator
 from limadask.memory.system import lock_pages
 from limadask.memory.traits import Traits
 
 
-class LockedAllocator(NamedAllocator):
+class LockedAllocator(PageAllocator):
     """Pages that stay in memory (``mlock``): none is swapped out when other programs need much."""
 
     name: ClassVar[str] = "locked"
@@ -23,23 +24,16 @@ class LockedAllocator(NamedAllocator):
         """What its memory is like."""
         return Traits(locked=True)
 
-    def allocate(self, nbytes: int) -> NDArray[np.uint8]:
-        """Return page-aligned, zeroed, locked bytes, shape ``(nbytes,)``.
-
-        Raises
-        ------
-        MemoryError
-            When the system refuses to lock as many.
-        """
-        buffer = PageAllocator().allocate(nbytes)
+    def settle(self, pages: mmap.mmap, buffer: NDArray[np.uint8]) -> None:
+        """Lock the pages of a buffer; a MemoryError where the system refuses to lock as many."""
+        super().settle(pages, buffer)
         try:
             lock_pages(buffer)
         except OSError as error:
             raise MemoryError(
-                f"{nbytes} bytes cannot be locked ({error}): RLIMIT_MEMLOCK is {_limit()} for the "
-                f"whole process; raise it with `ulimit -l` or `LimitMEMLOCK=`"
+                f"{buffer.nbytes} bytes cannot be locked ({error}): RLIMIT_MEMLOCK is {_limit()} "
+                f"for the whole process; raise it with `ulimit -l` or `LimitMEMLOCK=`"
             ) from error
-        return buffer
 
 
 def _limit() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from typing import ClassVar
 
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, model_validator
 
 from limadask.errors import ConfigError
-from limadask.memory.allocator import NamedAllocator, anonymous, touch
+from limadask.memory.allocator import PageAllocator
 from limadask.memory.nodes import available, node_of, nodes, nodes_of
 from limadask.memory.system import bind_pages
 from limadask.memory.traits import Traits
 
 
-class NumaAllocator(NamedAllocator):
+class NumaAllocator(PageAllocator):
     """Pages of some NUMA nodes alone: of those whose cores the worker may use, or of one.
 
     A computer with one node has all memory there.
@@ -45,26 +46,19 @@ class NumaAllocator(NamedAllocator):
         """What its memory is like."""
         return Traits(nodes=self._nodes())
 
-    def allocate(self, nbytes: int) -> NDArray[np.uint8]:
-        """Return page-aligned, zeroed bytes of these nodes, shape ``(nbytes,)``.
-
-        Raises
-        ------
-        MemoryError
-            When they have not as much, or memory cannot be bound here.
-        """
+    def settle(self, pages: mmap.mmap, buffer: NDArray[np.uint8]) -> None:
+        """Take the pages of a buffer there; a MemoryError where there are not as many."""
         chosen = self._nodes()
         if not chosen:
             raise MemoryError(self._why_not())
-        if nbytes > (left := available(chosen)):  # a process that asks for more is killed
-            raise MemoryError(f"NUMA nodes {chosen} have {left} bytes free, {nbytes} are needed")
-        pages, buffer = anonymous(nbytes)
+        left, needed = available(chosen), buffer.nbytes
+        if needed > left:  # a process that asks for more is killed
+            raise MemoryError(f"NUMA nodes {chosen} have {left} bytes free, {needed} are needed")
         try:
             bind_pages(buffer, chosen)
         except OSError as error:
             raise MemoryError(f"memory cannot be bound to NUMA nodes {chosen}: {error}") from error
-        touch(pages, buffer)
-        return buffer
+        super().settle(pages, buffer)
 
     def _nodes(self) -> tuple[int, ...]:
         """Return the nodes; none where they cannot be told, or there are none such."""

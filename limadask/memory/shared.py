@@ -16,13 +16,14 @@ import os
 import struct
 import uuid
 import weakref
-from dataclasses import dataclass
+from copy import copy
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.memory.allocator import NamedAllocator, address, touch
+from limadask.memory.allocator import NamedAllocator, PageAllocator, address
 from limadask.memory.traits import Traits
 
 COUNTER = 8
@@ -78,6 +79,8 @@ class SharedAllocator:
     ----------
     slots, slot_nbytes:
         How many buffers can be allocated, and the bytes of each.
+    pages:
+        What its pages are like; None takes plain ones.
 
     Raises
     ------
@@ -85,10 +88,8 @@ class SharedAllocator:
         When the memory cannot be had, or this system knows no such memory.
     """
 
-    name: ClassVar[str] = "shared"
-    traits: ClassVar[Traits] = Traits(shared=True)
-
-    def __init__(self, slots: int, slot_nbytes: int) -> None:
+    def __init__(self, slots: int, slot_nbytes: int, pages: PageAllocator | None = None) -> None:
+        self._kind = pages or PageAllocator()
         self._slots, self._stride = slots, _whole_pages(slot_nbytes)
         self._first = _whole_pages(COUNTER * slots)
         self._unused = list(reversed(range(slots)))
@@ -108,13 +109,30 @@ class SharedAllocator:
         self._bytes = np.frombuffer(self._pages, np.uint8)
         self._counters = self._bytes[: COUNTER * slots].view(np.int64)
 
+    @property
+    def name(self) -> str:
+        """What it is called where memory is shown."""
+        return "shared" if type(self._kind) is PageAllocator else f"shared {self._kind.name}"
+
+    @property
+    def traits(self) -> Traits:
+        """What its memory is like."""
+        return replace(self._kind.traits, shared=True)
+
+    def plain(self) -> SharedAllocator:
+        """Return what allocates plain pages for the slots that are left."""
+        other = copy(self)
+        other._kind = PageAllocator()  # noqa: SLF001 - one of ours
+        return other
+
     def allocate(self, nbytes: int) -> NDArray[np.uint8]:
         """Return an unused slot's bytes, page-aligned and zeroed, shape ``(nbytes,)``."""
         if not self._unused or nbytes > self._stride:
             raise MemoryError(f"{nbytes} bytes: there are {self._slots} slots of {self._stride}")
-        begin = self._first + self._unused.pop() * self._stride
+        begin = self._first + self._unused[-1] * self._stride
         buffer = self._bytes[begin : begin + nbytes]
-        touch(self._pages, buffer)
+        self._kind.settle(self._pages, buffer)
+        self._unused.pop()
         return buffer
 
     def renew(self, buffer: NDArray[np.uint8]) -> bool:
@@ -157,7 +175,7 @@ class SharedMemory(NamedAllocator):
     @property
     def traits(self) -> Traits:
         """What its memory is like."""
-        return SharedAllocator.traits
+        return Traits(shared=True)
 
     def open(self, slots: int, slot_nbytes: int) -> SharedAllocator:
         """Return what allocates the slots of one piece of shared memory."""
