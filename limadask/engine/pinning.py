@@ -103,8 +103,8 @@ class Pinning:
             if claim := self._claims.pop(uuid, None):
                 claim.release()
             self._receivers.pop(uuid, None)
-            if self._wanted.pop(uuid, None):
-                self._apply([])
+            if self._wanted.pop(uuid, None) and (refusal := self._apply()):
+                logger.warning("threads stay where they are: %s", refusal)
 
     def _receiver_cores(self, uuid: str, asked: Cores, host: str, warnings: list[str]) -> Numbers:
         allowed = allowed_cores()
@@ -145,39 +145,42 @@ class Pinning:
         """Pin the threads that process, unless another acquisition has; return where they are."""
         if wanted:
             self._wanted[uuid] = wanted
-        holder = next(iter(self._wanted.values()), Numbers())
-        if wanted == holder:
-            self._apply(warnings)
-        elif wanted:
+        holder = self._holder()
+        if wanted and wanted != holder:
             warnings.append(
                 f"affinity.processing: another acquisition has the threads on the cores "
                 f"{sorted(holder)}, not {sorted(wanted)}, until it is released"
             )
-        return holder
+        elif wanted and (refusal := self._apply()):
+            del self._wanted[uuid]
+            warnings.append(f"affinity.processing: the system refuses {sorted(wanted)}: {refusal}")
+        return self._holder()
 
-    def _apply(self, warnings: list[str]) -> None:
-        holder = next(iter(self._wanted.values()), Numbers())
+    def _holder(self) -> Numbers:
+        """Return the cores that the threads which process are to be on; empty for any."""
+        return next(iter(self._wanted.values()), frozenset())
+
+    def _apply(self) -> str:
+        """Pin the threads; return why it cannot be done, empty if it could."""
+        cores = self._holder() or allowed_cores()
         for thread in self._pool.threads:
             try:
                 with suppress(ProcessLookupError):  # it has ended
-                    pin_thread(holder or allowed_cores(), thread)
+                    pin_thread(cores, thread)
             except OSError as error:
-                warnings.append(
-                    f"affinity.processing: the system refuses {sorted(holder)}: {error}"
-                )
-                return
+                return str(error)
+        return ""
 
 
 def _numbers(which: str, asked: Cores, allowed: Numbers, warnings: list[str]) -> Numbers:
     """Return those cores that the worker may use, of some numbers or ``none``."""
     if isinstance(asked, str):
         return frozenset()
-    there = range(os.cpu_count() or 1)
+    missing = [one for one in asked if one not in allowed]
+    here = os.cpu_count() or 1
     why = {
-        "this computer has no core": [one for one in asked if one not in there],
-        "cgroup, cpuset or taskset keep the worker from": [
-            one for one in asked if one in there and one not in allowed
-        ],
+        "this computer has no core": [one for one in missing if one >= here],
+        "cgroup, cpuset or taskset keep the worker from": [one for one in missing if one < here],
     }
     found = allowed.intersection(asked)
     rest = f"pinned to {sorted(found)}" if found else "not pinned"
