@@ -34,6 +34,7 @@ def test_its_plugins_are_listed_and_a_broken_one_is_skipped(environment: dict[st
     found = json.loads(done.stdout)
     assert found["detectors"]["checkerboard"].startswith("Shows a checkerboard")
     assert {"gain", "brightest", "flip"} <= set(found["tasks"])
+    assert {"region", "huge", "mapped", "pages"} <= set(found["allocators"])
     assert "broken" not in found["tasks"]
     assert "'broken'" in done.stderr
     assert "is skipped" in done.stderr
@@ -78,6 +79,35 @@ def test_its_plugins_run_from_yaml(environment: dict[str, str], tmp_path: Path) 
     y, x = np.indices((32, 48)) // 4
     for number, image in enumerate(frames):
         assert np.array_equal(image, (y + x) % 2 * number * 3.0)
+
+
+@pytest.mark.parametrize("nbytes", [8 << 20, 0])
+def test_its_memory_is_taken_or_it_is_told_why_not(
+    environment: dict[str, str], tmp_path: Path, nbytes: int
+) -> None:
+    device = tmp_path / "udmabuf0"
+    device.write_bytes(bytes(nbytes))
+    (tmp_path / "run.yaml").write_text(
+        f"""
+        detector: {{type: checkerboard, shape: [32, 48], square: 4}}
+        acquisition: {{nb_frames: 30, expo_time: 0.001}}
+        buffers: {{nbytes: 1 MiB, allocator: {{type: region, device: {device}}}}}
+        pipeline: [{{name: file, task: save_hdf5, folder: out}}]
+        """
+    )
+    done = limadask(environment, "run", str(tmp_path / "run.yaml"), "--json")
+    assert done.returncode == 0, done.stderr
+    said = f"allocator region: {{}} slots cannot be mapped from {device}"
+    assert (said.format(16) in done.stderr) == (nbytes == 0), done.stderr
+    with h5py.File(tmp_path / "out" / "limadask_master.h5") as file:
+        frames = file["entry/data/data"][()]
+        (worker,) = file["entry/parameters/software/settings/workers"].values()
+        name = worker["allocator/name"].asstr()[()]
+    assert name == ("region" if nbytes else "pages")
+    y, x = np.indices((32, 48)) // 4
+    for number, image in enumerate(frames):
+        assert np.array_equal(image, (y + x) % 2 * number)
+    assert any(device.read_bytes()) == bool(nbytes)  # frames have been there
 
 
 def test_a_name_that_is_not_installed_lists_those_that_are(
