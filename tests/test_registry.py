@@ -12,6 +12,7 @@ import pytest
 from limadask import registry
 from limadask.detector import Detector
 from limadask.errors import ConfigError
+from limadask.parameters import Buffers
 from limadask.registry import PluginWarning
 from limadask_detectors import Replay, Simulator
 from limadask_tasks import Flip
@@ -129,6 +130,45 @@ def test_a_broken_detector_is_skipped_too(install: Install) -> None:
         assert set(registry.detectors()) == {"dectris", "lamp", "replay", "simulator"}
     with pytest.raises(ConfigError, match="plug_bad:Twice is not a Detector"):
         registry.detector("odd")
+
+
+ALLOCATOR = """
+from typing import ClassVar
+from limadask.memory import NamedAllocator, PageAllocator
+
+class Region(PageAllocator):
+    "Maps a region."
+    name: ClassVar[str] = "region"
+    device: str
+"""
+OURS = {"huge", "locked", "managed", "mapped", "numa", "pages", "pinned", "shared"}
+
+
+def test_a_third_partys_allocator_is_found_as_ours_are(install: Install) -> None:
+    install("plug_memory", ALLOCATOR, allocators={"region": "plug_memory:Region"})
+    assert registry.allocator("region") is registry.allocators()["region"]
+    assert set(registry.allocators()) == {*OURS, "region"}
+    assert "plug_memory" in registry.distributions()
+    for name in OURS:
+        assert registry.allocator(name).name == name
+    given = Buffers(allocator={"type": "region", "device": "/dev/x"})
+    assert given.allocator == registry.allocator("region")(device="/dev/x")
+    assert given.model_dump()["allocator"] == {"type": "region", "device": "/dev/x"}
+    with pytest.raises(ConfigError, match="required") as caught:
+        Buffers(allocator="region")
+    assert caught.value.field == "allocator.device"
+
+
+def test_a_broken_allocator_is_skipped_and_an_error_only_where_it_is_asked_for(
+    install: Install,
+) -> None:
+    install("plug_bad", GOOD, allocators={"odd": "plug_bad:Twice"})
+    with pytest.warns(PluginWarning, match="plug_bad:Twice is not a NamedAllocator"):
+        assert set(registry.allocators()) == OURS
+    with pytest.raises(ConfigError, match="plug_bad:Twice is not a NamedAllocator") as caught:
+        Buffers(allocator="odd")
+    assert (caught.value.field, caught.value.value) == ("allocator", "odd")
+    assert caught.value.allowed == sorted({"auto", "odd", *OURS})
 
 
 def test_two_plugins_of_one_name_are_told_once_and_the_first_is_used(install: Install) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from pydantic import BaseModel
 
 from limadask.errors import ConfigError
 from limadask.geometry import Grid, Rect
+from limadask.memory import HugeAllocator, MappedAllocator
 from limadask.model import Model
 from limadask.parameters import (
     AcquisitionParameters,
+    Affinity,
     Binning,
     Buffers,
     HardwareParameters,
@@ -172,3 +175,53 @@ def test_frozen_parameters_say_so_as_a_configuration_error() -> None:
     with pytest.raises(ConfigError) as caught:
         setattr(Plain(), "count", 2)  # noqa: B010 - a type checker would not let us
     assert caught.value.field == "count"
+
+
+@pytest.mark.parametrize("value", ["hugee", "", None, 3, [], {"typ": "huge"}, {"type": 3}, True])
+def test_an_unknown_allocator_lists_those_there_are(value: Any) -> None:
+    with pytest.raises(ConfigError, match="no allocator of this name") as caught:
+        Buffers(allocator=value)
+    error = caught.value
+    assert error.field == "allocator"
+    assert error.allowed[0] == "auto"
+    assert {"huge", "mapped", "pages"} < set(error.allowed)
+
+
+@pytest.mark.parametrize(
+    ("value", "field"),
+    [
+        ({"type": "numa", "node": -1}, "allocator.node"),
+        ({"type": "numa", "interface": 3}, "allocator.interface"),
+        ({"type": "numa", "node": 0, "interface": "eth0"}, "allocator.interface"),
+        ({"type": "mapped", "path": "/tmp"}, "allocator.path"),
+    ],
+)
+def test_a_key_of_an_allocator_is_named(value: Any, field: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Buffers(allocator=value)
+    assert caught.value.field == field
+    assert caught.value.allowed
+
+
+def test_an_allocator_is_a_value_and_its_folder_is_absolute(tmp_path: Path) -> None:
+    given = Buffers(allocator={"type": "mapped", "folder": "scratch"}, folder="held")
+    made = given.absolute(tmp_path)
+    assert made.folder == str(tmp_path / "held")
+    assert made.allocator == MappedAllocator(folder=str(tmp_path / "scratch"))
+    assert Buffers(allocator="huge") == Buffers(allocator=HugeAllocator())
+    assert Buffers(**given.model_dump()) == given
+    assert Buffers().absolute(tmp_path) == Buffers()
+
+
+@pytest.mark.parametrize("field", ["receiver", "processing"])
+@pytest.mark.parametrize("value", ["all", [], [-1], 2, None, {"a": 1}, ["x"]])
+def test_cores_are_numbers_auto_or_none(field: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Topology(affinity={field: value})
+    assert str(caught.value.field).startswith(f"affinity.{field}")
+    assert caught.value.allowed
+
+
+def test_cores_may_be_given_as_a_list() -> None:
+    given = Topology(affinity={"receiver": [3, 1], "processing": "auto"}).affinity
+    assert given == Affinity(receiver=(3, 1), processing="auto")
