@@ -104,8 +104,6 @@ class PageAllocator(NamedAllocator):
 
     A page costs its fault when it is first written; paid here, before the first frame. Where the
     system has transparent huge pages, they are asked for.
-
-    Others that only :meth:`settle` pages in another way derive from it: theirs can be shared.
     """
 
     name: ClassVar[str] = "pages"
@@ -123,7 +121,9 @@ class PageAllocator(NamedAllocator):
         return buffer
 
     def settle(self, pages: mmap.mmap, buffer: NDArray[np.uint8]) -> None:
-        """Let the system find the pages of a buffer, which is whole pages of ``pages``.
+        """Let the system find the pages of a buffer, which is a part of ``pages``.
+
+        Allocators that do only this in another way derive from this class: theirs can be shared.
 
         Raises
         ------
