@@ -30,10 +30,10 @@ two_cores = pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one cor
 
 
 def threads() -> dict[str, str]:
-    """Return the cores that limadask's threads of this process may use, by their names."""
+    """Return the cores that this process's threads which receive or process may use, by name."""
     found = {}
     for one in threading.enumerate():
-        if one.name.startswith("limadask-") and one.native_id:
+        if one.name.startswith(("limadask-receive", "limadask-process")) and one.native_id:
             status = Path(f"/proc/self/task/{one.native_id}/status").read_text()
             listed = re.search(r"Cpus_allowed_list:\s*(\S+)", status)
             found[one.name] = listed[1] if listed else ""
@@ -206,8 +206,7 @@ def test_threads_are_pinned_from_prepare_to_the_end_and_free_again(
         (pinned,) = changed  # one worker, and there all of them
         assert "limadask-receive" in pinned
         assert any(name.startswith("limadask-process-") for name in pinned)
-        ours = [n for n in pinned if n == "limadask-receive" or n.startswith("limadask-process")]
-        assert {pinned[name] for name in ours} == {str(FIRST)}
+        assert set(pinned.values()) == {str(FIRST)}
     assert client.run(threads) == before
 
 
