@@ -28,14 +28,22 @@ class Assembler:
         Frames of a block.
     slots:
         Blocks whose memory is used again and again; more are allocated as they come.
+    uuid:
+        The acquisition.
     """
 
     def __init__(
-        self, whole: Spec, parts: Sequence[Spec], nb_frames_per_block: int, slots: int
+        self,
+        whole: Spec,
+        parts: Sequence[Spec],
+        nb_frames_per_block: int,
+        slots: int,
+        uuid: str = "",
     ) -> None:
         self._whole, self._size = whole, nb_frames_per_block
         self._places = Mosaic.of(whole, parts).places
-        self._pool = BufferPool(slots, nb_frames_per_block * whole.frame_nbytes, stage="assemble")
+        nbytes = nb_frames_per_block * whole.frame_nbytes
+        self._pool = BufferPool(slots, nbytes, stage="assemble", uuid=uuid)
 
     def assemble(self, answers: Sequence[Answer]) -> Answer:
         """Return the full frames of one block, or how its ticket ends without any.

@@ -172,7 +172,7 @@ class Station:
             return None
         folder = self.request.buffers.folder or deferral.folder
         try:
-            self._spool = Spool(folder, self.pool_size[1])
+            self._spool = Spool(folder, self.pool_size[1], uuid=self.request.uuid)
         except OSError as error:
             raise ConfigError(
                 f"frames cannot be held there: {error}",

@@ -14,9 +14,10 @@ from limadask.memory.mapped import MappedAllocator
 from limadask.memory.numa import NumaAllocator
 from limadask.memory.pool import BufferPool, PoolStatistics
 from limadask.memory.reader import SharedReader, opened
+from limadask.memory.scratch import Scratch, owning
 from limadask.memory.shared import Handle, Segment, SharedAllocator, SharedMemory
 from limadask.memory.traits import Traits
-from limadask.memory.usage import METERS, Metered, Meters, Stage, Usage
+from limadask.memory.usage import METERS, Metered, Meters, Stage, Tally, Usage
 
 __all__ = [
     "METERS",
@@ -35,13 +36,16 @@ __all__ = [
     "PageAllocator",
     "PinnedAllocator",
     "PoolStatistics",
+    "Scratch",
     "Segment",
     "SharedAllocator",
     "SharedMemory",
     "SharedReader",
     "Stage",
+    "Tally",
     "Traits",
     "UntouchedAllocator",
     "Usage",
     "opened",
+    "owning",
 ]

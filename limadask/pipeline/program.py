@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
 from limadask.frames import Codec, Frames, Mosaic, Packed
-from limadask.memory import BufferPool
+from limadask.memory import BufferPool, Scratch, Tally, owning
 from limadask.parameters import Policy
 from limadask.pipeline.accumulation import AccumulateStep
 from limadask.pipeline.ordered import OrderedStep
@@ -119,10 +119,13 @@ class Program:
         self._variants: dict[Any, list[Step]] = {}
         self._lock, self._turns = threading.Lock(), Turns()
         self._decoded: BufferPool | None = None
+        self._made: list[Scratch] = []
+        self._chunks = Tally("chunks", uuid)
         try:
             for node in plan.before + plan.nodes:
                 try:
-                    self.steps.append(self._compiled(node))
+                    with owning(uuid, node.name, self._made):
+                        self.steps.append(self._compiled(node))
                 except ConfigError as error:
                     raise error.at(node.name) from error
         except BaseException:
@@ -185,6 +188,8 @@ class Program:
             with self._noted(step.name):
                 step.close()
         self.writers, self._is_closed = {}, True
+        for scratch in self._made:
+            scratch.free()
         return parts
 
     def _write_results(self) -> None:
@@ -323,15 +328,25 @@ class Program:
         if steps is None:
             by_name = {step.name: step for step in self.steps}
             nodes = self.plan.lacking(edge, missing)
-            steps = [_lacking(by_name[node.name], node) for node in nodes]
+            steps = [self._step_lacking(by_name[node.name], node) for node in nodes]
         with self._lock:
             self._variants[key] = steps
             while len(self._variants) > PATTERNS:
                 del self._variants[next(iter(self._variants))]
         return steps
 
+    def _step_lacking(self, step: Step, node: PlannedNode) -> Step:
+        """Return a step for frames that lack pixels; one that raises where there can be none."""
+        if node.refusal:
+            return RefusedStep(node, node.refusal)
+        try:
+            with owning(self._place.uuid, node.name, self._made):
+                return step.lacking(node)
+        except Exception as error:
+            return RefusedStep(node, f"{type(error).__name__}: {error}")
+
     def _passage(self, frames: Frames) -> Passage:
-        return Passage(frames, self._ends, self._lost, self.policy)
+        return Passage(frames, self._ends, self._lost, self.policy, self._chunks)
 
 
 class Walk:
@@ -357,16 +372,6 @@ class Walk:
             return self._program.run(self._frames)
         self._program.take_waiting(self._passage, self._part)
         return self._passage.finish()
-
-
-def _lacking(step: Step, node: PlannedNode) -> Step:
-    """Return a step for frames that lack pixels; one that raises where there can be none."""
-    if node.refusal:
-        return RefusedStep(node, node.refusal)
-    try:
-        return step.lacking(node)
-    except Exception as error:
-        return RefusedStep(node, f"{type(error).__name__}: {error}")
 
 
 def _may_be_kept(node: PlannedNode, plan: Plan) -> bool:

@@ -7,7 +7,6 @@ sink keeps.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -17,6 +16,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from limadask.frames import Codec, Frames, Labels, Spec, Status, unlabelled
+from limadask.memory import Scratch
 from limadask.pipeline.plan import PlannedNode
 from limadask.pipeline.tile import Tile, Value, read_only
 from limadask.task import (
@@ -125,7 +125,7 @@ class PixelStep(Step):
             raise TypeError(f"{node.label} must yield frames")
         self._task = task
         self._shape, self._dtype, self._fresh = output.frame_shape, output.dtype, may_be_kept
-        self._kernel, self._scratch = task.kernel(node.inputs[0]), threading.local()
+        self._kernel, self._scratch = task.kernel(node.inputs[0]), Scratch()
         numbers = (FIRST,) if task.numbered else ()
         self._kernel(
             blank(node.inputs[0]), np.empty((1, *self._shape), self._dtype), *numbers
@@ -148,10 +148,7 @@ class PixelStep(Step):
     def _out(self, count: int) -> NDArray[Any]:
         if self._fresh:
             return np.empty((count, *self._shape), self._dtype)
-        out: NDArray[Any] | None = getattr(self._scratch, "out", None)
-        if out is None or len(out) < count:
-            out = self._scratch.out = np.empty((count, *self._shape), self._dtype)
-        return out if len(out) == count else out[:count]
+        return self._scratch.array(None, (count, *self._shape), self._dtype)
 
 
 class ConversionStep(Step):

@@ -93,6 +93,8 @@ class Chunks:
     invalid: Mapping[int, Sequence[bytes | NDArray[np.uint8]]] = field(default_factory=dict)
     causes: Mapping[int, str] = field(default_factory=dict)
     values: NDArray[np.float64] | None = None
+    is_view: bool = False
+    """Whether the chunks lie in memory of the block they are of."""
 
     @property
     def nbytes(self) -> int:

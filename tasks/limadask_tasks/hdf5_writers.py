@@ -78,7 +78,8 @@ class Hdf5Writer(FrameWriter):
             chunks = frames.packed.chunks()  # written before the block is gone: no copy
         else:
             chunks = [self._encode(image) for frame in frames.pixels for image in frame]
-        return Chunks(data=chunks, **self._known(frames))
+        is_view = frames.packed is not None
+        return Chunks(data=chunks, is_view=is_view, **self._known(frames))
 
 
 class SparseWriter(FrameWriter):

@@ -11,6 +11,7 @@ from pydantic import PositiveInt
 from sortedcontainers import SortedDict
 
 from limadask.frames import Frames, Labels, Spec
+from limadask.memory import Tally
 from limadask.storage import unpacked
 from limadask.task import Place, Sink
 
@@ -31,7 +32,7 @@ class Observe(Sink):
 
     def open(self, spec: Spec, place: Place) -> Observer:
         """Begin to look."""
-        return Observer(spec, self.history, self.every)
+        return Observer(spec, self.history, self.every, Tally("observe", place.uuid, place.node))
 
 
 class Observer:
@@ -41,8 +42,9 @@ class Observer:
     codec = "any"
     """Frames are decoded when somebody looks at them."""
 
-    def __init__(self, spec: Spec, history: int, every: int) -> None:
+    def __init__(self, spec: Spec, history: int, every: int, kept: Tally) -> None:
         self._labels, self._history, self._every = Labels(spec), history, every
+        self._kept = kept
         self._lock, self._seen = threading.Lock(), SortedDict()
 
     def encode(self, frames: Frames) -> None:
@@ -54,10 +56,14 @@ class Observer:
             if too_old:
                 continue
             one = frames[position : position + 1].copied()
+            self._kept.add(one.nbytes)
             with self._lock:
+                if (before := self._seen.pop(number, None)) is not None:
+                    self._kept.remove(before.nbytes)
                 self._seen[number] = one
                 while len(self._seen) > self._history:
-                    self._seen.popitem(0)
+                    _, oldest = self._seen.popitem(0)
+                    self._kept.remove(oldest.nbytes)
 
     def write(self, encoded: list[Any]) -> None:
         """Do nothing: what was copied can be seen at once."""
