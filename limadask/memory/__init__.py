@@ -6,6 +6,7 @@ from limadask.memory.allocator import (
     PageAllocator,
     UntouchedAllocator,
 )
+from limadask.memory.budget import BUDGET, Budget
 from limadask.memory.cuda import ManagedAllocator, PinnedAllocator
 from limadask.memory.fallback import Fallback
 from limadask.memory.huge import HugeAllocator
@@ -20,8 +21,10 @@ from limadask.memory.traits import Traits
 from limadask.memory.usage import METERS, Metered, Meters, Stage, Tally, Usage
 
 __all__ = [
+    "BUDGET",
     "METERS",
     "Allocator",
+    "Budget",
     "BufferPool",
     "Fallback",
     "Handle",
