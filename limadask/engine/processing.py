@@ -90,6 +90,8 @@ class Processing:
                     place.worker, fresh=not request.fuse, about=place.about, part=part,
                     mosaics=self._mosaics,
                 )  # fmt: skip
+                if prepared.packs:
+                    self._programs[part].warm()
         except BaseException:
             self.release()
             raise
