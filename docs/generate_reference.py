@@ -39,6 +39,7 @@ UNITS = {
     "topology.workers": "workers",
     "policy.max_absent": "frames, or a fraction",
     "buffers.nbytes": "bytes",
+    "buffers.least_nbytes": "bytes",
     "buffers.nb_frames_per_block": "frames",
     "dectris.timeout": "s",
     "dectris.photon_energy": "eV",

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import pickle
 import time
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +15,6 @@ from distributed import Client, Scheduler, SchedulerPlugin
 from distributed.comm import CommClosedError
 
 from limadask.cluster.graph import ticket_tasks
-from limadask.cluster.limits import pool_nbytes
 from limadask.cluster.pulse import LOOK, Pulses
 from limadask.cluster.tickets import ASSEMBLE, receive_keys, ticket_key
 from limadask.engine.coordinator import Coordinator
@@ -97,12 +97,13 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         states = sorted(
             self._scheduler.running, key=lambda one: (one.address in busy, str(one.name))
         )
+        hosts = Counter(one.host for one in states)
         return [
             WorkerInfo(
                 one.address,
                 str(one.name),
                 one.nthreads,
-                *pool_nbytes(one.memory_limit),
+                hosts[one.host],
                 roles_of(str(one.name), one.resources),
             )
             for one in states

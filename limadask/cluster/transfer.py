@@ -19,12 +19,18 @@ from dask.sizeof import sizeof
 from distributed import Worker
 from distributed.protocol import to_serialize
 
-from limadask.cluster.limits import pool_nbytes
 from limadask.engine.blocks import Answer, Blocks, Ending
 from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import dumps, loads
 from limadask.frames import Frames
-from limadask.memory import Handle, PageAllocator, Segment, SharedAllocator, SharedReader
+from limadask.memory import (
+    BUDGET,
+    Handle,
+    PageAllocator,
+    Segment,
+    SharedAllocator,
+    SharedReader,
+)
 
 logger = logging.getLogger(__name__)
 SHARED_FROM = 1 << 20
@@ -151,13 +157,15 @@ class Transfers:
         What a process has read of shared memory counts as its own.
         """
         found: Segment = loads(segment)
-        reader = self._readers.get(uuid, SharedReader())
-        _, most = pool_nbytes(self._worker.memory_manager.memory_limit)
-        if uuid in self._over or (most is not None and reader.nbytes + found.nbytes > most):
+        reader = self._readers.get(uuid) or SharedReader(uuid)
+        if uuid in self._over:
             return {"result": False}
         try:
-            reader.open(found)
-        except OSError as error:
+            with BUDGET.room(found.nbytes) as is_granted:
+                if not is_granted:
+                    raise MemoryError(BUDGET.refusal(found.nbytes))
+                reader.open(found)
+        except (OSError, MemoryError) as error:
             logger.info("blocks of acquisition %s come by TCP: %s", uuid, error)
             return {"result": False}
         self._readers[uuid] = reader

@@ -22,6 +22,7 @@ from limadask.cluster.answers import answer_of
 from limadask.cluster.equipment import Equipment
 from limadask.cluster.lasting import Lasting
 from limadask.cluster.leaving import leave
+from limadask.cluster.limits import budget_nbytes, pool_nbytes
 from limadask.cluster.nanny import look
 from limadask.cluster.pulse import own_process
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
@@ -35,6 +36,7 @@ from limadask.engine.messages import dumps, loads
 from limadask.engine.priority import PriorityPool
 from limadask.engine.station import Station
 from limadask.frames import Frames
+from limadask.memory import BUDGET
 
 logger = logging.getLogger(__name__)
 TICK = 0.25
@@ -91,6 +93,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     async def teardown(self, worker: Worker) -> None:
         """Process what is held, without Dask, and close the files; then end the threads."""
         self._ticking.stop()
+        BUDGET.bound(self.address, None)
         await leave(list(self._stations.values()), self._pool)
         self._stations.clear()
 
@@ -204,9 +207,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     # ---- what the coordinator asks --------------------------------------------------------------
 
-    async def _greet(self, uuid: str) -> dict[str, Any]:
-        """Give signs of life from now on, until the run is released."""
+    async def _greet(self, uuid: str, neighbours: int) -> dict[str, Any]:
+        """Give signs of life from now on, until the run is released; know what frames may have."""
         self._greeted.add(uuid)
+        limit = self._worker.memory_manager.memory_limit
+        BUDGET.bound(self.address, budget_nbytes(limit, neighbours, BUDGET.used))
         return {"result": None}
 
     async def _open(self, uuid: str, request: bytes, index: int, count: int) -> dict[str, Any]:
@@ -221,12 +226,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
         return await answer_of(work)
 
-    async def _prepare(
-        self, uuid: str, endpoints: list[str], pool_nbytes: tuple[int, int | None]
-    ) -> dict[str, Any]:
+    async def _prepare(self, uuid: str, endpoints: list[str], threads: int) -> dict[str, Any]:
+        limit = self._worker.memory_manager.memory_limit
+
         def work() -> dict[str, Any]:
             prepared = self._stations[uuid].prepare_detector(
-                tuple(endpoints), self._unused(*pool_nbytes)
+                tuple(endpoints), pool_nbytes(limit, BUDGET.left), threads
             )
             return {
                 "prepared": dumps(prepared),
@@ -379,12 +384,6 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         return station.blocks if station is not None else None
 
     # ---- details ------------------------------------------------------------------------------
-
-    def _unused(self, default: int, most: int | None) -> tuple[int, int | None]:
-        """Return the bytes that a new pool has by default, and at most, beside those there are."""
-        used = sum(station.pool_nbytes for station in self._stations.values())
-        left = None if most is None else max(0, most - used)
-        return (default if left is None else min(default, left)), left
 
     def _station(self, uuid: str, request: bytes) -> Station:
         if uuid not in self._stations:

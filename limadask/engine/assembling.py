@@ -11,6 +11,9 @@ from limadask.engine.blocks import Answer, Ending
 from limadask.frames import Frames, Mosaic, Spec, Status
 from limadask.memory import BufferPool
 
+MOST = 4
+"""How many times as many blocks there may be memory for, where they are processed slowly."""
+
 
 class Assembler:
     """Places the parts of several receivers in full frames, by their grids.
@@ -28,14 +31,22 @@ class Assembler:
         Frames of a block.
     slots:
         Blocks whose memory is used again and again; more are allocated as they come.
+    uuid:
+        The acquisition.
     """
 
     def __init__(
-        self, whole: Spec, parts: Sequence[Spec], nb_frames_per_block: int, slots: int
+        self,
+        whole: Spec,
+        parts: Sequence[Spec],
+        nb_frames_per_block: int,
+        slots: int,
+        uuid: str = "",
     ) -> None:
         self._whole, self._size = whole, nb_frames_per_block
         self._places = Mosaic.of(whole, parts).places
-        self._pool = BufferPool(slots, nb_frames_per_block * whole.frame_nbytes, stage="assemble")
+        nbytes = nb_frames_per_block * whole.frame_nbytes
+        self._pool = BufferPool(slots, nbytes, None, "assemble", uuid, ceiling=MOST * slots)
 
     def assemble(self, answers: Sequence[Answer]) -> Answer:
         """Return the full frames of one block, or how its ticket ends without any.
@@ -52,9 +63,7 @@ class Assembler:
         if not len(numbers):
             return Ending.ABSENT
         shape = (len(numbers), *self._whole.frame_shape)
-        pixels = self._pool.lend(shape, self._whole.dtype)
-        if pixels is None:
-            pixels = np.empty(shape, self._whole.dtype)
+        pixels = self._pool.array(shape, self._whole.dtype)
         if self._whole.masked is not None:
             pixels[:, :, self._whole.masked] = self._whole.fill
         whole = Frames.of(pixels)

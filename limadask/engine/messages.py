@@ -71,6 +71,8 @@ class Prepared:
     """Whether these parts are processed apart from each other."""
     packs: bool = False
     """Whether frames come compressed."""
+    nb_least_slots: int = 2
+    """Blocks that the pool has room for from the beginning; ``nb_slots`` is the most."""
 
     @property
     def is_matched(self) -> bool:

@@ -58,6 +58,7 @@ def prepare(
     info: DetectorInfo,
     hardware: HardwareParameters,
     pool_nbytes: tuple[int, int | None],
+    threads: int = 1,
 ) -> Prepared:
     """Return what follows from what the detector took: its frames, and the blocks.
 
@@ -69,6 +70,8 @@ def prepare(
         What the detector took, or would.
     pool_nbytes:
         Bytes of the receiver's pool where the user does not say, and at most.
+    threads:
+        Those that process what one receiver receives.
 
     Raises
     ------
@@ -98,8 +101,9 @@ def prepare(
     bound = int(request.buffers.nbytes or default)
     if most is not None and bound > most:
         raise ConfigError(
-            "the pool, those of other acquisitions and the process itself do not fit under 60 % of "
-            "the worker's memory limit, where Dask begins to spill: ask for less, wait for the "
+            f"a pool of {bound} bytes, what other acquisitions hold and the process itself do not "
+            "fit under 60 % of the worker's memory limit, where Dask begins to spill, or beside "
+            "what its computer's other workers and programs have: ask for less, wait for the "
             "others, or give the worker a higher limit, or 0",
             node="buffers",
             field="nbytes",
@@ -109,13 +113,15 @@ def prepare(
     deal = request.deal()
     ahead = request.detector.capabilities().prepares_ahead
     if deal.dispatch == "partial":
-        return _partial(request, info, hardware, raw.replace(masked=gaps_of(info)), bound, ahead)
+        raw = raw.replace(masked=gaps_of(info))
+        return _partial(request, info, hardware, raw, bound, ahead, threads)
     turns = deal.step if deal.is_known else deal.count
     own = raw.replace(nb_frames=raw.nb_frames and ceil(raw.nb_frames / turns))
-    count, slots = size_blocks(
-        own, hardware.period * turns, hardware, request.buffers, bound, nb_merged
+    count, least, slots = size_blocks(
+        own, hardware.period * turns, hardware, request.buffers, bound, nb_merged, threads
     )
-    return Prepared(info, hardware, raw, count, slots, _patience(hardware, count * turns), ahead)
+    patience = _patience(hardware, count * turns)
+    return Prepared(info, hardware, raw, count, slots, patience, ahead, nb_least_slots=least)
 
 
 def _check_order(request: Request, found: Plan) -> None:
@@ -151,6 +157,7 @@ def _partial(
     raw: Spec,
     bound: int,
     ahead: bool,
+    threads: int,
 ) -> Prepared:
     """Return what follows where each receiver has a part of every frame."""
     regions = [part_of(info, request.deal(one)) for one in range(request.topology.receivers)]
@@ -160,12 +167,20 @@ def _partial(
     if request.is_apart:
         masks = [_cut(raw, region) for region in regions]
         parts = tuple(raw.replace(grid=one, masked=m) for one, m in zip(grids, masks, strict=True))
-        count, slots = size_blocks(largest, hardware.period, hardware, request.buffers, bound)
-        patience = _patience(hardware, count)
-        return Prepared(info, hardware, raw, count, slots, patience, ahead, parts, is_apart=True)
+        count, least, slots = size_blocks(
+            largest, hardware.period, hardware, request.buffers, bound, threads=threads
+        )
+        return Prepared(
+            info, hardware, raw, count, slots, _patience(hardware, count), ahead, parts,
+            is_apart=True, nb_least_slots=least,
+        )  # fmt: skip
     scaled = bound * raw.frame_nbytes // largest.frame_nbytes  # sized by what is made of them
-    count, slots = size_blocks(raw, hardware.period, hardware, request.buffers, scaled)
-    return Prepared(info, hardware, raw, count, slots, float("inf"), ahead, parts)
+    count, least, slots = size_blocks(
+        raw, hardware.period, hardware, request.buffers, scaled, threads=threads
+    )
+    return Prepared(
+        info, hardware, raw, count, slots, float("inf"), ahead, parts, nb_least_slots=least
+    )
 
 
 def _cut(raw: Spec, region: Rect) -> NDArray[np.bool_] | None:
@@ -233,6 +248,7 @@ def ready(
         nb_frames_per_block=prepared.nb_frames_per_block,
         nb_slots=prepared.nb_slots,
         pool_nbytes=slot * prepared.nb_slots,
+        nb_least_slots=prepared.nb_least_slots,
         settings=settings or {},
         versions=versions(),
     )

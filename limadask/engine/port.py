@@ -19,8 +19,8 @@ class WorkerInfo:
         How it is reached and called.
     threads:
         Blocks it processes at a time.
-    pool_nbytes, most_nbytes:
-        Bytes a receiver's pool there has by default, and those it may have at most; None for any.
+    neighbours:
+        How many workers share its computer, itself among them.
     roles:
         What it is there for; none where it serves for anything.
     """
@@ -28,8 +28,7 @@ class WorkerInfo:
     address: str
     name: str
     threads: int
-    pool_nbytes: int
-    most_nbytes: int | None
+    neighbours: int = 1
     roles: frozenset[str] = frozenset()
 
 

@@ -38,7 +38,7 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
                 control.address,
                 "prepare",
                 endpoints=endpoints,
-                pool_nbytes=(control.pool_nbytes, control.most_nbytes),
+                threads=_threads(run.crew),
             )
             _go_on(run)
             stage = "checking files"
@@ -102,7 +102,15 @@ def _go_on(run: Run) -> None:
 
 async def _greet(run: Run) -> None:
     """Let all workers give signs of life from here on: one that does not counts as dead."""
-    await asyncio.gather(*(run.ask(one, "greet") for one in run.crew.addresses))
+    neighbours = {one.address: one.neighbours for one in run.crew.receivers + run.crew.processors}
+    await asyncio.gather(
+        *(run.ask(one, "greet", neighbours=neighbours[one]) for one in run.crew.addresses)
+    )
+
+
+def _threads(crew: Crew) -> int:
+    """Return how many threads process what one receiver receives."""
+    return -(-sum(one.threads for one in crew.processors) // len(crew.receivers))
 
 
 async def _open(run: Run) -> list[str]:

@@ -77,7 +77,7 @@ class Processing:
         self._assembler: Assembler | None = None
         if prepared.is_matched:
             size = prepared.nb_frames_per_block
-            self._assembler = Assembler(prepared.raw, prepared.parts, size, ASSEMBLED)
+            self._assembler = Assembler(prepared.raw, prepared.parts, size, ASSEMBLED, place.uuid)
         divided = Partition((planned,), {})
         if prepared.is_apart:
             divided = planning.partitioned(request, prepared)
@@ -87,8 +87,11 @@ class Processing:
                 at = self._writer(part, place.rank)
                 self._programs[part] = Program(
                     divided.parts[part], request.policy, place.uuid, at.rank, at.ranks,
-                    place.worker, about=place.about, part=part, mosaics=self._mosaics,
+                    place.worker, fresh=not request.fuse, about=place.about, part=part,
+                    mosaics=self._mosaics,
                 )  # fmt: skip
+                if prepared.packs:
+                    self._programs[part].warm()
         except BaseException:
             self.release()
             raise

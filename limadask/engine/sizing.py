@@ -25,8 +25,9 @@ def size_blocks(
     buffers: Buffers,
     pool_nbytes: int,
     nb_merged: int = 1,
-) -> tuple[int, int]:
-    """Return frames per block and blocks in the pool.
+    threads: int = 1,
+) -> tuple[int, int, int]:
+    """Return frames per block, and blocks in the pool: from the beginning, and at most.
 
     Parameters
     ----------
@@ -43,11 +44,13 @@ def size_blocks(
     nb_merged:
         Frames that some accumulation adds up: blocks are made of whole groups, or groups of
         whole blocks.
+    threads:
+        Those that process what this receiver receives.
 
     Raises
     ------
     ConfigError
-        When the pool is too small.
+        When the pool is too small, or its floor higher than it.
     """
     fits = pool_nbytes // raw.frame_nbytes
     if buffers.nb_frames_per_block is None:
@@ -68,7 +71,23 @@ def size_blocks(
         )
     if raw.nb_frames is not None:
         slots = max(least, min(slots, ceil(raw.nb_frames / count) + 1))
-    return count, slots
+    return count, _floor(buffers, pool_nbytes, count * raw.frame_nbytes, slots, threads), slots
+
+
+def _floor(buffers: Buffers, pool_nbytes: int, block: int, slots: int, threads: int) -> int:
+    """Return the blocks of ``block`` bytes that the pool has from the beginning."""
+    if buffers.least_nbytes is None:
+        # two in the hands of each thread or on the way to it, one that fills, one that is next
+        return min(slots, 2 * threads + 2)
+    if buffers.least_nbytes > pool_nbytes:
+        raise ConfigError(
+            f"the receiver's pool has at most {pool_nbytes} bytes",
+            node="buffers",
+            field="least_nbytes",
+            value=int(buffers.least_nbytes),
+            allowed=f"at most {pool_nbytes}",
+        )
+    return max(2, min(slots, buffers.least_nbytes // block))
 
 
 def _wanted(raw: Spec, period: float, hardware: HardwareParameters) -> int:

@@ -11,7 +11,8 @@ from typing import IO
 import numpy as np
 
 from limadask.frames import Frames
-from limadask.memory import Allocator, PageAllocator
+from limadask.memory import METERS, Allocator, PageAllocator, Tally, Usage
+from limadask.memory.loan import lent
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Spool:
         Bytes of the largest block.
     allocator:
         Where the memory comes from that blocks are read into.
+    uuid:
+        The acquisition.
 
     Raises
     ------
@@ -54,13 +57,26 @@ class Spool:
         When no file can be made there.
     """
 
-    def __init__(self, folder: str, block_nbytes: int, allocator: Allocator | None = None) -> None:
+    def __init__(
+        self, folder: str, block_nbytes: int, allocator: Allocator | None = None, uuid: str = ""
+    ) -> None:
         self.folder, self._block_nbytes = folder, block_nbytes
         self._allocator = allocator or PageAllocator()
         self._file: IO[bytes] | None = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._lock = threading.Lock()
         self._free: list[int] = []
         self._places = 0
+        self._uuid = uuid
+        self._read = Tally("hold", uuid)
+        METERS.add(self)
+
+    def usage(self) -> Usage:
+        """Return what lies on disk."""
+        with self._lock:
+            held = 0 if self._file is None else self._places - len(self._free)
+            places = self._places
+        size = self._block_nbytes
+        return Usage("hold", self._uuid, on_disk=held * size, high_water=places * size)
 
     def write(self, frames: Frames) -> Spooled:
         """Put a block on disk.
@@ -92,6 +108,8 @@ class Spool:
         """
         nbytes = int(np.prod(spooled.shape)) * spooled.dtype.itemsize
         memory = self._allocator.allocate(nbytes)
+        self._read.add(nbytes)
+        memory = lent(memory, self._read.remove, nbytes)
         with self._lock:
             self._get(memory.data, spooled.place)
             self._free.append(spooled.place)

@@ -83,7 +83,7 @@ class Station:
         return self.receiver.open()
 
     def prepare_detector(
-        self, endpoints: tuple[str, ...], pool_nbytes: tuple[int, int | None]
+        self, endpoints: tuple[str, ...], pool_nbytes: tuple[int, int | None], threads: int = 1
     ) -> Prepared:
         """Configure the detector and decide on the blocks; done on the control worker alone."""
         info, shared = planning.share_of(self.request)
@@ -95,7 +95,7 @@ class Station:
         finally:
             if not self._controls:  # aborted and given back meanwhile, before it was armed
                 detector.close()
-        prepared = planning.prepare(self.request, armed, hardware, pool_nbytes)
+        prepared = planning.prepare(self.request, armed, hardware, pool_nbytes, threads)
         return replace(prepared, packs=self.receiver is not None and self.receiver.packs)
 
     def check(self, prepared: Prepared, seconds: float) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class Station:
             return None
         folder = self.request.buffers.folder or deferral.folder
         try:
-            self._spool = Spool(folder, self.pool_size[1])
+            self._spool = Spool(folder, self.pool_size[1], uuid=self.request.uuid)
         except OSError as error:
             raise ConfigError(
                 f"frames cannot be held there: {error}",
@@ -181,13 +181,13 @@ class Station:
             ) from error  # fmt: skip
 
         def free() -> int:
-            return statistics.free if (statistics := self.pool_statistics()) else 0
+            return statistics.left if (statistics := self.pool_statistics()) else 0
 
         return HeldBlocks(credits, group, self._spool, prepared.nb_slots, free, deferral.failed)
 
     @property
     def pool_size(self) -> tuple[int, int]:
-        """Slots of the receiver's pool, and bytes of each; no slots where nothing is received."""
+        """Slots that the receiver's pool may have, and bytes of each; none without a receiver."""
         prepared = self._prepared
         if self.receiver is None or prepared is None:
             return 0, 0
@@ -200,12 +200,13 @@ class Station:
     def make_pool(self, allocator: Allocator | None = None) -> None:
         """Make the receiver's pool; last of all, when preparing has given its memory back."""
         slots, nbytes = self.pool_size
-        if not slots:
+        if not slots or (prepared := self._prepared) is None:
             return
+        least = min(slots, prepared.nb_least_slots)
         try:
             if self.keeps:  # the slots are only counted
-                allocator = UntouchedAllocator()
-            self._pool = BufferPool(slots, nbytes, allocator, uuid=self.request.uuid)
+                allocator, least = UntouchedAllocator(), slots
+            self._pool = BufferPool(least, nbytes, allocator, uuid=self.request.uuid, ceiling=slots)
         except MemoryError as error:
             raise ConfigError(
                 str(error), node="buffers", field="nbytes", value=slots * nbytes,
@@ -299,7 +300,7 @@ class Station:
         message = progress_message(self.receiving.progress, self._told, self._deal)
         self._told += len(message["absences"])
         statistics = self.pool_statistics()
-        pool = {"free": statistics.free, "slots": statistics.slots} if statistics else {}
+        pool = {"free": statistics.left, "slots": statistics.ceiling} if statistics else {}
         trouble = self.blocks.trouble if isinstance(self.blocks, HeldBlocks) else ""
         detector = self.request.detector if self._controls else None
         told = {"fault": detector.fault(), "over": detector.is_over()} if detector else {}
@@ -314,11 +315,6 @@ class Station:
     def _received(self, prepared: Prepared) -> Spec:
         """Return what the receiver here delivers."""
         return prepared.parts[self._deal.index] if prepared.parts else prepared.raw
-
-    @property
-    def pool_nbytes(self) -> int:
-        """Bytes of memory that the receiver's pool has at the moment."""
-        return self._pool.nbytes if self._pool is not None else 0
 
     def pool_statistics(self) -> PoolStatistics | None:
         """Return what the receiver's pool holds, if there is one."""

@@ -6,6 +6,7 @@ from limadask.memory.allocator import (
     PageAllocator,
     UntouchedAllocator,
 )
+from limadask.memory.budget import BUDGET, Budget
 from limadask.memory.cuda import ManagedAllocator, PinnedAllocator
 from limadask.memory.fallback import Fallback
 from limadask.memory.huge import HugeAllocator
@@ -14,13 +15,16 @@ from limadask.memory.mapped import MappedAllocator
 from limadask.memory.numa import NumaAllocator
 from limadask.memory.pool import BufferPool, PoolStatistics
 from limadask.memory.reader import SharedReader, opened
+from limadask.memory.scratch import Scratch, owning
 from limadask.memory.shared import Handle, Segment, SharedAllocator, SharedMemory
 from limadask.memory.traits import Traits
-from limadask.memory.usage import METERS, Metered, Meters, Stage, Usage
+from limadask.memory.usage import METERS, Metered, Meters, Stage, Tally, Usage
 
 __all__ = [
+    "BUDGET",
     "METERS",
     "Allocator",
+    "Budget",
     "BufferPool",
     "Fallback",
     "Handle",
@@ -35,13 +39,16 @@ __all__ = [
     "PageAllocator",
     "PinnedAllocator",
     "PoolStatistics",
+    "Scratch",
     "Segment",
     "SharedAllocator",
     "SharedMemory",
     "SharedReader",
     "Stage",
+    "Tally",
     "Traits",
     "UntouchedAllocator",
     "Usage",
     "opened",
+    "owning",
 ]

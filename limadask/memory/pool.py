@@ -14,12 +14,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from limadask.memory.allocator import Allocator, PageAllocator
+from limadask.memory.allocator import Allocator, PageAllocator, UntouchedAllocator
+from limadask.memory.budget import BUDGET, Budget
+from limadask.memory.keeper import KEEPER, Keeper
 from limadask.memory.loan import lent
-from limadask.memory.usage import METERS, Stage, Usage
+from limadask.memory.usage import METERS, Stage, Tally, Usage
 
 POLL = 1e-3
 """Seconds after which a free slot that another process still reads is looked at again."""
+IDLE = 5
+"""Looks of the keeper during which slots were not needed, before they are given back."""
+RETRY = 5.0
+"""Seconds after which growing is tried again where it was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +41,15 @@ class PoolStatistics:
     free:
         Slots not lent at the moment.
     lowest:
-        Fewest that were ever free.
+        Fewest that could ever have been lent, those counted that would have been made for it.
     lent:
         Loans so far.
+    ceiling:
+        Slots there may be.
+    high_water:
+        Most that were ever lent at a time.
+    refused:
+        Why it does not grow although it should, empty where it does.
     """
 
     slots: int
@@ -45,30 +57,47 @@ class PoolStatistics:
     free: int
     lowest: int
     lent: int
+    ceiling: int
+    high_water: int
+    refused: str = ""
+
+    @property
+    def left(self) -> int:
+        """Slots that can still be lent, those counted that would be made for it."""
+        return self.free + (0 if self.refused else max(0, self.ceiling - self.slots))
 
 
 class BufferPool:
-    """A bounded number of equal slots of memory.
+    """Equal slots of memory: as many as are needed, between a floor and a ceiling.
 
     A slot comes back when the last array that views it is gone, wherever that is: in a task, in
     Dask's store, in a message on its way. It is lent again when its allocator agrees: another
     process may still read shared memory.
 
+    The floor is there from the beginning, touched. More slots are made ahead of need, by another
+    thread, when few are free; they are given back when they have not been needed for some seconds.
+
     Parameters
     ----------
     slots:
-        How many there are.
+        The floor.
     slot_nbytes:
         Bytes of each.
     allocator:
         Where the memory comes from.
-    stage, uuid:
-        What it is for, and of which acquisition.
+    stage, uuid, node:
+        What it is for, of which acquisition and node.
+    ceiling:
+        Slots there may be; None for no more than the floor.
+    budget:
+        What it asks before it grows.
+    keeper:
+        What makes it grow and shrink.
 
     Raises
     ------
     MemoryError
-        When the memory cannot be had.
+        When the memory cannot be had, or the budget has no room for the floor.
     """
 
     def __init__(
@@ -78,20 +107,32 @@ class BufferPool:
         allocator: Allocator | None = None,
         stage: Stage = "receive",
         uuid: str = "",
+        node: str = "",
+        ceiling: int | None = None,
+        budget: Budget = BUDGET,
+        keeper: Keeper = KEEPER,
     ) -> None:
-        self.slots, self.slot_nbytes = slots, slot_nbytes
-        self._stage, self._uuid = stage, uuid
+        self.floor, self.ceiling, self.slot_nbytes = slots, ceiling or slots, slot_nbytes
+        self._owner, self._budget, self._keeper = (stage, uuid, node), budget, keeper
         # slots come back from destructors, at any moment: SimpleQueue.put allows just that, and a
         # deque too. What came back last is lent first: it may still be in the cache
         self._free: deque[NDArray[np.uint8]] = deque()
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._lock, self._lowest, self._lent = threading.Lock(), slots, 0
-        self._retired = False
         self._gone: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._slots = self._being_made = self._made = self._lent = self._highest = 0
+        self._least_free, self._free_before = 0, deque[int](maxlen=IDLE)
+        self._retired = self._has_asked = False
+        self._refused, self._retry = "", 0.0
+        self._beside: Tally | None = None
         self._allocator = allocator or PageAllocator()
-        for _ in range(slots):
-            self._put(self._allocator.allocate(slot_nbytes))
+        is_untouched = isinstance(self._allocator, UntouchedAllocator)
+        self._counted = 0 if is_untouched else slot_nbytes  # bytes of a slot that are memory
         METERS.add(self)
+        while self._slots < slots:
+            self._add_slot()
+        if self.ceiling > slots:
+            keeper.add(self)
 
     def lend(
         self, shape: tuple[int, ...], dtype: DTypeLike, timeout: float = 0
@@ -107,27 +148,161 @@ class BufferPool:
         nbytes = prod(shape) * dtype.itemsize
         if nbytes > self.slot_nbytes:
             raise ValueError(f"{shape} {dtype} needs {nbytes} bytes, a slot has {self.slot_nbytes}")
+        self._look_ahead()  # a refusal may have been for a while only
         memory = self._take(timeout)
         if memory is None:
             return None
         with self._lock:
+            free = self._tokens.qsize()
             self._lent += 1
-            self._lowest = min(self._lowest, self._tokens.qsize())
+            self._least_free = min(self._least_free, free)
+            self._highest = max(self._highest, self._slots - free)
+        self._look_ahead()
         return lent(memory, self._take_back, memory)[:nbytes].view(dtype).reshape(shape)
+
+    def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Lend a slot as an array, or other memory where none is free or large enough.
+
+        Such memory goes when the last array that views it is gone, and is metered till then.
+        """
+        dtype = np.dtype(dtype)
+        nbytes = prod(shape) * dtype.itemsize
+        array = self.lend(shape, dtype) if nbytes <= self.slot_nbytes else None
+        if array is not None:
+            return array
+        with self._lock:
+            beside = self._beside = self._beside or Tally(*self._owner)
+        beside.add(nbytes)
+        memory = lent(np.empty(nbytes, np.uint8), beside.remove, nbytes)
+        return memory.view(dtype).reshape(shape)
 
     def retire(self) -> None:
         """Lend nothing more: give free memory back, and the rest as soon as it comes back."""
-        self._retired = True
+        self._retired, self._refused = True, "it lends nothing any more"
         with suppress(queue.Empty):
             while True:
                 self._tokens.get_nowait()
-                self._free.pop()
+                memory = self._free.pop()
+                if self._allocator.renew(memory):
+                    self._allocator.free(memory)
                 self._gone.put(None)
+
+    def grow(self) -> None:
+        """Add slots until enough are free; may take its time."""
+        self._has_asked = False
+        while self._is_short() and not self._retired:
+            try:
+                self._add_slot()
+            except Exception as error:  # any allocator's code
+                self._refused = str(error) or type(error).__name__
+                self._retry = time.monotonic() + RETRY
+            else:
+                self._refused = "" if not self._retired else self._refused
+        if self._retired:
+            self.retire()  # it may not have seen the last one
+
+    def shrink(self) -> None:
+        """Give back slots that were not needed during the last :data:`IDLE` calls."""
+        with self._lock:
+            self._free_before.append(self._least_free)
+            self._least_free = self._tokens.qsize()
+            is_known = len(self._free_before) == IDLE
+            # twice what makes it grow: it is not to make the same slots over and over
+            spare = min(self._free_before) - 2 * self._ahead
+            surplus = min(spare, self._slots - self.floor) if is_known else 0
+            if surplus > 0:
+                self._free_before.clear()
+        for _ in range(surplus):
+            self._drop_slot()
+
+    @property
+    def slots(self) -> int:
+        """Slots that there are at the moment."""
+        return self._slots
+
+    @property
+    def uuid(self) -> str:
+        """The acquisition it is for."""
+        return self._owner[1]
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that it has at the moment."""
-        return (self.slots - self._gone.qsize()) * self.slot_nbytes
+        """Bytes of memory that it has at the moment; none where nothing is touched."""
+        return (self._slots + self._being_made - self._gone.qsize()) * self._counted
+
+    def usage(self) -> Usage:
+        """Return what the pool holds, as everything that holds memory does."""
+        with self._lock:
+            out = self._slots - self._gone.qsize() - self._tokens.qsize()
+            return Usage(
+                *self._owner,
+                allocated=self.nbytes,
+                in_use=max(0, out) * self._counted,
+                high_water=self._highest * self._counted,
+                total=self._made * self._counted,
+                loans=self._lent,
+                allocator=self._allocator.name,
+            )
+
+    def statistics(self) -> PoolStatistics:
+        """Return what the pool holds and has lent."""
+        with self._lock:
+            return PoolStatistics(
+                self._slots,
+                self.slot_nbytes,
+                self._tokens.qsize(),
+                self.ceiling - self._highest,
+                self._lent,
+                self.ceiling,
+                self._highest,
+                self._refused,
+            )
+
+    @property
+    def _ahead(self) -> int:
+        """Free slots that are to be there at least: the next is made while one is filled."""
+        return max(1, self._slots // 4)
+
+    def _look_ahead(self) -> None:
+        """Ask for more slots if few are free."""
+        if not self._has_asked and self._is_short():
+            self._has_asked = True
+            self._keeper.ask(self)
+
+    def _is_short(self) -> bool:
+        is_short = self._slots < self.ceiling and self._tokens.qsize() < self._ahead
+        return is_short and time.monotonic() >= self._retry
+
+    def _add_slot(self) -> None:
+        with self._budget.room(self._counted) as is_granted:
+            self._being_made += is_granted
+        if not is_granted:
+            raise MemoryError(self._budget.refusal(self.slot_nbytes))
+        try:
+            memory = self._allocator.allocate(self.slot_nbytes)
+        except BaseException:
+            self._being_made -= 1
+            raise
+        with self._lock:
+            self._being_made -= 1
+            self._slots += 1
+            self._made += 1
+            self._put(memory)
+
+    def _drop_slot(self) -> None:
+        """Give back the slot that was not used for longest, if it is free and nobody reads it."""
+        try:
+            self._tokens.get_nowait()
+        except queue.Empty:
+            return
+        memory = self._free.popleft()
+        if not self._allocator.renew(memory):
+            self._put(memory)
+            return
+        self._allocator.free(memory)
+        del memory
+        with self._lock:
+            self._slots -= 1
 
     def _take_back(self, memory: NDArray[np.uint8]) -> None:
         if self._retired:
@@ -138,27 +313,6 @@ class BufferPool:
     def _put(self, memory: NDArray[np.uint8]) -> None:
         self._free.append(memory)
         self._tokens.put(None)
-
-    def usage(self) -> Usage:
-        """Return what the pool holds, as everything that holds memory does."""
-        known, size = self.statistics(), self.slot_nbytes
-        return Usage(
-            self._stage,
-            self._uuid,
-            allocated=self.nbytes,
-            in_use=self.nbytes - known.free * size,
-            high_water=(known.slots - known.lowest) * size,
-            total=known.slots * size,
-            loans=known.lent,
-            allocator=self._allocator.name,
-        )
-
-    def statistics(self) -> PoolStatistics:
-        """Return what the pool holds and has lent."""
-        with self._lock:
-            return PoolStatistics(
-                self.slots, self.slot_nbytes, self._tokens.qsize(), self._lowest, self._lent
-            )
 
     def _take(self, timeout: float) -> NDArray[np.uint8] | None:
         """Take a free slot that nobody reads any more."""

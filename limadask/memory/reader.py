@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from limadask.memory.loan import lent
 from limadask.memory.shared import COUNTER, Handle, Segment, lock
+from limadask.memory.usage import METERS, Usage
 
 _FLAGS = os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 
@@ -22,15 +23,26 @@ class SharedReader:
 
     The mapping lasts until the reader and all views are gone, whatever becomes of its owner. Not
     for several threads at a time; views may go away in any.
+
+    Parameters
+    ----------
+    uuid:
+        The acquisition.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, uuid: str = "") -> None:
+        self._uuid = uuid
         self._mapped: dict[str, _Mapped] = {}
+        METERS.add(self)
 
     @property
     def nbytes(self) -> int:
         """Bytes mapped, which count as this process's own when they have been read."""
-        return sum(one.nbytes for one in self._mapped.values())
+        return sum(one.nbytes for one in list(self._mapped.values()))
+
+    def usage(self) -> Usage:
+        """Return what is mapped."""
+        return Usage("receive", self._uuid, mapped=self.nbytes, allocator="shared")
 
     def open(self, segment: Segment) -> None:
         """Map a segment.

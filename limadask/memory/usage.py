@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -34,6 +36,10 @@ class Usage:
         How often memory was lent so far.
     allocator:
         Where the memory comes from.
+    mapped:
+        Bytes of other processes' memory that can be read here; these count it as theirs.
+    on_disk:
+        Bytes that are kept in files for want of memory.
     """
 
     stage: Stage
@@ -45,6 +51,8 @@ class Usage:
     total: int = 0
     loans: int = 0
     allocator: str = "system"
+    mapped: int = 0
+    on_disk: int = 0
 
 
 class Metered(Protocol):
@@ -75,3 +83,54 @@ class Meters:
 
 METERS = Meters()
 """Those of this process."""
+
+
+class Tally:
+    """Counts memory that comes and goes, for those that have no pool of it.
+
+    Parameters
+    ----------
+    stage, uuid, node:
+        What it is for, and whose.
+    """
+
+    def __init__(self, stage: Stage, uuid: str = "", node: str = "") -> None:
+        self._stage, self._uuid, self._node = stage, uuid, node
+        self._lock = threading.Lock()
+        # what goes is told from destructors, at any moment: a deque allows just that
+        self._gone: deque[int] = deque()
+        self._held = self._highest = self._total = self._count = 0
+        METERS.add(self)
+
+    def add(self, nbytes: int) -> None:
+        """Count bytes that are held from now on."""
+        with self._lock:
+            self._settle()
+            self._held += nbytes
+            self._highest = max(self._highest, self._held)
+            self._total += nbytes
+            self._count += 1
+
+    def remove(self, nbytes: int) -> None:
+        """Count bytes that are not held any more; may be called from a destructor."""
+        self._gone.append(nbytes)
+
+    def usage(self) -> Usage:
+        """Return what is held."""
+        with self._lock:
+            self._settle()
+            return Usage(
+                self._stage,
+                self._uuid,
+                self._node,
+                allocated=self._held,
+                in_use=self._held,
+                high_water=self._highest,
+                total=self._total,
+                loans=self._count,
+            )
+
+    def _settle(self) -> None:
+        with suppress(IndexError):
+            while True:
+                self._held -= self._gone.popleft()

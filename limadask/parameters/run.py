@@ -105,6 +105,9 @@ class Buffers(Model):
     nbytes: ByteSize | None = None
     """Bound of the pool, such as ``512 MiB``; None takes a quarter of the worker's memory, at
     most 1 GiB. The process must stay below 60 % of the worker's limit, 300 MiB of it for itself."""
+    least_nbytes: ByteSize | None = None
+    """What the pool has from the beginning, and always; the rest, up to ``nbytes``, comes and goes
+    as it is needed. None takes enough blocks for all threads that process."""
     nb_frames_per_block: PositiveInt | None = None
     """Frames handled as one unit; None chooses some 0.1 s of frames, at most 256 MiB."""
     folder: str | None = None

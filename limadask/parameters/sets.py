@@ -41,9 +41,11 @@ class SoftwareParameters(Model):
     nb_frames_per_block: int
     """Frames handled as one unit."""
     nb_slots: int
-    """Blocks that the receiver's pool holds."""
+    """Blocks that the receiver's pool can hold."""
     pool_nbytes: int
-    """Bytes of that pool."""
+    """Bytes that pool can have."""
+    nb_least_slots: int = 0
+    """Blocks that it has room for from the beginning."""
     receivers: tuple[str, ...] = ()
     """Names of the workers that receive."""
     processors: tuple[str, ...] = ()

@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Spec, Status
+from limadask.memory import BufferPool
 from limadask.pipeline.plan import PlannedNode
 from limadask.pipeline.steps import Step, blank
 from limadask.pipeline.tile import Tile, Value
 from limadask.task import Accumulating
+
+AT_FIRST, MOST = 2, 64
+"""Sums that there is memory for at first, and at most."""
 
 
 class AccumulateStep(Step):
@@ -24,7 +28,7 @@ class AccumulateStep(Step):
 
     has_state: ClassVar[bool] = True
 
-    def __init__(self, node: PlannedNode, task: Accumulating) -> None:
+    def __init__(self, node: PlannedNode, task: Accumulating, uuid: str = "") -> None:
         super().__init__(node)
         output = node.output
         if not isinstance(output, Spec):
@@ -33,7 +37,11 @@ class AccumulateStep(Step):
         self._groups: dict[int, _Group] = {}
         self._lock = threading.Lock()
         self._add = task.adder(self._spec)
-        self._add(task.init(self._spec), blank(self._spec))  # compile before frames come
+        self._empty = task.init(self._spec)
+        self._sums = BufferPool(
+            AT_FIRST, self._empty.nbytes, None, "scratch", uuid, node.name, ceiling=MOST
+        )
+        self._add(self._empty.copy(), blank(self._spec))  # compile before frames come
 
     def _replanned(self, node: PlannedNode) -> Step:
         return _Lacking(node, self)
@@ -72,7 +80,9 @@ class AccumulateStep(Step):
         with self._lock:
             group = self._groups.get(number)
             if group is None:
-                group = self._groups[number] = _Group(number, self._task.init(self._spec))
+                state = self._sums.array(self._empty.shape, self._empty.dtype)
+                np.copyto(state, self._empty)
+                group = self._groups[number] = _Group(number, state)
             return group
 
     def _values(self, groups: list[_Group]) -> list[Value]:
@@ -89,8 +99,9 @@ class AccumulateStep(Step):
     def _value(self, groups: list[_Group], missing: NDArray[np.bool_] | None) -> Value:
         whole = [group.count == self._size and not group.partial for group in groups]
         numbers = np.array([group.number for group in groups], np.int64)
+        states = [group.state for group in groups]
         frames = Frames(
-            np.stack([group.state for group in groups]),
+            states[0][np.newaxis] if len(states) == 1 else np.stack(states),
             numbers,
             np.array([group.timestamp for group in groups], np.int64),
             np.where(whole, Status.PRESENT, Status.PARTIAL).astype(np.uint8),

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import xarray as xr
 
 from limadask.frames import Frames, Labels, Spec
+from limadask.memory import Tally
 from limadask.task import Place, Sink
 
 WhenSlow = Literal["drop_oldest", "wait"]
@@ -31,7 +32,8 @@ class Hold(Sink):
 
     def open(self, spec: Spec, place: Place) -> Holder:
         """Begin to keep."""
-        return Holder(spec, max(1, self.max_held // place.ranks), self.when_slow)
+        kept = Tally("observe", place.uuid, place.node)
+        return Holder(spec, max(1, self.max_held // place.ranks), self.when_slow, kept)
 
 
 class Holder:
@@ -39,9 +41,10 @@ class Holder:
 
     lasting = True
 
-    def __init__(self, spec: Spec, max_held: int, when_slow: WhenSlow) -> None:
+    def __init__(self, spec: Spec, max_held: int, when_slow: WhenSlow, kept: Tally) -> None:
         self._labels, self._max_held, self._when_slow = Labels(spec), max_held, when_slow
         self._blank = Frames.blank(spec)[:0]
+        self._kept = kept
         self._room = threading.Condition()
         self._held: OrderedDict[int, Frames] = OrderedDict()
         self._reserved: dict[int, Frames] = {}
@@ -64,8 +67,10 @@ class Holder:
             number = self._count
             self._count += 1
             self._held[number] = block
+            self._kept.add(block.nbytes)
             while len(self._held) > self._max_held:
-                self._held.popitem(last=False)
+                _, oldest = self._held.popitem(last=False)
+                self._kept.remove(oldest.nbytes)
         return number
 
     def reserve(self, number: int) -> bool:
@@ -80,13 +85,16 @@ class Holder:
 
     def take(self, number: int) -> xr.DataArray:
         """Hand a reserved block over."""
-        return self._labels(self._reserved.pop(number))
+        block = self._reserved.pop(number)
+        self._kept.remove(block.nbytes)
+        return self._labels(block)
 
     def take_all(self) -> list[xr.DataArray]:
         """Hand over everything held."""
         with self._room:
             blocks = list(self._held.values())
             self._held.clear()
+            self._kept.remove(sum(block.nbytes for block in blocks))
         return [self._labels(block) for block in blocks]
 
     def blank(self) -> xr.DataArray:

@@ -11,6 +11,7 @@ import numpy as np
 
 from limadask.errors import SaveError
 from limadask.frames import Frames
+from limadask.memory import Tally
 from limadask.parameters import Policy
 from limadask.pipeline.outcome import Failure, Outcome
 from limadask.pipeline.steps import Judged, SinkStep, Step
@@ -40,6 +41,8 @@ class Passage:
         Ends that are lost when a step raises, by its name.
     policy:
         How often a step may be tried again.
+    chunks:
+        Counts what sinks have encoded and not written yet.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Passage:
         ends: tuple[str, ...],
         lost: Mapping[str, tuple[str, ...]],
         policy: Policy,
+        chunks: Tally,
     ) -> None:
         self.outcome = Outcome(frames, ends)
         self.waiting: list[tuple[str, Value]] = []
@@ -55,6 +59,9 @@ class Passage:
         pixels since then."""
         self._lost, self._policy = lost, policy
         self._collected: dict[str, tuple[Step, Collected]] = {}
+        self._chunks = chunks
+        self._unwritten: dict[str, tuple[int, int]] = {}
+        """Bytes that wait to be written, and those of them that are no views, by sink."""
 
     def take(self, steps: Sequence[Step], values: Yielded, part: slice) -> None:
         """Take a part of the block through ``steps``, as far as there are values for them."""
@@ -85,8 +92,21 @@ class Passage:
             parts.append((part, tile, result))
             if isinstance(step.node.output, Products):
                 values[step.name] = Measured(partial(step.products, [result]), tile)
-            if isinstance(step, SinkStep) and _nbytes(parts) > BATCH:
-                self._write(step)
+            if isinstance(step, SinkStep):
+                self._count(step, result)
+
+    def _count(self, step: SinkStep, result: Any) -> None:
+        """Count what waits to be written; let it be written when it is much."""
+        nbytes = int(getattr(result, "nbytes", 0))
+        own = 0 if getattr(result, "is_view", False) else nbytes  # others count the block
+        self._chunks.add(own)
+        waiting, held = self._unwritten.get(step.name, (0, 0))
+        self._unwritten[step.name] = waiting + nbytes, held + own
+        if waiting + nbytes > BATCH:
+            self._write(step)
+
+    def __del__(self) -> None:  # a block that nobody finishes, such as a walk of a lost run
+        self._chunks.remove(sum(own for _, own in self._unwritten.values()))
 
     def finish(self) -> Outcome:
         """Join the by-products of all parts and let the sinks write; return what came of it all."""
@@ -108,6 +128,7 @@ class Passage:
             if note is not None:
                 self.outcome.notes.setdefault(step.name, []).append(note)
             parts.clear()
+            self._chunks.remove(self._unwritten.pop(step.name, (0, 0))[1])
 
     def _attempt(
         self, step: Step, call: Callable[..., Any], arguments: list[Any], part: slice
@@ -154,7 +175,3 @@ class Passage:
 def _unsaved(error: Exception) -> set[int] | None:
     """Return the only frames that an error concerns, None where it concerns all."""
     return set(error.numbers) if isinstance(error, SaveError) else None
-
-
-def _nbytes(parts: Collected) -> int:
-    return sum(int(getattr(result, "nbytes", 0)) for _, _, result in parts)

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
 from limadask.frames import Codec, Frames, Mosaic, Packed
-from limadask.memory import BufferPool
+from limadask.memory import BufferPool, Scratch, Tally, owning
 from limadask.parameters import Policy
 from limadask.pipeline.accumulation import AccumulateStep
+from limadask.pipeline.memories import Memories
 from limadask.pipeline.ordered import OrderedStep
 from limadask.pipeline.outcome import Outcome
 from limadask.pipeline.passage import Passage, Yielded
@@ -40,8 +41,8 @@ from limadask.pipeline.turns import Turns
 from limadask.storage import sound, unpack
 from limadask.task import (
     Accumulating,
+    ArrayTask,
     Conversion,
-    FunctionVeto,
     Opening,
     Ordered,
     PixelTask,
@@ -60,6 +61,8 @@ CALL_TILE = 32 << 20
 """The same where labelled arrays are made, which costs up to 1 ms each."""
 DECODED = 4
 """Buffers for decoded frames, where they are small; at least one for each of two threads."""
+MOST_DECODED = 8
+"""How many times as many there may be, where sinks keep them until they write."""
 PATTERNS = 16
 """Patterns of missing pixels that steps are kept for."""
 
@@ -111,7 +114,6 @@ class Program:
         self.plan, self.policy = plan, policy
         self._place = Place("", uuid, rank, ranks, worker, about or {}, part)
         self._mosaics = mosaics or {}
-        self._fresh = fresh
         self.steps: list[Step] = []
         self.writers: dict[str, Writer] = {}
         self.trouble: list[str] = []
@@ -119,17 +121,20 @@ class Program:
         self._variants: dict[Any, list[Step]] = {}
         self._lock, self._turns = threading.Lock(), Turns()
         self._decoded: BufferPool | None = None
+        self._made: list[Scratch] = []
+        self._chunks = Tally("chunks", uuid)
+        self._tile = _tile(plan)
+        self._memories = Memories(plan, policy.on_error, uuid, fresh, self._tile)
         try:
             for node in plan.before + plan.nodes:
                 try:
-                    self.steps.append(self._compiled(node))
+                    with owning(uuid, node.name, self._made):
+                        self.steps.append(self._compiled(node))
                 except ConfigError as error:
                     raise error.at(node.name) from error
         except BaseException:
             self.close()
             raise
-        calls = any(isinstance(step, CallStep) for step in self.steps)
-        self._tile = max(1, (CALL_TILE if calls else TILE) // plan.raw.frame_nbytes)
         self._ends, self._is_in_order = plan.ends(), bool(plan.in_order)
         self._lost = {step.name: plan.ends(step.name) for step in self.steps}
 
@@ -185,6 +190,8 @@ class Program:
             with self._noted(step.name):
                 step.close()
         self.writers, self._is_closed = {}, True
+        for scratch in self._made:
+            scratch.free()
         return parts
 
     def _write_results(self) -> None:
@@ -217,9 +224,9 @@ class Program:
     def _compiled(self, node: PlannedNode) -> Step:
         task = node.task
         if isinstance(task, ViewTask):
-            return ViewStep(node, task)
+            return ViewStep(node, task, self._memories.of(node))
         if isinstance(task, PixelTask):
-            return PixelStep(node, task, self._fresh or _may_be_kept(node, self.plan))
+            return PixelStep(node, task, self._memories.of(node))
         if isinstance(task, Conversion):
             return ConversionStep(node, task)
         if isinstance(task, Veto):
@@ -231,12 +238,15 @@ class Program:
         if isinstance(task, Ordered):
             return OrderedStep(node, task, self._turns)
         if isinstance(task, Accumulating):
-            return AccumulateStep(node, task)
+            return AccumulateStep(node, task, self._place.uuid)
         if isinstance(task, Sink):
             if node.name not in self.writers:
                 self._open(node)
+            writer = self.writers[node.name]
+            if task.may_keep and node.products is None and self._memories.lasts(node.after[0]):
+                setattr(writer, "keeps", True)  # noqa: B010 - only some have it
             kind = SinkStep if node.products is None else ProductSinkStep
-            return kind(node, task, self.writers[node.name])
+            return kind(node, task, writer)
         return CallStep(node, task)
 
     def _open(self, node: PlannedNode) -> None:
@@ -277,18 +287,25 @@ class Program:
         packed = frames.packed[part]
         return Value(partial(self._unpacked, packed), tile, missing, packed)
 
-    def _unpacked(self, packed: Packed) -> NDArray[Any]:
-        """Decode frames into a buffer of the pool, or into new memory where all are in use."""
+    def warm(self) -> None:
+        """Have the memory that compressed frames are decoded into, before any comes."""
+        source = self.plan.source
+        if any(source in one.parents and not isinstance(one, SinkStep) for one in self.steps):
+            self._decoding()
+
+    def _decoding(self) -> BufferPool:
         with self._lock:
             if self._decoded is None:
                 nbytes = self._tile * self.plan.raw.frame_nbytes
                 slots = max(2, min(DECODED, CALL_TILE // nbytes))
-                self._decoded = BufferPool(slots, nbytes, stage="decode", uuid=self._place.uuid)
-        shape, pixels = packed.pixels_shape, None
-        if len(packed) <= self._tile:
-            pixels = self._decoded.lend(shape, packed.dtype)
-        if pixels is None:
-            pixels = np.empty(shape, packed.dtype)
+                self._decoded = BufferPool(
+                    slots, nbytes, None, "decode", self._place.uuid, ceiling=MOST_DECODED * slots
+                )
+        return self._decoded
+
+    def _unpacked(self, packed: Packed) -> NDArray[Any]:
+        """Decode frames into a buffer of the pool, or into new memory where all are in use."""
+        pixels = self._decoding().array(packed.pixels_shape, packed.dtype)
         unpack(packed, pixels)
         return pixels
 
@@ -323,15 +340,25 @@ class Program:
         if steps is None:
             by_name = {step.name: step for step in self.steps}
             nodes = self.plan.lacking(edge, missing)
-            steps = [_lacking(by_name[node.name], node) for node in nodes]
+            steps = [self._step_lacking(by_name[node.name], node) for node in nodes]
         with self._lock:
             self._variants[key] = steps
             while len(self._variants) > PATTERNS:
                 del self._variants[next(iter(self._variants))]
         return steps
 
+    def _step_lacking(self, step: Step, node: PlannedNode) -> Step:
+        """Return a step for frames that lack pixels; one that raises where there can be none."""
+        if node.refusal:
+            return RefusedStep(node, node.refusal)
+        try:
+            with owning(self._place.uuid, node.name, self._made):
+                return step.lacking(node)
+        except Exception as error:
+            return RefusedStep(node, f"{type(error).__name__}: {error}")
+
     def _passage(self, frames: Frames) -> Passage:
-        return Passage(frames, self._ends, self._lost, self.policy)
+        return Passage(frames, self._ends, self._lost, self.policy, self._chunks)
 
 
 class Walk:
@@ -359,22 +386,8 @@ class Walk:
         return self._passage.finish()
 
 
-def _lacking(step: Step, node: PlannedNode) -> Step:
-    """Return a step for frames that lack pixels; one that raises where there can be none."""
-    if node.refusal:
-        return RefusedStep(node, node.refusal)
-    try:
-        return step.lacking(node)
-    except Exception as error:
-        return RefusedStep(node, f"{type(error).__name__}: {error}")
-
-
-def _may_be_kept(node: PlannedNode, plan: Plan) -> bool:
-    """Tell whether user code gets the node's memory, or a view of it, and might keep it."""
-    safe = PixelTask | Reduction | Running | Ordered | Accumulating | Conversion | Sink
-    return any(
-        _may_be_kept(child, plan)
-        if isinstance(child.task, ViewTask | Veto) and not isinstance(child.task, FunctionVeto)
-        else not isinstance(child.task, safe)
-        for child in plan.children(node.name)
-    )
+def _tile(plan: Plan) -> int:
+    """Return how many frames are handled at a time."""
+    nodes = plan.before + plan.nodes
+    calls = any(not isinstance(node.task, ArrayTask | Sink) for node in nodes)
+    return max(1, (CALL_TILE if calls else TILE) // plan.raw.frame_nbytes)

@@ -7,7 +7,6 @@ sink keeps.
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -18,7 +17,7 @@ from numpy.typing import NDArray
 
 from limadask.frames import Codec, Frames, Labels, Spec, Status, unlabelled
 from limadask.pipeline.plan import PlannedNode
-from limadask.pipeline.tile import Tile, Value, read_only
+from limadask.pipeline.tile import Memory, Tile, Value, read_only
 from limadask.task import (
     Conversion,
     FunctionVeto,
@@ -97,61 +96,50 @@ class Step(ABC):
 
 
 class ViewStep(Step):
-    """Re-arranges pixels without touching them."""
+    """Re-arranges pixels without touching them; who needs them in a row has them in ``memory``."""
 
-    def __init__(self, node: PlannedNode, task: ViewTask) -> None:
+    def __init__(self, node: PlannedNode, task: ViewTask, memory: Memory) -> None:
         super().__init__(node)
-        self._task, self._view = task, task.view
+        self._task, self._view, self._memory = task, task.view, memory
 
     def _replanned(self, node: PlannedNode) -> Step:
-        return ViewStep(node, self._task)
+        return ViewStep(node, self._task, np.empty)
 
     def run(self, *inputs: Value) -> Value:
         """Return a view."""
         value = inputs[0]
-        return Value(self._view(value.pixels), value.tile)
+        return Value(self._view(value.pixels), value.tile, memory=self._memory)
 
 
 class PixelStep(Step):
-    """Runs a compiled kernel, into scratch memory or into fresh memory where it may be kept.
+    """Runs a compiled kernel; what it yields lies in ``memory``."""
 
-    Scratch is memory that each thread uses again for every tile.
-    """
-
-    def __init__(self, node: PlannedNode, task: PixelTask, may_be_kept: bool) -> None:
+    def __init__(self, node: PlannedNode, task: PixelTask, memory: Memory) -> None:
         super().__init__(node)
         output = node.output
         if not isinstance(output, Spec):
             raise TypeError(f"{node.label} must yield frames")
-        self._task = task
-        self._shape, self._dtype, self._fresh = output.frame_shape, output.dtype, may_be_kept
-        self._kernel, self._scratch = task.kernel(node.inputs[0]), threading.local()
+        self._task, self._memory = task, memory
+        self._shape, self._dtype = output.frame_shape, output.dtype
+        self._kernel = task.kernel(node.inputs[0])
         numbers = (FIRST,) if task.numbered else ()
         self._kernel(
             blank(node.inputs[0]), np.empty((1, *self._shape), self._dtype), *numbers
         )  # compile before frames come
 
     def _replanned(self, node: PlannedNode) -> Step:
-        return PixelStep(node, self._task, may_be_kept=True)
+        return PixelStep(node, self._task, np.empty)
 
     def run(self, *inputs: Value) -> Value:
         """Return the computed frames."""
         value = inputs[0]
         pixels = value.contiguous()
-        out = self._out(len(pixels))
+        out = self._memory((len(pixels), *self._shape), self._dtype)
         if self._task.numbered:
             self._kernel(pixels, out, value.tile.numbers)
         else:
             self._kernel(pixels, out)
         return Value(out, value.tile)
-
-    def _out(self, count: int) -> NDArray[Any]:
-        if self._fresh:
-            return np.empty((count, *self._shape), self._dtype)
-        out: NDArray[Any] | None = getattr(self._scratch, "out", None)
-        if out is None or len(out) < count:
-            out = self._scratch.out = np.empty((count, *self._shape), self._dtype)
-        return out if len(out) == count else out[:count]
 
 
 class ConversionStep(Step):
@@ -364,4 +352,6 @@ class SinkStep(Step):
         """Return frames as the writer takes them."""
         if value.packed is not None and self.takes(value.packed.codec):
             return value.tile.packed(value.packed)
+        if self._task.needs_contiguous and value.sparse is None:
+            value.contiguous()
         return self._frames(value)

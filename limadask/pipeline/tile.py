@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from limadask.frames import Frames, Packed, SparsePixels
 from limadask.task import Rows, Values
 
+Memory = Callable[[tuple[int, ...], Any], NDArray[Any]]
+"""Returns an array of a shape and type, C-contiguous, that holds anything."""
+
 
 class Tile:
     """What is known of some frames of a block; only steps that ask for it pay for the slicing.
@@ -77,9 +80,11 @@ class Value:
         The same frames as the detector has compressed them, where they are nothing else.
     sparse:
         The pixels that hold something, where only these are kept; there are no others then.
+    memory:
+        Where the pixels are copied to when somebody needs them C-contiguous; None for new memory.
     """
 
-    __slots__ = ("_pixels", "missing", "packed", "sparse", "tile")
+    __slots__ = ("_memory", "_pixels", "missing", "packed", "sparse", "tile")
 
     def __init__(
         self,
@@ -88,9 +93,10 @@ class Value:
         missing: NDArray[np.bool_] | None = None,
         packed: Packed | None = None,
         sparse: SparsePixels | None = None,
+        memory: Memory | None = None,
     ) -> None:
         self._pixels, self.tile, self.missing, self.packed = pixels, tile, missing, packed
-        self.sparse = sparse
+        self.sparse, self._memory = sparse, memory
         if not callable(pixels):
             self._pixels = read_only(pixels)
 
@@ -115,8 +121,11 @@ class Value:
 
     def contiguous(self) -> NDArray[Any]:
         """Return the pixels C-contiguous; a copy is made once and kept for the next who asks."""
-        if not self.pixels.flags.c_contiguous:
-            self._pixels = read_only(np.ascontiguousarray(self.pixels))
+        pixels = self.pixels
+        if not pixels.flags.c_contiguous:
+            copied = (self._memory or np.empty)(pixels.shape, pixels.dtype)
+            np.copyto(copied, pixels)
+            self._pixels = read_only(copied)
         return self.pixels
 
     def frames(self) -> Frames:

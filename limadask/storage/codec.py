@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import ctypes
 import struct
-import threading
 import zlib
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -18,6 +17,8 @@ from typing import Any, Literal
 import hdf5plugin
 import numpy as np
 from numpy.typing import NDArray
+
+from limadask.memory import Scratch
 
 Compression = Literal["none", "bshuf_lz4", "bshuf_zstd", "blosc_zstd", "zip"]
 Encoder = Callable[[NDArray[Any]], bytes | NDArray[np.uint8]]
@@ -41,11 +42,12 @@ def dataset_options(compression: Compression) -> Mapping[str, Any]:
 
 def encoder(compression: Compression) -> Encoder:
     """Return the function that makes chunks for a dataset of these options."""
+    room = Scratch()  # for a chunk before its size is known
     encoders: dict[str, Encoder] = {
         "none": lambda frame: frame.reshape(-1).view(np.uint8).copy(),
-        "bshuf_lz4": lambda frame: _bitshuffle(frame, "lz4"),
-        "bshuf_zstd": lambda frame: _bitshuffle(frame, "zstd", _ZSTD_LEVEL),
-        "blosc_zstd": _blosc,
+        "bshuf_lz4": lambda frame: _bitshuffle(frame, room, "lz4"),
+        "bshuf_zstd": lambda frame: _bitshuffle(frame, room, "zstd", _ZSTD_LEVEL),
+        "blosc_zstd": lambda frame: _blosc(frame, room),
         "zip": lambda frame: zlib.compress(frame.data, 1),
     }
     encode = encoders[compression]
@@ -53,26 +55,13 @@ def encoder(compression: Compression) -> Encoder:
     return lambda frame: encode(np.ascontiguousarray(frame))
 
 
-class _Output(threading.local):
-    """Room for a chunk before its size is known, one per thread."""
-
-    def __init__(self) -> None:
-        self._room = np.empty(0, np.uint8)
-
-    def of(self, nbytes: int) -> NDArray[np.uint8]:
-        if self._room.size < nbytes:
-            self._room = np.empty(nbytes, np.uint8)
-        return self._room
-
-
-_output = _Output()
-
-
-def _bitshuffle(frame: NDArray[Any], codec: str, *level: int) -> NDArray[np.uint8]:
+def _bitshuffle(
+    frame: NDArray[Any], scratch: Scratch, codec: str, *level: int
+) -> NDArray[np.uint8]:
     compress, bound = _bitshuffle_functions(codec)
     size, itemsize = frame.size, frame.itemsize
     block = max(8192 // itemsize // 8 * 8, 128)  # elements; the filter's own choice
-    room = _output.of(12 + bound(size, itemsize, block))
+    room = scratch.array(None, (12 + bound(size, itemsize, block),), np.uint8)
     count = compress(frame.ctypes.data, room.ctypes.data + 12, size, itemsize, block, *level)
     if count < 0:
         raise ValueError(f"bitshuffle failed with code {count} on {frame.shape} {frame.dtype}")
@@ -80,9 +69,9 @@ def _bitshuffle(frame: NDArray[Any], codec: str, *level: int) -> NDArray[np.uint
     return room[: 12 + count].copy()
 
 
-def _blosc(frame: NDArray[Any]) -> NDArray[np.uint8]:
+def _blosc(frame: NDArray[Any], scratch: Scratch) -> NDArray[np.uint8]:
     compress = _blosc_function()
-    room = _output.of(frame.nbytes + 16)  # BLOSC_MAX_OVERHEAD
+    room = scratch.array(None, (frame.nbytes + 16,), np.uint8)  # BLOSC_MAX_OVERHEAD
     bits = 2  # BLOSC_BITSHUFFLE
     count = compress(
         _ZSTD_LEVEL, bits, frame.itemsize, frame.nbytes, frame.ctypes.data,

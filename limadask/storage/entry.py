@@ -9,7 +9,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, Protocol, TypeVar
 
 import h5py
 import numpy as np
@@ -93,6 +93,8 @@ class Chunks:
     invalid: Mapping[int, Sequence[bytes | NDArray[np.uint8]]] = field(default_factory=dict)
     causes: Mapping[int, str] = field(default_factory=dict)
     values: NDArray[np.float64] | None = None
+    is_view: ClassVar[bool] = False
+    """Whether the chunks lie in memory that others count."""
 
     @property
     def nbytes(self) -> int:
@@ -100,6 +102,12 @@ class Chunks:
         return sum(map(len, self.data)) + sum(
             len(one) for some in self.invalid.values() for one in some
         )
+
+
+class Views(Chunks):
+    """Chunks in memory of the block they are of, or of the node that has made them."""
+
+    is_view: ClassVar[bool] = True
 
 
 P = TypeVar("P", bound=Part)

@@ -173,6 +173,10 @@ class PixelTask(ArrayTask):
 
     numbered: ClassVar[bool] = False
     """Whether the kernel gets the frame numbers, int64 ``(frame,)``, as one more argument."""
+    in_place: ClassVar[bool] = False
+    """Whether the kernel gives the same when both arguments are the same memory: each pixel depends
+    on the pixel of its own place alone. It is given such where shape and type stay as they are and
+    nobody else needs the input."""
 
     def plan(self, spec: Spec) -> Spec:
         """Predict what comes out."""

@@ -171,6 +171,16 @@ class Sink(Task):
     """Whether it can take parts of frames, each opened apart, and make one whole of them."""
     takes_products: ClassVar[bool] = False
     """Whether it can come after a node that yields by-products; what it gets is these, then."""
+    needs_contiguous: ClassVar[bool] = False
+    """Whether pixels are to come C-contiguous: the copy of a view lies in memory used again."""
+
+    @property
+    def may_keep(self) -> bool:
+        """Whether its writer would keep pixels until ``write`` rather than copy them.
+
+        Where they stay as they are till then, the writer is told so: its ``keeps`` is set to True.
+        """
+        return False
 
     @property
     def skips_vetoed(self) -> bool:

@@ -10,6 +10,7 @@ from pydantic import NonNegativeFloat
 
 from limadask.frames import Spec
 from limadask.geometry import Coordinates
+from limadask.memory import Scratch
 from limadask.task import Measure, Products, Reduction, Values, Variable
 from limadask_tasks import peak_kernels
 from limadask_tasks.min_intensity import bands_of
@@ -55,11 +56,12 @@ class FindPeaks(Reduction):
         masked = np.zeros((1, 0, 0), bool)
         if spec.masked is not None:
             masked = spec.masked if spec.masked.ndim == 3 else spec.masked[np.newaxis]
-        masked, grid = np.ascontiguousarray(masked), spec.grid
+        masked, grid, scratch = np.ascontiguousarray(masked), spec.grid, Scratch()
 
         def measure(pixels: NDArray[Any]) -> Values:
             shape = pixels.shape[2:]
-            memory = np.empty(shape, np.uint8), np.empty(shape[0] * shape[1], np.int64)
+            seen = scratch.array("seen", shape, np.uint8)
+            memory = seen, scratch.array("stack", (seen.size,), np.int64)
             tables = [
                 self._table(pixels[number], masked, band, *memory)
                 for number in range(len(pixels))

@@ -20,7 +20,7 @@ from limadask.storage import (
     encoder,
     joined,
 )
-from limadask.storage.entry import Part
+from limadask.storage.entry import Part, Views
 from limadask.task import Rows
 
 
@@ -66,6 +66,9 @@ class FrameWriter(ABC):
 class Hdf5Writer(FrameWriter):
     """Frames with all their pixels."""
 
+    keeps = False
+    """Whether pixels that are not compressed stay as they are until they are written."""
+
     def __init__(self, series: FileSeries, rank: int, entry: str, compression: Compression) -> None:
         super().__init__(series, rank, entry, compression)
         self.codec = compression
@@ -76,9 +79,12 @@ class Hdf5Writer(FrameWriter):
         chunks: Sequence[bytes | NDArray[np.uint8]]
         if frames.packed is not None:
             chunks = frames.packed.chunks()  # written before the block is gone: no copy
+        elif self.keeps:
+            chunks = [one.reshape(-1).view(np.uint8) for frame in frames.pixels for one in frame]
         else:
             chunks = [self._encode(image) for frame in frames.pixels for image in frame]
-        return Chunks(data=chunks, **self._known(frames))
+        kind = Views if self.keeps or frames.packed is not None else Chunks
+        return kind(data=chunks, **self._known(frames))
 
 
 class SparseWriter(FrameWriter):

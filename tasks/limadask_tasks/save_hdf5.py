@@ -51,6 +51,7 @@ class SaveHdf5(FolderSaver):
     joins_parts: ClassVar[bool] = True
     takes_products: ClassVar[bool] = True
     takes_sparse: ClassVar[bool] = True
+    needs_contiguous: ClassVar[bool] = True
 
     others: ClassVar[str] = "overwrite or append"
 
@@ -74,6 +75,11 @@ class SaveHdf5(FolderSaver):
         """Find what cannot be saved of by-products."""
         if isinstance(spec, Products):
             check_products(spec)
+
+    @property
+    def may_keep(self) -> bool:
+        """Whether frames are written as they are."""
+        return self.compression == "none"
 
     def path(self) -> str:
         """Return the path of the master file."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +10,7 @@ import numpy as np
 from limadask.errors import ConfigError
 from limadask.frames import Frames, SparsePixels, Spec
 from limadask.geometry import Rect
+from limadask.memory import Scratch
 from limadask.storage import absolute_path
 from limadask.task import Conversion, Convert
 from limadask_tasks import sparse_kernels
@@ -73,20 +73,16 @@ class Sparsify(Conversion):
         masked, mask = np.zeros((0, 0), bool), self._masked(spec).masked
         if mask is not None:
             masked = as_coefficients(mask, spec)
-        room = threading.local()
+        scratch = Scratch()
 
         def convert(frames: Frames) -> Frames:
             pixels = np.ascontiguousarray(frames.pixels)
             pointers = np.empty(pixels.shape[0] * pixels.shape[1] + 1, np.int64)
-            if getattr(room, "size", 0) < pixels.size:  # the same for every block of a thread
-                room.size = pixels.size
-                room.index = np.empty(pixels.size, np.int32)
-                room.intensity = np.empty(pixels.size, spec.dtype)
-            count = sparse_kernels.select(
-                pixels, threshold, masked, pointers, room.index, room.intensity
-            )
-            index, intensity = room.index[:count].copy(), room.intensity[:count].copy()
-            return frames.holding(SparsePixels(pointers, index, intensity, spec.frame_shape))
+            index = scratch.array("index", (pixels.size,), np.int32)
+            intensity = scratch.array("intensity", (pixels.size,), spec.dtype)
+            count = sparse_kernels.select(pixels, threshold, masked, pointers, index, intensity)
+            kept = index[:count].copy(), intensity[:count].copy()
+            return frames.holding(SparsePixels(pointers, *kept, spec.frame_shape))
 
         return convert
 

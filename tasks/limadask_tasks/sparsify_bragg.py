@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,6 +9,7 @@ import numpy as np
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 
 from limadask.frames import Background, Frames, SparsePixels, Spec
+from limadask.memory import Scratch
 from limadask.storage import absolute_path
 from limadask.task import Conversion, Convert
 from limadask_tasks import sparse_kernels
@@ -76,21 +76,19 @@ class SparsifyBragg(Conversion):
         scale = np.float32(area / spec.nb_averaged)  # pyFAI's numbers are those of one pixel
         masked = None if planned.masked is None else as_coefficients(planned.masked, spec)
         place = sparse_kernels.place_among(background.radius, background.pixel_radius, masked)
-        room = threading.local()
+        scratch = Scratch()
 
         def convert(frames: Frames) -> Frames:
             pixels = np.ascontiguousarray(frames.pixels)
             told = np.asarray(measure(pixels))[..., columns].astype(np.float32) * scale
             pointers = np.empty(pixels.shape[0] * pixels.shape[1] + 1, np.int64)
-            if getattr(room, "size", 0) < pixels.size:  # the same for every block of a thread
-                room.size = pixels.size
-                room.index = np.empty(pixels.size, np.int32)
-                room.intensity = np.empty(pixels.size, spec.dtype)
+            index = scratch.array("index", (pixels.size,), np.int32)
+            intensity = scratch.array("intensity", (pixels.size,), spec.dtype)
             count = sparse_kernels.pick(
-                pixels, place, told, self.cutoff, self.noise, pointers, room.index, room.intensity
+                pixels, place, told, self.cutoff, self.noise, pointers, index, intensity
             )
-            index, intensity = room.index[:count].copy(), room.intensity[:count].copy()
-            return frames.holding(SparsePixels(pointers, index, intensity, spec.frame_shape, told))
+            kept = index[:count].copy(), intensity[:count].copy()
+            return frames.holding(SparsePixels(pointers, *kept, spec.frame_shape, told))
 
         return convert
 

@@ -33,6 +33,7 @@ from distributed import (
     get_worker,
 )
 from distributed.comm import CommClosedError, connect
+from distributed.comm.addressing import get_address_host
 from distributed.deploy.spec import ProcessInterface
 from distributed.protocol import to_serialize
 from distributed.worker_state_machine import SecedeEvent
@@ -242,8 +243,8 @@ def test_workers_are_listed_and_can_be_removed(inside: Client, scheduler: Schedu
         ) as one:
             await reached(lambda: any(known.name == "spare" for known in scheduler.running))
             (state,) = (known for known in scheduler.running if known.name == "spare")
-            told = (state.address, state.nthreads, state.memory_limit)
-            assert told == (one.address, 3, 1 << 30)
+            told = (state.address, state.nthreads, state.memory_limit, state.host)
+            assert told == (one.address, 3, 1 << 30, get_address_host(one.address))
             assert state.resources == {"receiver": 1}
             await scheduler.remove_worker(one.address, stimulus_id="test-stale")
             assert one.address not in scheduler.workers

@@ -25,7 +25,7 @@ from limadask.cluster.local import process_cluster
 from limadask.cluster.transfer import SHARED_FROM, SharedBlock, Transfers
 from limadask.engine.messages import dumps
 from limadask.frames import Frames
-from limadask.memory import BufferPool, SharedAllocator
+from limadask.memory import BUDGET, BufferPool, SharedAllocator
 from limadask_detectors import Simulator
 from limadask_tasks import SaveHdf5
 
@@ -158,21 +158,25 @@ def test_a_block_that_cannot_be_opened_is_fetched(client: Client, tmp_path: Path
     assert saved(acquisition) == set(range(24))
 
 
-@pytest.mark.parametrize(("limit", "opens"), [(0, True), (2 << 30, True), (600 << 20, False)])
-def test_what_does_not_fit_under_a_workers_memory_limit_is_not_opened(
-    limit: int, opens: bool
+@pytest.mark.parametrize(("left", "opens"), [(None, True), (300 << 20, True), (60 << 20, False)])
+def test_what_the_budget_of_a_process_has_no_room_for_is_not_opened(
+    left: int | None, opens: bool
 ) -> None:
     allocator = SharedAllocator(1, 100 << 20)
-    worker = SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=limit))
-    transfers = Transfers(worker, lambda uuid: None)
-    answer = asyncio.run(transfers.open_shared("run", dumps(allocator.segment)))
+    transfers = Transfers(SimpleNamespace(), lambda uuid: None)
+    before = BUDGET.used
+    BUDGET.bound("test", None if left is None else before + left)
+    try:
+        answer = asyncio.run(transfers.open_shared("run", dumps(allocator.segment)))
+    finally:
+        BUDGET.bound("test", None)
     assert answer == {"result": opens}
+    assert BUDGET.used - before == (allocator.segment.nbytes if opens else 0)
 
 
 def test_an_offer_after_the_end_is_refused() -> None:
     allocator = SharedAllocator(1, FRAME)
-    worker = SimpleNamespace(memory_manager=SimpleNamespace(memory_limit=None))
-    transfers = Transfers(worker, lambda uuid: None)
+    transfers = Transfers(SimpleNamespace(), lambda uuid: None)
     transfers.release("run")
     assert asyncio.run(transfers.open_shared("run", dumps(allocator.segment))) == {"result": False}
 

@@ -36,7 +36,7 @@ class Cluster:
         self._jobs: set[asyncio.Task[None]] = set()
 
     def workers(self) -> list[WorkerInfo]:
-        return [WorkerInfo("tcp://here", "worker-0", 1, 0, None)]
+        return [WorkerInfo("tcp://here", "worker-0", 1)]
 
     async def call(self, worker: str, operation: str, uuid: str, **message: Any) -> Any:
         if operation.removeprefix("limadask_") in self._silent:

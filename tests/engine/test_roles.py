@@ -16,7 +16,7 @@ def workers(*names: str) -> list[WorkerInfo]:
     """Workers whose names tell their roles; ``both-0`` has two."""
     two = {"receiver": 1.0, "processing": 1.0}
     return [
-        WorkerInfo(f"tcp://{name}", name, 1, 0, None, roles_of(name, two if "both" in name else {}))
+        WorkerInfo(f"tcp://{name}", name, 1, 1, roles_of(name, two if "both" in name else {}))
         for name in names
     ]
 

@@ -29,7 +29,10 @@ def hardware(expo_time: float = 0.0, **more: Any) -> HardwareParameters:
 def sized(
     spec: Spec, took: HardwareParameters, pool: int = 1 << 30, merged: int = 1, **buffers: Any
 ) -> tuple[int, int]:
-    return size_blocks(spec, took.period, took, Buffers(**buffers), pool, merged)
+    """Frames per block, and blocks at most."""
+    count, least, most = size_blocks(spec, took.period, took, Buffers(**buffers), pool, merged)
+    assert 2 <= least <= most
+    return count, most
 
 
 @given(
@@ -122,3 +125,27 @@ def test_the_bytes_named_by_the_error_are_enough(side: int, pool: int, count: in
             sized(raw(side), hardware(), enough - 1, nb_frames_per_block=count)
     else:
         assume(False)
+
+
+@pytest.mark.parametrize(("threads", "floor"), [(1, 4), (2, 6), (8, 18), (40, 80)])
+def test_the_floor_is_enough_for_all_threads(threads: int, floor: int) -> None:
+    took = hardware(1e-3)
+    count, least, most = size_blocks(
+        raw(), took.period, took, Buffers(), 80 * 200 * MIB, 1, threads
+    )
+    assert (count, least, most) == (100, floor, 80)
+
+
+@pytest.mark.parametrize(("least_nbytes", "floor"), [(1, 2), (9 * MIB, 4), (100 * MIB, 50)])
+def test_the_floor_that_is_asked_for_is_made(least_nbytes: int, floor: int) -> None:
+    buffers = Buffers(nb_frames_per_block=1, least_nbytes=least_nbytes)
+    _, least, most = size_blocks(raw(), 0.0, hardware(), buffers, 100 * MIB)
+    assert (least, most) == (floor, 50)
+
+
+def test_a_floor_above_the_pool_is_refused() -> None:
+    with pytest.raises(ConfigError) as caught:
+        sized(raw(), hardware(), 64 * MIB, least_nbytes=65 * MIB)
+    error = caught.value
+    assert (error.node, error.field, error.value) == ("buffers", "least_nbytes", 65 * MIB)
+    assert error.allowed == f"at most {64 * MIB}"

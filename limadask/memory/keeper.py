@@ -1,0 +1,88 @@
+"""The thread that makes the pools of a process larger and smaller."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import weakref
+from typing import Protocol
+
+LOOK = 1.0
+"""Seconds between two looks at whether pools are larger than they need be."""
+
+
+class Kept(Protocol):
+    """A pool, as the keeper sees it."""
+
+    def grow(self) -> None:
+        """Add what is needed; may take its time."""
+
+    def shrink(self) -> None:
+        """Give back what has not been needed for a while."""
+
+
+class Keeper:
+    """Serves all pools of a process in one thread, which ends when there are none any more.
+
+    Pages cost time when they are first touched: some 50 ms for a large block, which no acquisition
+    thread has. The keeper keeps no pool alive.
+    """
+
+    def __init__(self, look: float = LOOK) -> None:
+        self._look = look
+        self._pools: weakref.WeakSet[Kept] = weakref.WeakSet()
+        self._asked: queue.SimpleQueue[weakref.ref[Kept]] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, pool: Kept) -> None:
+        """Look after a pool from now on, until it is gone."""
+        with self._lock:
+            self._pools.add(pool)
+            if self._thread is None:
+                self._thread = threading.Thread(
+                    target=self._run, name="limadask-pools", daemon=True
+                )
+                self._thread.start()
+
+    def ask(self, pool: Kept) -> None:
+        """Let a pool grow soon; returns at once."""
+        self._asked.put(weakref.ref(pool))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether there is no thread."""
+        return self._thread is None
+
+    def _run(self) -> None:
+        due = time.monotonic() + self._look
+        while True:
+            self._serve(max(0.0, due - time.monotonic()))
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + self._look
+            self._shrink_all()
+            with self._lock:
+                if not self._pools:
+                    self._thread = None
+                    return
+
+    def _serve(self, timeout: float) -> None:
+        """Let the next pool grow that asks."""
+        try:
+            pool = self._asked.get(timeout=timeout)()
+        except queue.Empty:
+            return
+        if pool is not None:
+            pool.grow()
+
+    def _shrink_all(self) -> None:
+        with self._lock:
+            pools = list(self._pools)
+        for pool in pools:
+            pool.shrink()
+
+
+KEEPER = Keeper()
+"""That of this process."""
