@@ -8,11 +8,13 @@ from typing import Any
 from distributed import Worker
 
 from limadask.cluster.answers import answer_of
+from limadask.cluster.limits import pool_nbytes
 from limadask.cluster.transfer import Transfers
 from limadask.engine.pinning import Pinning
 from limadask.engine.pool_memory import PoolMemory
 from limadask.engine.priority import PriorityPool
 from limadask.engine.station import Station
+from limadask.memory import BUDGET
 
 
 class Equipment:
@@ -31,6 +33,13 @@ class Equipment:
     def __init__(self, worker: Worker, transfers: Transfers, pool: PriorityPool) -> None:
         self._worker, self._transfers = worker, transfers
         self._pinning = Pinning(pool)
+
+    def pool_nbytes(self, station: Station) -> tuple[int, int | None]:
+        """Return the bytes of a station's pool where the user does not say, and at most."""
+        limit = self._worker.memory_manager.memory_limit
+        # Dask counts what is mapped of files as the process's own
+        is_bound = limit or not station.request.buffers.is_on_disk
+        return pool_nbytes(limit, BUDGET.left if is_bound else None)
 
     def claim(self, station: Station) -> None:
         """Choose the cores of a receiver, before any worker of the run chooses others."""

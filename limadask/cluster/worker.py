@@ -22,7 +22,7 @@ from limadask.cluster.answers import answer_of
 from limadask.cluster.equipment import Equipment
 from limadask.cluster.lasting import Lasting
 from limadask.cluster.leaving import leave
-from limadask.cluster.limits import budget_nbytes, pool_nbytes
+from limadask.cluster.limits import budget_nbytes
 from limadask.cluster.nanny import look
 from limadask.cluster.pulse import own_process
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
@@ -227,12 +227,10 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         return await answer_of(work)
 
     async def _prepare(self, uuid: str, endpoints: list[str], threads: int) -> dict[str, Any]:
-        limit = self._worker.memory_manager.memory_limit
-
         def work() -> dict[str, Any]:
-            prepared = self._stations[uuid].prepare_detector(
-                tuple(endpoints), pool_nbytes(limit, BUDGET.left), threads
-            )
+            station = self._stations[uuid]
+            nbytes = self._equipment.pool_nbytes(station)
+            prepared = station.prepare_detector(tuple(endpoints), nbytes, threads)
             return {
                 "prepared": dumps(prepared),
                 "nb_frames": prepared.raw.nb_frames,

@@ -126,8 +126,9 @@ class BufferPool:
         self._refused, self._retry = "", 0.0
         self._beside: Tally | None = None
         self._allocator = allocator or PageAllocator()
-        is_untouched = isinstance(self._allocator, UntouchedAllocator)
-        self._counted = 0 if is_untouched else slot_nbytes  # bytes of a slot that are memory
+        self._is_file = bool(self._allocator.traits.folder)
+        is_none = isinstance(self._allocator, UntouchedAllocator) or self._is_file
+        self._counted = 0 if is_none else slot_nbytes  # bytes of a slot that are memory
         METERS.add(self)
         while self._slots < slots:
             self._add_slot()
@@ -227,8 +228,13 @@ class BufferPool:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory that it has at the moment; none where nothing is touched."""
-        return (self._slots + self._being_made - self._gone.qsize()) * self._counted
+        """Bytes of memory that it has at the moment; none where it is a file, or not touched."""
+        return self._present * self._counted
+
+    @property
+    def _present(self) -> int:
+        """Slots that there are, those counted that are being made."""
+        return self._slots + self._being_made - self._gone.qsize()
 
     def usage(self) -> Usage:
         """Return what the pool holds, as everything that holds memory does."""
@@ -242,6 +248,7 @@ class BufferPool:
                 total=self._made * self._counted,
                 loans=self._lent,
                 allocator=self._allocator.name,
+                on_disk=self._present * self.slot_nbytes if self._is_file else 0,
             )
 
     def statistics(self) -> PoolStatistics:

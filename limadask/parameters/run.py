@@ -119,6 +119,11 @@ class Buffers(Model):
     ``type`` and its own keys. ``auto``: shared memory where other workers of the computer process,
     plain pages else."""
 
+    @property
+    def is_on_disk(self) -> bool:
+        """Whether frames are kept in files, so that there may be more of them than memory."""
+        return isinstance(self.allocator, NamedAllocator) and bool(self.allocator.traits.folder)
+
     def absolute(self, folder: Path) -> Self:
         """Return the same, with a relative path taken from ``folder``."""
         changes: dict[str, Any] = {}

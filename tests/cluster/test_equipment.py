@@ -18,6 +18,7 @@ from distributed import Client
 from modules import readers
 
 import limadask as ld
+from limadask.cluster.local import process_cluster
 from limadask_detectors import Simulator
 from limadask_tasks import SaveHdf5
 
@@ -173,6 +174,28 @@ def test_blocks_in_memory_that_others_cannot_read_go_by_tcp_and_that_is_told(
         assert readers(client) == 0
         finish(acquisition)
     compare(acquisition)
+
+
+def test_a_burst_in_files_may_be_larger_than_memory(tmp_path: Path) -> None:
+    with process_cluster(1) as cluster, Client(cluster.address) as client:  # without a limit
+        for allocator in ("pages", "mapped"):
+            with acquisition_of(client, tmp_path, allocator) as acquisition:
+                few = client.run(_pretend_little_memory, 4 * FRAME)
+                assert list(few.values()) == [4 * FRAME]
+                if allocator == "pages":
+                    with pytest.raises(ld.ConfigError, match="do not fit"):
+                        acquisition.prepare()
+                    continue
+                acquisition.prepare()
+                finish(acquisition)
+    compare(acquisition)
+
+
+def _pretend_little_memory(nbytes: int) -> int | None:
+    from limadask.memory import BUDGET
+
+    BUDGET.bound("test", nbytes)
+    return BUDGET.most
 
 
 def test_a_folder_that_is_not_there_is_a_mistake(client: Client, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
 from limadask.memory import (
+    Budget,
     BufferPool,
     Fallback,
     HugeAllocator,
@@ -166,6 +167,16 @@ def test_a_file_has_no_name_and_holds_what_is_written(tmp_path: Path) -> None:
     del buffer
     gc.collect()
     assert str(tmp_path) not in Path("/proc/self/maps").read_text()
+
+
+def test_a_file_is_not_memory_that_a_budget_has_to_grant(tmp_path: Path) -> None:
+    budget = Budget()
+    budget.bound("test", budget.used + SIZE)
+    with pytest.raises(MemoryError, match="do not fit"):
+        BufferPool(2, SIZE, budget=budget)
+    pool = BufferPool(2, SIZE, MappedAllocator(folder=str(tmp_path)), budget=budget)
+    assert pool.nbytes == 0
+    assert (pool.usage().on_disk, pool.usage().allocator) == (2 * SIZE, "mapped")
 
 
 def test_the_folder_of_the_buffers_serves_files_that_have_none(tmp_path: Path) -> None:

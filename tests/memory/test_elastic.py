@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from limadask.memory import METERS, Budget, BufferPool, SharedAllocator, UntouchedAllocator
+from limadask.memory import METERS, Budget, BufferPool, SharedAllocator, Traits, UntouchedAllocator
 from limadask.memory import pool as pool_module
 from limadask.memory.keeper import Keeper
 
@@ -24,6 +24,7 @@ class Watched:
     """An allocator that tells when it allocates and frees, and in which thread."""
 
     name = "watched"
+    traits = Traits()
 
     def __init__(self) -> None:
         self.allocated, self.freed = threading.Semaphore(0), threading.Semaphore(0)

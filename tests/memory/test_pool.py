@@ -13,11 +13,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from limadask.memory import BufferPool, PageAllocator
+from limadask.memory import BufferPool, PageAllocator, Traits
 
 
 class Counting:
     """An allocator that keeps what it has made."""
+
+    traits = Traits()
 
     name = "counting"
 
