@@ -1,0 +1,94 @@
+"""``limadask bench memory``: allocations are counted, each and with who makes it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from limadask_benchmarks.memory import allocations, cases
+from limadask_benchmarks.memory.counting import Site, compiled, environment
+
+MAKES_SOME = """
+    import json, mmap, threading
+    from dataclasses import asdict
+    import numpy as np
+    from limadask_benchmarks.memory.counting import counted
+
+    def arrays():
+        for _ in range(5):
+            np.empty(1 << 16, "u1")
+            np.zeros(1 << 17, "u1")
+            np.empty((1 << 16) - 1, "u1")
+
+    def others():
+        bytes(1 << 20)
+        bytearray(b"x") * (1 << 20)
+        mmap.mmap(-1, 1 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+
+    with counted() as sites:
+        arrays()
+        thread = threading.Thread(target=others)
+        thread.start()
+        thread.join()
+    np.empty(1 << 20)
+    print(json.dumps([asdict(site) for site in sites]))
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    found = compiled(tmp_path_factory.mktemp("counting"))
+    if found is None:
+        pytest.skip("no compiler of C here")
+    return found
+
+
+def test_large_allocations_are_counted_and_no_others(library: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(MAKES_SOME)], env=environment(library),
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    sites = [Site(**one) for one in json.loads(done.stdout)]
+    by_function: dict[str, tuple[int, int]] = {}
+    for one in sites:
+        name = one.where.split(" < ")[0].split()[-1]
+        count, nbytes = by_function.get(name, (0, 0))
+        by_function[name] = count + one.count, nbytes + one.nbytes
+    assert by_function["arrays"] == (10, 5 * ((1 << 16) + (1 << 17)))
+    count, nbytes = by_function["others"]
+    assert count == 3
+    assert nbytes >= 3 << 20
+    assert set(by_function) <= {"arrays", "others"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["decoded", "saved_packed"])
+def test_what_is_warm_allocates_nothing_large(library: Path, name: str) -> None:
+    assert allocations.sites_of(name, library) == []
+
+
+@pytest.mark.slow
+def test_a_copy_of_each_block_is_found(library: Path) -> None:
+    said: list[str] = []
+    (figure,) = allocations.allocations(said.append, ["copied"])
+    assert figure.value == 1
+    assert figure.ratio == 0.5
+    assert any("_copy" in line for line in said)
+
+
+def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(allocations, "compiled", lambda folder: None)
+    said: list[str] = []
+    assert allocations.allocations(said.append) == []
+    assert "no compiler" in said[0]
+
+
+def test_limits_are_those_of_the_issue() -> None:
+    limits = {name: case.limit for name, case in cases.CASES.items()}
+    assert {name for name, limit in limits.items() if limit} == {"corrected_saved", "saved"}
+    assert limits["saved"] == cases.PER_BLOCK
