@@ -59,11 +59,13 @@ def test_large_allocations_are_counted_and_no_others(library: Path) -> None:
         name = one.where.split(" < ")[0].split()[-1]
         count, nbytes = by_function.get(name, (0, 0))
         by_function[name] = count + one.count, nbytes + one.nbytes
-    assert by_function["arrays"] == (10, 5 * ((1 << 16) + (1 << 17)))
+    assert by_function["arrays"] == (5, 5 << 16)
+    (zeros,) = (one for one in sites if "multiarray" in one.where)  # without Python's lock
+    assert (zeros.count, zeros.nbytes) == (5, 5 << 17)
     count, nbytes = by_function["others"]
     assert count == 3
     assert nbytes >= 3 << 20
-    assert set(by_function) <= {"arrays", "others"}
+    assert len(by_function) == 3
 
 
 @pytest.mark.slow
@@ -77,8 +79,8 @@ def test_a_copy_of_each_block_is_found(library: Path) -> None:
     said: list[str] = []
     (figure,) = allocations.allocations(said.append, ["copied"])
     assert figure.value == 1
-    assert figure.ratio == 0.5
-    assert any("_copy" in line for line in said)
+    assert figure.ratio == 1.0
+    assert any("copied" in line for line in said)
 
 
 def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,5 +92,7 @@ def test_without_a_compiler_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_limits_are_those_of_the_issue() -> None:
     limits = {name: case.limit for name, case in cases.CASES.items()}
-    assert {name for name, limit in limits.items() if limit} == {"corrected_saved", "saved"}
+    assert {name for name, limit in limits.items() if limit} == {
+        "corrected_saved", "saved", "copied",
+    }  # fmt: skip
     assert limits["saved"] == cases.PER_BLOCK

@@ -23,7 +23,7 @@ SHOWN = 5
 
 
 def allocations(say: Say, names: Sequence[str] = tuple(CASES)) -> list[Figure]:
-    """Count allocations per block; the ratio is (limit + 1) ÷ (count + 1), 1 where it just holds."""
+    """Count allocations per block; the ratio is (limit + 1) ÷ (count + 1), 1 if it just holds."""
     with tempfile.TemporaryDirectory() as folder:
         library = compiled(Path(folder))
         if library is None:

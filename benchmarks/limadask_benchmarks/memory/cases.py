@@ -15,6 +15,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
 import numpy as np
+import xarray as xr
 
 import limadask as ld
 from limadask.frames import Frames, Packed, Spec
@@ -45,16 +46,19 @@ class Case:
         Allocations that a compressed chunk may cost; a frame has one.
     packed:
         Whether frames come compressed.
+    per_block:
+        Allocations that a block may cost besides.
     """
 
     pipeline: Callable[[str], ld.Pipeline]
     per_chunk: int = 0
     packed: bool = False
+    per_block: int = 0
 
     @property
     def limit(self) -> int:
         """Allocations that a block may cost."""
-        return self.per_chunk * PER_BLOCK
+        return self.per_block + self.per_chunk * PER_BLOCK
 
 
 def _corrected(folder: str) -> ld.Pipeline:
@@ -104,6 +108,18 @@ def _saved_plain(folder: str) -> ld.Pipeline:
     return pipe
 
 
+@ld.task
+def copied(block: xr.DataArray) -> xr.DataArray:
+    """Return a copy."""
+    return block.copy()
+
+
+def _copied(folder: str) -> ld.Pipeline:
+    pipe = ld.Pipeline()
+    pipe.add("copy", copied())
+    return pipe
+
+
 CASES = {
     "corrected": Case(_corrected),
     "corrected_saved": Case(_corrected_saved, per_chunk=1),
@@ -112,8 +128,10 @@ CASES = {
     "saved": Case(_saved, per_chunk=1),
     "saved_plain": Case(_saved_plain),
     "saved_packed": Case(_saved, packed=True),
+    "copied": Case(_copied, per_block=1),
 }
-"""All of them by name; ``saved_packed`` saves chunks as they come."""
+"""All of them by name; ``saved_packed`` saves chunks as they come, and the user's own function of
+``copied`` makes a copy of the block, to see that it is found."""
 
 
 def blocks(count: int, packed: bool) -> list[Frames]:
