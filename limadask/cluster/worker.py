@@ -35,6 +35,7 @@ from limadask.engine.messages import dumps, loads
 from limadask.engine.priority import PriorityPool
 from limadask.engine.station import Station
 from limadask.frames import Frames
+from limadask.memory.janitor import clean
 
 logger = logging.getLogger(__name__)
 TICK = 0.25
@@ -49,6 +50,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     def setup(self, worker: Worker) -> None:
         """Install handlers, threads and settings."""
+        clean()
         self.address: str = worker.address
         self._worker, self._loop = worker, worker.loop.asyncio_loop
         self._greeted: set[str] = set()
@@ -367,6 +369,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         answer = await answer_of(station.release)
         del station
         release_memory()
+        clean()  # of others on this computer that were killed meanwhile
         return answer
 
     async def _if_known(self, uuid: str, work: Callable[[Station], Any]) -> dict[str, Any]:

@@ -102,9 +102,7 @@ def _highest_rate(client: Client, folder: str) -> float:
     return rate
 
 
-def _run(
-    client: Client, folder: str, rate: float, seconds: float, sabotage: str
-) -> dict[str, Any]:
+def _run(client: Client, folder: str, rate: float, seconds: float, sabotage: str) -> dict[str, Any]:
     """Run at a share of the rate, stop after a time; return the statistics."""
     acquisition = ld.Acquisition(
         client, camera(*SHAPE), pipeline(folder, sabotage), nb_frames=0,

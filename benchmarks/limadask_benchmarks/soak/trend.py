@@ -11,7 +11,7 @@ from scipy.stats import theilslopes
 from limadask_benchmarks.results import Figure
 
 WARM = 0.2
-"""Share of the values, the first ones, that do not count: memory that is used for the first time."""
+"""Share of the values, the first ones, that do not count: some memory is used only then."""
 LEAST = 0.01
 """Growth as a share of the limit below which it is called that much: nothing is divided by zero."""
 

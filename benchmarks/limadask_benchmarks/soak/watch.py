@@ -142,9 +142,9 @@ class Watch:
 
 
 def left_behind() -> set[str]:
-    """Return files of ours in shared memory and in the folder for temporary ones."""
+    """Return files in shared memory and in the folder for temporary ones that may be ours."""
     folders = Path("/dev/shm"), Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - to look there
-    patterns = f"{OURS}*", "mpich_shm_*", "sem.mp-*"
+    patterns = f"{OURS}-claims-*/*", "mpich_shm_*", "hydra_hwloc_xmlfile_*", "sem.mp-*"
     return {str(path) for folder in folders for one in patterns for path in folder.glob(one)}
 
 
