@@ -24,6 +24,7 @@ from limadask.cluster.lasting import Lasting
 from limadask.cluster.leaving import leave
 from limadask.cluster.nanny import look
 from limadask.cluster.pulse import own_process
+from limadask.cluster.records import forget_keys, shorten
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import receive_label, ticket_key
 from limadask.cluster.transfer import Transfers
@@ -51,6 +52,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     def setup(self, worker: Worker) -> None:
         """Install handlers, threads and settings."""
         clean()
+        shorten([worker.batched_stream])
         self.address: str = worker.address
         self._worker, self._loop = worker, worker.loop.asyncio_loop
         self._greeted: set[str] = set()
@@ -398,6 +400,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         return self._stations[uuid]
 
     def _tick(self) -> None:
+        forget_keys()
         for uuid in self._greeted:
             station = self._stations.get(uuid)
             if station is not None and isinstance(station.blocks, HeldBlocks):

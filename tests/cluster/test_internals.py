@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ import psutil
 import pytest
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.task_spec import Task
+from dask.utils import key_split
 from distributed import (
     Client,
     LocalCluster,
@@ -32,6 +34,7 @@ from distributed import (
     Worker,
     get_worker,
 )
+from distributed.batched import BatchedSend
 from distributed.comm import CommClosedError, connect
 from distributed.deploy.spec import ProcessInterface
 from distributed.protocol import to_serialize
@@ -40,6 +43,7 @@ from distributed.worker_state_machine import SecedeEvent
 import limadask as ld
 from limadask.cluster import pulse
 from limadask.cluster.pulse import is_frozen
+from limadask.cluster.records import KEYS, SENT, forget_keys, shorten, streams_of
 from limadask_detectors import Simulator
 from limadask_tasks import Observe
 
@@ -355,3 +359,29 @@ def test_dask_counts_what_a_compressed_sparse_array_holds(inside: Client) -> Non
     array = sparse.GCXS.from_numpy(np.ones((4, 50, 50)), compressed_axes=(0,))
     held = array.data.nbytes + array.indices.nbytes + array.indptr.nbytes
     assert held <= dask.sizeof.sizeof(array) <= held + 1000
+
+
+def test_a_stream_remembers_what_it_has_sent_and_can_be_told_to_forget(
+    inside: Client, scheduler: Scheduler, worker: Worker
+) -> None:
+    streams = [worker.batched_stream, *streams_of(scheduler, inside)]
+    assert len(streams) >= 4  # to the worker, to the client, and back from both
+    for stream in streams:
+        assert isinstance(stream.recent_message_log, deque)
+    fresh = BatchedSend(interval="1ms", loop=None)
+    assert fresh.recent_message_log.maxlen == 1000  # else nothing has to be cut short any more
+    shorten([fresh])
+    assert fresh.recent_message_log.maxlen == SENT
+    in_loop(inside, lambda: shorten(streams))
+    for number in range(2 * SENT):
+        inside.submit(abs, number).result(timeout=BOUND)
+    assert {len(stream.recent_message_log) for stream in streams} == {SENT}
+
+
+def test_dask_remembers_names_of_tasks_and_can_be_told_to_forget() -> None:
+    for number in range(KEYS + 1):
+        key_split((f"name-{number}", number))
+    assert key_split.cache_info().currsize > KEYS
+    forget_keys()
+    assert key_split.cache_info().currsize == 0
+    assert key_split(("name-1", 1)) == "name"

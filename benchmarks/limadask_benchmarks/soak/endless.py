@@ -58,7 +58,7 @@ def endless(say: Say, seconds: float, sabotage: str = "") -> list[Figure]:
     left = left_behind() - before
     say(f"left in use by processes after the run: {kept}; files left behind: {sorted(left)}")
     return [
-        *watch.figures(),
+        *watch.figures("soak"),
         Figure.none_of("soak_absent", counts["absent"], sum(counts.values())),
         Figure.none_of("soak_left_in_use", sum(kept.values()), 1),
         Figure.none_of("soak_left_behind", len(left), 1),

@@ -16,7 +16,7 @@ from typing import Self
 import psutil
 
 from limadask_benchmarks.results import Figure
-from limadask_benchmarks.soak.trend import Trend
+from limadask_benchmarks.soak.trend import WARM, Trend
 
 MIB = 1 << 20
 LEAST = {"memory": 1.0, "descriptors": 2.0, "segments": 0.5, "threads": 1.0}
@@ -71,10 +71,10 @@ class Watch:
     processes:
         Their numbers, by name.
     interval:
-        Seconds between two looks.
+        Seconds between two looks, while it is entered.
     """
 
-    def __init__(self, processes: Mapping[str, int], interval: float) -> None:
+    def __init__(self, processes: Mapping[str, int], interval: float = 1.0) -> None:
         self._processes, self._interval = dict(processes), interval
         self._times: dict[str, list[float]] = defaultdict(list)
         self._samples: dict[str, list[Sample]] = defaultdict(list)
@@ -102,7 +102,13 @@ class Watch:
                 found[name] = Sample.of(pid)
         return found
 
-    def trends(self, kind: str) -> dict[str, Trend]:
+    def look(self) -> None:
+        """Take a sample of each."""
+        for name, sample in self.now().items():
+            self._times[name].append(time.monotonic())
+            self._samples[name].append(sample)
+
+    def trends(self, kind: str, warm: float = WARM) -> dict[str, Trend]:
         """Return how something of a :class:`Sample` has grown, by process.
 
         Those that were there for too short a time are left out.
@@ -111,19 +117,17 @@ class Watch:
         for name, samples in self._samples.items():
             with suppress(ValueError):
                 values = [getattr(one, kind) for one in samples]
-                found[name] = Trend.of(self._times[name], values)
+                found[name] = Trend.of(self._times[name], values, warm)
         return found
 
-    def figures(self) -> list[Figure]:
-        """Return the growth of everything, of the process where there is most of it."""
+    def figures(self, what: str, warm: float = WARM) -> list[Figure]:
+        """Return the growth of each process's memory, and the worst of everything else."""
         found = []
         for kind, least in LEAST.items():
-            each = [one.figure(f"soak_{kind}_{name}", least) for name, one in self._of(kind)]
+            trends = sorted(self.trends(kind, warm).items())
+            each = [one.figure(f"{what}_{kind}_{name}", least) for name, one in trends]
             found += each if kind == "memory" else [min(each, key=lambda one: one.ratio)]
         return found
-
-    def _of(self, kind: str) -> list[tuple[str, Trend]]:
-        return sorted(self.trends(kind).items())
 
     def _everyone(self) -> dict[str, int]:
         found = dict(self._processes)
@@ -136,9 +140,7 @@ class Watch:
 
     def _look_on(self) -> None:
         while not self._over.wait(self._interval):
-            for name, sample in self.now().items():
-                self._times[name].append(time.monotonic())
-                self._samples[name].append(sample)
+            self.look()
 
 
 def left_behind() -> set[str]:
