@@ -7,10 +7,12 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
+from click import BadParameter
 
-from limadask_benchmarks.memory import allocations, cases
+from limadask_benchmarks.memory import allocations, cases, graphics, huge, parts, slots
 from limadask_benchmarks.memory.counting import Site, compiled, environment
 
 MAKES_SOME = """
@@ -96,3 +98,35 @@ def test_limits_are_those_of_the_issue() -> None:
         "corrected_saved", "saved", "copied",
     }  # fmt: skip
     assert limits["saved"] == cases.PER_BLOCK
+
+
+def test_slots_are_measured_against_fresh_memory() -> None:
+    said: list[str] = []
+    loans, fills = slots.slots(said.append, repeats=1), slots.touch(said.append, repeats=1)
+    assert [one.what for one in loans] == ["lend_pages", "lend_shared"]
+    assert [one.what for one in fills] == ["fill_pages", "fill_shared"]
+    assert all(one.value > 0 and one.repeats == 1 for one in (*loans, *fills))
+
+
+def test_pages_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(nbytes: int) -> Any:
+        raise OSError("no pages in one piece")
+
+    monkeypatch.setattr(huge, "_explicit", refuse)
+    monkeypatch.setattr(huge, "BLOCKS", 1)
+    said: list[str] = []
+    (figure,) = huge.huge(said.append, repeats=1)
+    assert figure.what == "huge_advised"
+    assert "no pages in one piece" in said[-1]
+
+
+def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    said: list[str] = []
+    assert graphics.graphics(said.append) == []
+    assert "there is none here" in said[0]
+
+
+def test_a_part_that_is_none_is_refused() -> None:
+    with pytest.raises(BadParameter, match="slots, touch, transfer, huge, allocations, gpu"):
+        parts.memory(print, ["speed"])
