@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from click import BadParameter
+
 from limadask_benchmarks.parts import check_parts
 from limadask_benchmarks.results import Figure
 from limadask_benchmarks.soak.endless import endless
+from limadask_benchmarks.soak.leaking import LEAKS
 from limadask_benchmarks.soak.series import series
 
 Say = Callable[[str], object]
@@ -46,9 +49,11 @@ def soak(
     Raises
     ------
     BadParameter
-        When there is no such part.
+        When there is no such part, or nothing that leaks so.
     """
     check_parts(parts, PARTS)
+    if sabotage not in ("", *LEAKS):
+        raise BadParameter(f"nothing leaks {sabotage!r}; allowed: {', '.join(LEAKS)}")
     figures: list[Figure] = []
     for part in parts or PARTS:
         figures += endless(say, seconds, sabotage) if part == "endless" else series(say, runs)

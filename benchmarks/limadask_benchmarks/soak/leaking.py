@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -12,6 +12,7 @@ import xarray as xr
 import limadask as ld
 
 Leak = Literal["memory", "descriptors", "threads"]
+LEAKS: tuple[Leak, ...] = get_args(Leak)
 NBYTES = 256 << 10
 """Bytes a block."""
 EVERY = 8
