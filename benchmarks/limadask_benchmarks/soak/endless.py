@@ -37,7 +37,7 @@ ENDING = 60.0
 
 def endless(say: Say, seconds: float, sabotage: str = "") -> list[Figure]:
     """Run for ``seconds``; return the growth of each process, and what was left behind."""
-    before = left_behind()
+    before = left_behind(())
     with _cluster() as (cluster, client), tempfile.TemporaryDirectory() as folder:
         rate = _highest_rate(client, folder)
         say(f"highest rate {rate:.0f} frames/s; {seconds:g} s at {SHARE:.0%} of it; load {_load()}")
@@ -55,7 +55,7 @@ def endless(say: Say, seconds: float, sabotage: str = "") -> list[Figure]:
                 f"noise {trend.noise:.2f}; {trend.growth / seconds * 3600:+.1f} MiB/h"
             )
         kept = _settled(watch, idle)
-    left = left_behind() - before
+    left = left_behind(processes.values()) - before
     say(f"left in use by processes after the run: {kept}; files left behind: {sorted(left)}")
     return [
         *watch.figures("soak"),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class Sample:
     Parameters
     ----------
     memory:
-        MiB that no file stands behind, its share of what it shares with others included.
+        MiB that are the process's own; neither program code, nor memory that others see as well.
     descriptors, threads:
         How many there are.
     segments:
@@ -56,7 +57,7 @@ class Sample:
         process = Path(f"/proc/{pid}")
         lines = (process / "smaps_rollup").read_text().splitlines()[1:]
         sizes = {name: rest.split()[0] for name, _, rest in (line.partition(":") for line in lines)}
-        memory = sum(int(sizes[name]) for name in ("Pss_Anon", "Pss_Shmem", "SwapPss"))
+        memory = sum(int(sizes[name]) for name in ("Pss_Anon", "SwapPss"))
         opened = list(_opened(process / "fd"))
         segments = sum(one.startswith(f"/memfd:{OURS}") for one in opened)
         threads = len(os.listdir(process / "task"))
@@ -143,11 +144,11 @@ class Watch:
             self.look()
 
 
-def left_behind() -> set[str]:
-    """Return files in shared memory and in the folder for temporary ones that may be ours."""
-    folders = Path("/dev/shm"), Path(os.environ.get("TMPDIR", "/tmp"))  # noqa: S108 - to look there
-    patterns = f"{OURS}-claims-*/*", "mpich_shm_*", "hydra_hwloc_xmlfile_*", "sem.mp-*"
-    return {str(path) for folder in folders for one in patterns for path in folder.glob(one)}
+def left_behind(processes: Collection[int]) -> set[str]:
+    """Return files of ours in shared memory, and what these processes have claimed and left."""
+    claims = Path(tempfile.gettempdir()) / f"{OURS}-claims-{os.getuid()}"
+    claimed = (path for number in processes for path in claims.glob(f"{number}-*"))
+    return {str(path) for path in (*Path("/dev/shm").glob(f"*{OURS}*"), *claimed)}  # noqa: S108
 
 
 def _opened(folder: Path) -> list[str]:
