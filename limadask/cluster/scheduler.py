@@ -17,6 +17,7 @@ from limadask.cluster.graph import ticket_tasks
 from limadask.cluster.limits import pool_nbytes
 from limadask.cluster.pulse import LOOK, Pulses
 from limadask.cluster.records import forget_keys, shorten, streams_of
+from limadask.cluster.spans import Spans
 from limadask.cluster.tickets import ASSEMBLE, receive_keys, ticket_key
 from limadask.engine.coordinator import Coordinator
 from limadask.engine.messages import dumps
@@ -49,7 +50,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         self._coordinator = Coordinator(self)
         self._keys: dict[Key, tuple[str, Ticket]] = {}
         self._finished: dict[Key, dict[str, Any] | None] = {}
-        self._pulses = Pulses(scheduler)
+        self._pulses, self._spans = Pulses(scheduler), Spans(scheduler)
         self._owners: dict[str, str] = {}
         self._batches: dict[str, set[str]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -292,6 +293,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             await self._pulses.look(busy, now - before - LOOK, preparing)
             shorten(streams_of(self._scheduler, self._client))
             forget_keys()
+            self._spans.forget(self._coordinator.runs)
 
     # ---- what clients ask -----------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from limadask.cluster.nanny import look
 from limadask.cluster.pulse import own_process
 from limadask.cluster.records import forget_keys, shorten
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
+from limadask.cluster.spans import merge_digests
 from limadask.cluster.tickets import receive_label, ticket_key
 from limadask.cluster.transfer import Transfers
 from limadask.cluster.walks import Walks
@@ -59,6 +60,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._stations: dict[str, Station] = {}
         self._ranks: dict[str, int] = {}
         self._labels: dict[str, str] = {}
+        self._prefixes: set[str] = set()
         self.lasting = Lasting()
         self.settings, self._process_identity = tune_process(), own_process()
         self.transfers = Transfers(worker, self._blocks)
@@ -268,6 +270,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         names: dict[str, Any],
     ) -> dict[str, Any]:
         self._ranks[uuid], self._labels[uuid] = acquisition_rank, label
+        self._prefixes.add(label)
         if rank is not None:
             await self.transfers.warm_up(receivers)
         station = self._station(uuid, request)
@@ -401,6 +404,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     def _tick(self) -> None:
         forget_keys()
+        merge_digests(self._worker, self._prefixes)
         for uuid in self._greeted:
             station = self._stations.get(uuid)
             if station is not None and isinstance(station.blocks, HeldBlocks):

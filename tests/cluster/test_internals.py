@@ -42,8 +42,10 @@ from distributed.worker_state_machine import SecedeEvent
 
 import limadask as ld
 from limadask.cluster import pulse
+from limadask.cluster import spans as spans_module
 from limadask.cluster.pulse import is_frozen
 from limadask.cluster.records import KEYS, SENT, forget_keys, shorten, streams_of
+from limadask.cluster.spans import Spans, merge_digests
 from limadask_detectors import Simulator
 from limadask_tasks import Observe
 
@@ -385,3 +387,70 @@ def test_dask_remembers_names_of_tasks_and_can_be_told_to_forget() -> None:
     forget_keys()
     assert key_split.cache_info().currsize == 0
     assert key_split(("name-1", 1)) == "name"
+
+
+def _burst(client: Client, name: str, uuid: str) -> None:
+    """Run a few tasks, and wait until Dask has forgotten them."""
+    done = [client.submit(abs, one, key=(f"{name}-{uuid}", one), pure=False) for one in (1, 2)]
+    assert [one.result(timeout=BOUND) for one in done] == [1, 2]
+    del done[:]
+    _forgotten(client, f"{name}-{uuid}")
+
+
+def _forgotten(client: Client, group: str) -> None:
+    known = client.cluster.scheduler.task_groups
+    client.sync(reached, lambda: group not in known)
+
+
+def test_spans_of_bursts_are_kept_for_ever_and_can_be_forgotten(
+    inside: Client, scheduler: Scheduler, worker: Worker
+) -> None:
+    extension, mine, other = scheduler.extensions["spans"], f"{1:032x}", f"{2:032x}"
+    defaults = extension.spans_search_by_name["default",]
+    before, forgetting = set(extension.spans), Spans(scheduler)
+    for uuid in (mine, other, mine):
+        _burst(inside, "label", uuid)
+    made = set(extension.spans) - before
+    assert len(made) == 3  # else nothing has to be forgotten any more
+    inside.sync(worker.heartbeat)
+    in_loop(inside, lambda: forgetting.forget({mine}))
+    names = [extension.spans[one].id for one in made]
+    assert names.count(spans_module.NAME) == 2
+    (kept,) = (one for one in defaults if one.id in made)
+    assert [group.name for group in kept.groups] == [f"label-{other}"]
+    assert kept in extension.root_spans
+    _burst(inside, "label", mine)  # and Dask goes on
+    inside.sync(worker.heartbeat)
+    forgetting._over = dict.fromkeys(forgetting._over, -spans_module.LATE)
+    in_loop(inside, lambda: forgetting.forget(()))
+    assert len(set(extension.spans) & made) == 1
+
+
+def test_spans_whose_tasks_are_known_stay(inside: Client, scheduler: Scheduler) -> None:
+    uuid = f"{3:032x}"
+    held = inside.submit(abs, 1, key=(f"label-{uuid}", 1), pure=False)
+    assert held.result(timeout=BOUND) == 1
+    forgetting = Spans(scheduler)
+    in_loop(inside, lambda: forgetting.forget({uuid}))
+    assert not forgetting._over
+    held.release()
+    _forgotten(inside, f"label-{uuid}")
+    in_loop(inside, lambda: forgetting.forget({uuid}))
+    assert len(forgetting._over) == 1
+
+
+def test_a_workers_metrics_of_spans_can_become_one(
+    inside: Client, scheduler: Scheduler, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans_module, "DIGESTS", 0)
+    for number in range(3):
+        _burst(inside, "counted", f"{number:032x}")
+    totals = worker.digests_total
+    keys = [key for key in totals if key[0] == "execute" and key[2] == "counted"]
+    assert len({key[1] for key in keys}) == 3
+    whole = sum(totals[key] for key in keys)
+    in_loop(inside, lambda: merge_digests(worker, {"counted"}))
+    assert not [key for key in keys if key in totals or key in worker.digests_max]
+    merged = [key for key in totals if key[1:3] == (spans_module.NAME, "counted")]
+    assert len(merged) == len({key[3:] for key in keys})
+    assert sum(totals[key] for key in merged) == pytest.approx(whole)
