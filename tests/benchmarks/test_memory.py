@@ -100,17 +100,18 @@ def test_limits_are_those_of_the_issue() -> None:
     assert limits["saved"] == cases.PER_BLOCK
 
 
+@pytest.mark.slow
 def test_slots_are_measured_against_fresh_memory() -> None:
     said: list[str] = []
     loans, fills = slots.slots(said.append, repeats=1), slots.touch(said.append, repeats=1)
-    assert [one.what for one in loans] == ["lend_pages", "lend_shared"]
-    assert [one.what for one in fills] == ["fill_pages", "fill_shared"]
+    assert {"lend_pages", "lend_shared"} <= {one.what for one in loans}
+    assert [one.what[4:] for one in loans] == [one.what[4:] for one in fills]
     assert all(one.value > 0 and one.repeats == 1 for one in (*loans, *fills))
 
 
 def test_pages_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(nbytes: int) -> Any:
-        raise OSError("no pages in one piece")
+        raise MemoryError("no pages in one piece")
 
     monkeypatch.setattr(huge, "_explicit", refuse)
     monkeypatch.setattr(huge, "BLOCKS", 1)

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from limadask.frames import Frames, Spec
 from limadask.geometry import Grid
+from limadask.memory import HugeAllocator
 from limadask.parameters import Policy
 from limadask.pipeline import Pipeline, Program, plan
 from limadask_benchmarks.memory.cases import PER_BLOCK, SHAPE
@@ -27,12 +28,10 @@ from limadask_benchmarks.workload import ROIS, camera, corrections
 from limadask_tasks import RoiStatistics
 
 Say = Callable[[str], object]
+Ask = Callable[[int], NDArray[np.uint8]]
 BLOCKS = 4
 """Blocks in memory, gone through one after the other: more than any cache holds."""
 REPEATS = 9
-MAP_HUGETLB = 0x40000
-LARGE = 2 << 20
-"""Bytes of a large page."""
 
 
 def huge(say: Say, repeats: int = REPEATS) -> list[Figure]:
@@ -40,7 +39,7 @@ def huge(say: Say, repeats: int = REPEATS) -> list[Figure]:
     spec = Spec(Grid(SHAPE), np.dtype("uint16"), nb_frames=PER_BLOCK)
     program = Program(plan(_pipeline(), spec), Policy(), uuid="bench")
     small = _blocks(_advised(mmap.MADV_NOHUGEPAGE))
-    kinds: Mapping[str, Callable[[int], mmap.mmap]] = {
+    kinds: Mapping[str, Ask] = {
         "advised": _advised(mmap.MADV_HUGEPAGE),
         "explicit": _explicit,
     }
@@ -49,7 +48,7 @@ def huge(say: Say, repeats: int = REPEATS) -> list[Figure]:
         before = _large_nbytes()
         try:
             large = _blocks(allocate)
-        except OSError as error:
+        except MemoryError as error:
             say(f"huge_{kind}: not measured, there are no such pages here ({error})")
             continue
         given = _large_nbytes() - before
@@ -76,25 +75,24 @@ def _block_nbytes() -> int:
     return PER_BLOCK * SHAPE[0] * SHAPE[1] * 2
 
 
-def _advised(advice: int) -> Callable[[int], mmap.mmap]:
-    def allocate(nbytes: int) -> mmap.mmap:
+def _advised(advice: int) -> Ask:
+    def allocate(nbytes: int) -> NDArray[np.uint8]:
         pages = mmap.mmap(-1, nbytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         pages.madvise(advice)
-        return pages
+        return np.frombuffer(pages, np.uint8)
 
     return allocate
 
 
-def _explicit(nbytes: int) -> mmap.mmap:
-    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_HUGETLB
-    return mmap.mmap(-1, -(-nbytes // LARGE) * LARGE, flags=flags)
+def _explicit(nbytes: int) -> NDArray[np.uint8]:
+    return HugeAllocator().allocate(nbytes)
 
 
-def _blocks(allocate: Callable[[int], mmap.mmap]) -> list[Frames]:
+def _blocks(allocate: Ask) -> list[Frames]:
     source = camera(*SHAPE).source()
     made = []
     for number in range(BLOCKS):
-        memory = np.frombuffer(allocate(_block_nbytes()), np.uint16, _block_nbytes() // 2)
+        memory = allocate(_block_nbytes()).view(np.uint16)
         pixels: NDArray[np.uint16] = memory.reshape(PER_BLOCK, 1, *SHAPE)
         for place in range(PER_BLOCK):
             source.fill(place, pixels[place])

@@ -13,7 +13,15 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from limadask.memory import BufferPool, SharedAllocator
+from limadask.memory import (
+    BufferPool,
+    HugeAllocator,
+    LockedAllocator,
+    MappedAllocator,
+    PageAllocator,
+    PinnedAllocator,
+    SharedAllocator,
+)
 from limadask_benchmarks.results import Figure, paired, paired_cost
 
 Say = Callable[[str], object]
@@ -25,13 +33,15 @@ LOANS = 2000
 """Loans that are timed together."""
 FILLS = 8
 REPEATS = 7
+ALLOCATORS = PageAllocator, LockedAllocator, HugeAllocator, MappedAllocator, PinnedAllocator
+"""Kinds of memory; those that cannot be had are left out, and named."""
 Ask = Callable[[], NDArray[np.uint8]]
 
 
 def slots(say: Say, repeats: int = REPEATS) -> list[Figure]:
     """Measure microseconds for a loan that nobody writes to, of plain and of shared memory."""
     figures = []
-    for name, ask in _pools().items():
+    for name, ask in _pools(say).items():
         pairs = [(_loan(ask), _loan(_fresh)) for _ in range(repeats + 1)][1:]
         figures.append(paired_cost(f"lend_{name}", pairs))
         say(f"lend_{name}: {figures[-1].value:.2f} µs to lend {NBYTES // MIB} MiB and to take them "
@@ -42,7 +52,7 @@ def slots(say: Say, repeats: int = REPEATS) -> list[Figure]:
 def touch(say: Say, repeats: int = REPEATS) -> list[Figure]:
     """Measure GB/s at which a block is written: into a warm slot, and into fresh pages."""
     figures = []
-    for name, ask in _pools().items():
+    for name, ask in _pools(say).items():
         pairs = [(_fill(ask), _fill(_pages)) for _ in range(repeats + 1)][1:]
         figures.append(paired(f"fill_{name}", pairs))
         say(f"fill_{name}: {figures[-1].value:.1f} GB/s into slots that are warm, "
@@ -50,12 +60,15 @@ def touch(say: Say, repeats: int = REPEATS) -> list[Figure]:
     return figures
 
 
-def _pools() -> dict[str, Ask]:
-    pools = {
-        "pages": BufferPool(SLOTS, NBYTES),
-        "shared": BufferPool(SLOTS, NBYTES, SharedAllocator(SLOTS, NBYTES)),
-    }
-    return {name: _lending(pool) for name, pool in pools.items()}
+def _pools(say: Say) -> dict[str, Ask]:
+    """Return what lends slots of each kind of memory that can be had here."""
+    pools = {"shared": BufferPool(SLOTS, NBYTES, SharedAllocator(SLOTS, NBYTES))}
+    for one in ALLOCATORS:
+        try:
+            pools[one.name] = BufferPool(SLOTS, NBYTES, one())
+        except MemoryError as error:
+            say(f"{one.name}: not measured ({error})")
+    return {name: _lending(pool) for name, pool in sorted(pools.items())}
 
 
 def _lending(pool: BufferPool) -> Ask:
