@@ -13,7 +13,7 @@ import limadask as ld
 
 Leak = Literal["memory", "descriptors", "threads"]
 LEAKS: tuple[Leak, ...] = get_args(Leak)
-NBYTES = 256 << 10
+NBYTES = 512 << 10
 """Bytes a block."""
 EVERY = 8
 """Blocks for each descriptor or thread."""
