@@ -39,6 +39,8 @@ class Claim:
         self._names: dict[str, tuple[int, int]] = {}
         self._path, self._descriptor = Path(), -1
         try:
+            if folder is None:
+                _path_of_folder().mkdir(0o700, exist_ok=True)
             self._path, self._descriptor = _locked_file(folder or _own_folder())
         except OSError as error:
             logger.warning("what a kill would leave behind will stay there: %s", error)
@@ -151,11 +153,14 @@ def _own_folder() -> Path:
     Raises
     ------
     OSError
-        When it cannot be made, or another user has made it.
+        When there is none, or another user has made it.
     """
-    folder = Path(tempfile.gettempdir()) / f"limadask-claims-{os.getuid()}"
-    folder.mkdir(0o700, exist_ok=True)
+    folder = _path_of_folder()
     found = os.lstat(folder)
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise PermissionError(f"{folder} is not this user's")
     return folder
+
+
+def _path_of_folder() -> Path:
+    return Path(tempfile.gettempdir()) / f"limadask-claims-{os.getuid()}"

@@ -179,3 +179,12 @@ def test_a_folder_of_another_user_is_not_used(
     claim.clear()  # the owner itself still can
     assert not files[0].exists()
     assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_cleaning_alone_makes_no_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(janitor.tempfile, "gettempdir", lambda: str(tmp_path))
+    assert clean() == []
+    assert list(tmp_path.iterdir()) == []
+    Claim().clear()
+    (folder,) = tmp_path.iterdir()
+    assert folder.stat().st_mode & 0o777 == 0o700

@@ -78,7 +78,7 @@ def pipeline(folder: str, sabotage: str = "") -> ld.Pipeline:
     if sabotage:
         pipe.add("leaking", Leaking(leak=cast(Leak, sabotage)), after=parent)
         parent = "leaking"
-    pipe.add("part", Crop(y=512, x=512, height=16, width=16), after=parent)
+    pipe.add("part", Crop(y=64, x=64, height=16, width=16), after=parent)
     pipe.add("file", SaveHdf5(folder=folder, file_exists_policy="overwrite",
                               nb_frames_per_file=10_000), after="part")  # fmt: skip
     return pipe
