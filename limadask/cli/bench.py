@@ -17,10 +17,18 @@ GROUP = "limadask.benchmarks"
 @click.argument("name")
 @click.option("--runs", type=click.IntRange(1), help="How many, where a benchmark can be told.")
 @click.option("--seed", type=click.IntRange(0), help="Where it draws from, where it does.")
+@click.option("--seconds", type=click.IntRange(1), help="How long, where that can be told.")
+@click.option("--sabotage", help="What goes wrong on purpose, to see that it is found.")
 @click.option("--part", "parts", multiple=True, help="Only this one, where it has parts; again …")
 @click.option("--json", "as_json", is_flag=True, help="Print only the JSON.")
 def bench(
-    name: str, runs: int | None, seed: int | None, parts: tuple[str, ...], as_json: bool
+    name: str,
+    runs: int | None,
+    seed: int | None,
+    seconds: int | None,
+    sabotage: str | None,
+    parts: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Run the benchmark NAME; the last line is a JSON list of its figures.
 
@@ -36,8 +44,11 @@ def bench(
         click.echo(text, err=as_json)
 
     load = found[name].load()
-    given = (("runs", runs), ("seed", seed), ("parts", parts or None))
-    options = {key: one for key, one in given if one is not None}
+    given = {
+        "runs": runs, "seed": seed, "seconds": seconds, "sabotage": sabotage,
+        "parts": parts or None,
+    }  # fmt: skip
+    options = {key: one for key, one in given.items() if one is not None}
     if unknown := sorted(set(options) - set(inspect.signature(load).parameters)):
         click.echo(f"error: {name} knows no option --{unknown[0]}", err=True)
         sys.exit(2)

@@ -16,6 +16,8 @@ from distributed.comm import CommClosedError
 
 from limadask.cluster.graph import ticket_tasks
 from limadask.cluster.pulse import LOOK, Pulses
+from limadask.cluster.records import forget_keys, shorten, streams_of
+from limadask.cluster.spans import Spans
 from limadask.cluster.tickets import ASSEMBLE, receive_keys, ticket_key
 from limadask.engine.coordinator import Coordinator
 from limadask.engine.messages import dumps
@@ -48,7 +50,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         self._coordinator = Coordinator(self)
         self._keys: dict[Key, tuple[str, Ticket]] = {}
         self._finished: dict[Key, dict[str, Any] | None] = {}
-        self._pulses = Pulses(scheduler)
+        self._pulses, self._spans = Pulses(scheduler), Spans(scheduler)
         self._owners: dict[str, str] = {}
         self._batches: dict[str, set[str]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -206,7 +208,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             if run is not None and run.detector.current in ("preparing", "prepared"):
                 self.spawn(run.abort())
             del self._owners[uuid]
-        for batch in self._batches.pop(client, ()):
+        for batch in self._batches.pop(client, set()) & set(self._coordinator.batches):
             self._coordinator.find_batch(batch).close()
 
     def _lift_pins(self, worker: str, stimulus_id: str) -> None:
@@ -290,6 +292,9 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             self._coordinator.look(now)
             busy, preparing = self._coordinator.busy(), self._coordinator.preparing()
             await self._pulses.look(busy, now - before - LOOK, preparing)
+            shorten(streams_of(self._scheduler, self._client))
+            forget_keys()
+            self._spans.forget(self._coordinator.runs)
 
     # ---- what clients ask -----------------------------------------------------------------------
 
@@ -300,6 +305,8 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             self._coordinator.create(uuid, request, options)
         except LimadaskError as error:
             return {"error": dumps(error)}
+        known = self._coordinator.runs
+        self._owners = {one: owner for one, owner in self._owners.items() if one in known}
         self._owners[uuid] = client
         return {}
 
@@ -311,7 +318,8 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
                 self._owners.pop(uuid, None)
         except LimadaskError as error:
             return {"error": dumps(error)}
-        self._batches.setdefault(client, set()).add(batch)
+        known = self._coordinator.batches
+        self._batches[client] = {batch, *self._batches.get(client, ())} & set(known)
         return {}
 
     async def _batch(self, batch: str, command: str | None = None) -> dict[str, Any]:

@@ -25,7 +25,9 @@ from limadask.cluster.leaving import leave
 from limadask.cluster.limits import budget_nbytes
 from limadask.cluster.nanny import look
 from limadask.cluster.pulse import own_process
+from limadask.cluster.records import forget_keys, shorten
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
+from limadask.cluster.spans import merge_digests
 from limadask.cluster.tickets import receive_label, ticket_key
 from limadask.cluster.transfer import Transfers
 from limadask.cluster.walks import Walks
@@ -37,6 +39,7 @@ from limadask.engine.priority import PriorityPool
 from limadask.engine.station import Station
 from limadask.frames import Frames
 from limadask.memory import BUDGET
+from limadask.memory.janitor import clean
 
 logger = logging.getLogger(__name__)
 TICK = 0.25
@@ -51,12 +54,15 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     def setup(self, worker: Worker) -> None:
         """Install handlers, threads and settings."""
+        clean()
+        shorten([worker.batched_stream])
         self.address: str = worker.address
         self._worker, self._loop = worker, worker.loop.asyncio_loop
         self._greeted: set[str] = set()
         self._stations: dict[str, Station] = {}
         self._ranks: dict[str, int] = {}
         self._labels: dict[str, str] = {}
+        self._prefixes: set[str] = set()
         self.lasting = Lasting()
         self.settings, self._process_identity = tune_process(), own_process()
         self.transfers = Transfers(worker, self._blocks)
@@ -267,6 +273,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         names: dict[str, Any],
     ) -> dict[str, Any]:
         self._ranks[uuid], self._labels[uuid] = acquisition_rank, label
+        self._prefixes.add(label)
         if rank is not None:
             await self.transfers.warm_up(receivers)
         station = self._station(uuid, request)
@@ -370,6 +377,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         answer = await answer_of(station.release)
         del station
         release_memory()
+        clean()  # of others on this computer that were killed meanwhile
         return answer
 
     async def _if_known(self, uuid: str, work: Callable[[Station], Any]) -> dict[str, Any]:
@@ -392,6 +400,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         return self._stations[uuid]
 
     def _tick(self) -> None:
+        forget_keys()
+        merge_digests(self._worker, self._prefixes)
         for uuid in self._greeted:
             station = self._stations.get(uuid)
             if station is not None and isinstance(station.blocks, HeldBlocks):

@@ -24,6 +24,7 @@ from typing import Any
 import psutil
 
 from limadask.errors import LimadaskError
+from limadask.memory.janitor import Claim
 from limadask.mpi.messages import ADDRESS, END, HELLO, Answer
 
 logger = logging.getLogger(__name__)
@@ -32,8 +33,8 @@ ENDING = 5.0
 GRACE = 2.0
 """Seconds that the other ranks may take to end a block of which one rank has raised."""
 LOOK = 0.1
-SEGMENT = re.compile(r"/dev/shm/mpich_shm_\w+")  # noqa: S108 - where the kernel shows it
-"""Shared memory of MPICH, as the kernel shows it."""
+NAMES = re.compile(r"/dev/shm/mpich_shm_\w+|/tmp/hydra_hwloc_xmlfile_\w+")  # noqa: S108 - there
+"""Shared memory of MPICH, and what its launcher knows of the computer, as the kernel shows it."""
 FOREIGN = ("PMI_", "PMIX_", "PMI2_", "OMPI_", "HYDI_", "HYDRA_", "MPI_LOCAL")
 """Variables of a world that the worker itself is in; they would lead the launcher astray."""
 
@@ -73,12 +74,14 @@ class World:
         self._lifelines: list[socket.socket] = []
         self._processes: list[psutil.Process] = []
         self._said: deque[str] = deque(maxlen=20)
+        self._claim = Claim()
         with socket.create_server(("127.0.0.1", 0), backlog=2 * ranks) as server:
             server.settimeout(LOOK)
             self._launch(launcher, server.getsockname()[1])
             try:
                 while len(self._connections) < ranks or len(self._lifelines) < ranks:
                     self._welcome(server)
+                    self._claim.add(self._names())
                 self._begin(first)
             except BaseException:
                 self.kill()
@@ -135,7 +138,7 @@ class World:
 
     def kill(self) -> None:
         """End all processes now, and give everything back."""
-        self._unlink_segments()  # of a world that has not begun
+        self._claim.add(self._names())  # of a world that has not begun
         self.stop()
         for line in self._lifelines:
             line.close()  # what has not said which process it is ends by this
@@ -146,6 +149,7 @@ class World:
         self._launched.wait(ENDING)
         psutil.wait_procs(self._processes, ENDING)
         self._reader.join(ENDING)
+        self._claim.clear()
 
     def _begin(self, first: bytes) -> None:
         """Tell all ranks what they are for."""
@@ -158,18 +162,27 @@ class World:
                     )
         except _LateError as late:
             raise WorldEnded(f"{late} begun in time") from None
-        self._unlink_segments()
+        self._claim.add(self._names())
+        self._claim.clear()  # all have opened them by now
 
-    def _unlink_segments(self) -> None:
-        """Take the names of the ranks' shared memory away: all have opened it by now.
+    def _names(self) -> set[str]:
+        """Return the names of what MPI has made for this world.
 
-        MPICH does so at the end alone, and leaves it behind where a rank is killed.
+        It takes them away at the end alone, and leaves them behind where a process is killed.
         """
-        for process in self._processes:
+        found = set[str]()
+        for pid in {one.pid for one in (*self._processes, *self._launched_processes())}:
             with suppress(OSError):
-                maps = Path(f"/proc/{process.pid}/maps").read_text()
-                for path in set(SEGMENT.findall(maps)):
-                    Path(path).unlink(missing_ok=True)
+                process = Path(f"/proc/{pid}")
+                opened = [os.readlink(one) for one in (process / "fd").iterdir()]
+                found.update(NAMES.findall((process / "maps").read_text() + "\n".join(opened)))
+        return found
+
+    def _launched_processes(self) -> list[psutil.Process]:
+        with suppress(psutil.Error):
+            launcher = psutil.Process(self._launched.pid)
+            return [launcher, *launcher.children(recursive=True)]
+        return []
 
     def _launch(self, launcher: Sequence[str], port: int) -> None:
         known = {name: one for name, one in os.environ.items() if not name.startswith(FOREIGN)}

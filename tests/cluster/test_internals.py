@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,6 +23,7 @@ import psutil
 import pytest
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from dask.task_spec import Task
+from dask.utils import key_split
 from distributed import (
     Client,
     LocalCluster,
@@ -32,6 +34,7 @@ from distributed import (
     Worker,
     get_worker,
 )
+from distributed.batched import BatchedSend
 from distributed.comm import CommClosedError, connect
 from distributed.comm.addressing import get_address_host
 from distributed.deploy.spec import ProcessInterface
@@ -40,7 +43,10 @@ from distributed.worker_state_machine import SecedeEvent
 
 import limadask as ld
 from limadask.cluster import pulse
+from limadask.cluster import spans as spans_module
 from limadask.cluster.pulse import is_frozen
+from limadask.cluster.records import KEYS, SENT, forget_keys, shorten, streams_of
+from limadask.cluster.spans import Spans, merge_digests
 from limadask_detectors import Simulator
 from limadask_tasks import Observe
 
@@ -356,3 +362,96 @@ def test_dask_counts_what_a_compressed_sparse_array_holds(inside: Client) -> Non
     array = sparse.GCXS.from_numpy(np.ones((4, 50, 50)), compressed_axes=(0,))
     held = array.data.nbytes + array.indices.nbytes + array.indptr.nbytes
     assert held <= dask.sizeof.sizeof(array) <= held + 1000
+
+
+def test_a_stream_remembers_what_it_has_sent_and_can_be_told_to_forget(
+    inside: Client, scheduler: Scheduler, worker: Worker
+) -> None:
+    streams = [worker.batched_stream, *streams_of(scheduler, inside)]
+    assert len(streams) >= 4  # to the worker, to the client, and back from both
+    for stream in streams:
+        assert isinstance(stream.recent_message_log, deque)
+    fresh = BatchedSend(interval="1ms", loop=None)
+    assert fresh.recent_message_log.maxlen == 1000  # else nothing has to be cut short any more
+    shorten([fresh])
+    assert fresh.recent_message_log.maxlen == SENT
+    in_loop(inside, lambda: shorten(streams))
+    for number in range(2 * SENT):
+        inside.submit(abs, number).result(timeout=BOUND)
+    assert {len(stream.recent_message_log) for stream in streams} == {SENT}
+
+
+def test_dask_remembers_names_of_tasks_and_can_be_told_to_forget() -> None:
+    for number in range(KEYS + 1):
+        key_split((f"name-{number}", number))
+    assert key_split.cache_info().currsize > KEYS
+    forget_keys()
+    assert key_split.cache_info().currsize == 0
+    assert key_split(("name-1", 1)) == "name"
+
+
+def _burst(client: Client, name: str, uuid: str) -> None:
+    """Run a few tasks, and wait until Dask has forgotten them."""
+    done = [client.submit(abs, one, key=(f"{name}-{uuid}", one), pure=False) for one in (1, 2)]
+    assert [one.result(timeout=BOUND) for one in done] == [1, 2]
+    del done[:]
+    _forgotten(client, f"{name}-{uuid}")
+
+
+def _forgotten(client: Client, group: str) -> None:
+    known = client.cluster.scheduler.task_groups
+    client.sync(reached, lambda: group not in known)
+
+
+def test_spans_of_bursts_are_kept_for_ever_and_can_be_forgotten(
+    inside: Client, scheduler: Scheduler, worker: Worker
+) -> None:
+    extension, mine, other = scheduler.extensions["spans"], f"{1:032x}", f"{2:032x}"
+    defaults = extension.spans_search_by_name["default",]
+    before, forgetting = set(extension.spans), Spans(scheduler)
+    for uuid in (mine, other, mine):
+        _burst(inside, "label", uuid)
+    made = set(extension.spans) - before
+    assert len(made) == 3  # else nothing has to be forgotten any more
+    inside.sync(worker.heartbeat)
+    in_loop(inside, lambda: forgetting.forget({mine}))
+    names = [extension.spans[one].id for one in made]
+    assert names.count(spans_module.NAME) == 2
+    (kept,) = (one for one in defaults if one.id in made)
+    assert [group.name for group in kept.groups] == [f"label-{other}"]
+    assert kept in extension.root_spans
+    _burst(inside, "label", mine)  # and Dask goes on
+    inside.sync(worker.heartbeat)
+    forgetting._over = dict.fromkeys(forgetting._over, -spans_module.LATE)
+    in_loop(inside, lambda: forgetting.forget(()))
+    assert len(set(extension.spans) & made) == 1
+
+
+def test_spans_whose_tasks_are_known_stay(inside: Client, scheduler: Scheduler) -> None:
+    uuid = f"{3:032x}"
+    held = inside.submit(abs, 1, key=(f"label-{uuid}", 1), pure=False)
+    assert held.result(timeout=BOUND) == 1
+    forgetting = Spans(scheduler)
+    in_loop(inside, lambda: forgetting.forget({uuid}))
+    assert not forgetting._over
+    held.release()
+    _forgotten(inside, f"label-{uuid}")
+    in_loop(inside, lambda: forgetting.forget({uuid}))
+    assert len(forgetting._over) == 1
+
+
+def test_a_workers_metrics_of_spans_can_become_one(
+    inside: Client, scheduler: Scheduler, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spans_module, "DIGESTS", 0)
+    for number in range(3):
+        _burst(inside, "counted", f"{number:032x}")
+    totals = worker.digests_total
+    keys = [key for key in totals if key[0] == "execute" and key[2] == "counted"]
+    assert len({key[1] for key in keys}) == 3
+    whole = sum(totals[key] for key in keys)
+    in_loop(inside, lambda: merge_digests(worker, {"counted"}))
+    assert not [key for key in keys if key in totals or key in worker.digests_max]
+    merged = [key for key in totals if key[1:3] == (spans_module.NAME, "counted")]
+    assert len(merged) == len({key[3:] for key in keys})
+    assert sum(totals[key] for key in merged) == pytest.approx(whole)

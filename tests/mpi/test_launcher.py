@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import os
+import select
 import subprocess
 import sys
 import time
@@ -17,6 +20,7 @@ import xarray as xr
 import limadask as ld
 from limadask.frames import Spec
 from limadask.geometry import Grid
+from limadask.memory.janitor import clean
 from limadask.testing.leftovers import Leftovers
 
 SPEC = Spec(Grid((4, 5)), np.dtype("u2"))
@@ -113,3 +117,31 @@ def test_nothing_is_left_of_a_world_whose_owner_is_killed() -> None:
     gone, alive = psutil.wait_procs(processes, BOUND)
     assert not [one for one in alive if one.status() != psutil.STATUS_ZOMBIE]
     assert gone
+
+
+def test_names_of_a_world_that_is_killed_while_it_starts_are_taken_away(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "starting")
+    told = os.open(tmp_path / "starting", os.O_RDONLY | os.O_NONBLOCK)
+    program = [sys.executable, str(Path(__file__).with_name("starting.py"))]
+    places = {"STARTING": str(tmp_path / "starting"), "TMPDIR": str(tmp_path)}
+    claims = tmp_path / f"limadask-claims-{os.getuid()}"
+    with subprocess.Popen(program, env={**os.environ, **places}) as owner:
+        try:
+            assert select.select([told], [], [], BOUND)[0]
+            assert clean(claims) == []  # its owner lives
+            (claim,) = claims.iterdir()
+            names = [json.loads(line)[0] for line in claim.read_text().splitlines()]
+            processes = psutil.Process(owner.pid).children(recursive=True)
+            assert any("mpich_shm" in one for one in names)
+            assert any("hydra" in one for one in names)
+            assert all(os.path.exists(one) for one in names)
+            # all at once, as a full memory or a queue's end would have it: nobody can tidy up
+            for one in (owner, *processes):
+                one.kill()
+        finally:
+            owner.kill()
+            os.close(told)
+    psutil.wait_procs(processes, BOUND)
+    assert set(clean(claims)) == set(names)
+    assert not any(os.path.exists(one) for one in names)
+    assert list(claims.iterdir()) == []

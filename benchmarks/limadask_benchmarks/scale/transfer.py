@@ -40,12 +40,22 @@ class Spent(NamedTuple):
 def transfer(say: Callable[[str], object]) -> list[Figure]:
     """Measure blocks of several sizes, sent one by one, then whole runs."""
     with local_client(2, memory_limit=0) as client:
-        sender, receiver = client.scheduler_info()["workers"]
-        singles = [_single(client, sender, receiver, nbytes, say) for nbytes in SIZES]
-        return [*(figure for pair in singles for figure in pair), *_separate(client, say)]
+        return [*_singles(client, say), *_separate(client, say)]
+
+
+def singles(say: Callable[[str], object]) -> list[Figure]:
+    """Measure blocks of several sizes alone."""
+    with local_client(2, memory_limit=0) as client:
+        return _singles(client, say)
 
 
 # ---- blocks, one by one -------------------------------------------------------------------------
+
+
+def _singles(client: Client, say: Callable[[str], object]) -> list[Figure]:
+    sender, receiver = client.scheduler_info()["workers"]
+    pairs = [_single(client, sender, receiver, nbytes, say) for nbytes in SIZES]
+    return [figure for pair in pairs for figure in pair]
 
 
 def _single(

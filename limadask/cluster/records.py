@@ -1,0 +1,35 @@
+"""What Dask remembers for its developers, cut short: it would hold all that has been sent."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from dask.utils import key_split
+from distributed import Client, Scheduler
+from distributed.batched import BatchedSend
+
+SENT = 10
+"""Batches of messages that a stream remembers; Dask's 1000, of up to 1 MB each, may be a GB."""
+
+KEYS = 2000
+"""Names of tasks whose prefixes Dask remembers; it would remember 100 000."""
+
+
+def shorten(streams: Iterable[BatchedSend]) -> None:
+    """Let streams remember no more than the last batches that they have sent."""
+    for stream in streams:
+        if stream.recent_message_log.maxlen != SENT:
+            stream.recent_message_log = deque(stream.recent_message_log, SENT)
+
+
+def streams_of(scheduler: Scheduler, client: Client | None) -> list[BatchedSend]:
+    """Return all streams of a scheduler, and that of a client beside it."""
+    own = [client.scheduler_comm] if client is not None and client.scheduler_comm else []
+    return [*scheduler.stream_comms.values(), *scheduler.client_comms.values(), *own]
+
+
+def forget_keys() -> None:
+    """Let this process remember no more than the last names of tasks; Dask finds them anew."""
+    if key_split.cache_info().currsize > KEYS:
+        key_split.cache_clear()
