@@ -20,6 +20,7 @@ from limadask.detector import (
     software_steps,
 )
 from limadask.engine.messages import Prepared, Ready, Request
+from limadask.engine.overruns import check_overrun
 from limadask.engine.sizing import LATENCY, size_blocks
 from limadask.errors import ConfigError
 from limadask.frames import Spec
@@ -89,6 +90,8 @@ def prepare(
     found = _plan(request, info, raw)
     nb_merged = found.nb_merged
     _check_order(request, found)
+    can = request.detector.capabilities()
+    check_overrun(request, can.pauses or hardware.trigger_mode == "software", found)
     if nb_merged > 1 and request.topology.receivers > 1 and request.deal().dispatch != "partial":
         raise ConfigError(
             "frames that are added up must come to one receiver",
@@ -111,17 +114,17 @@ def prepare(
             allowed=f"at most {most}",
         )
     deal = request.deal()
-    ahead = request.detector.capabilities().prepares_ahead
+    flags = can.prepares_ahead, can.pauses
     if deal.dispatch == "partial":
         raw = raw.replace(masked=gaps_of(info))
-        return _partial(request, info, hardware, raw, bound, ahead, threads)
+        return _partial(request, info, hardware, raw, bound, flags, threads)
     turns = deal.step if deal.is_known else deal.count
     own = raw.replace(nb_frames=raw.nb_frames and ceil(raw.nb_frames / turns))
     count, least, slots = size_blocks(
         own, hardware.period * turns, hardware, request.buffers, bound, nb_merged, threads
     )
     patience = _patience(hardware, count * turns)
-    return Prepared(info, hardware, raw, count, slots, patience, ahead, nb_least_slots=least)
+    return Prepared(info, hardware, raw, count, slots, patience, *flags, nb_least_slots=least)
 
 
 def _check_order(request: Request, found: Plan) -> None:
@@ -156,7 +159,7 @@ def _partial(
     hardware: HardwareParameters,
     raw: Spec,
     bound: int,
-    ahead: bool,
+    flags: tuple[bool, bool],
     threads: int,
 ) -> Prepared:
     """Return what follows where each receiver has a part of every frame."""
@@ -171,7 +174,7 @@ def _partial(
             largest, hardware.period, hardware, request.buffers, bound, threads=threads
         )
         return Prepared(
-            info, hardware, raw, count, slots, _patience(hardware, count), ahead, parts,
+            info, hardware, raw, count, slots, _patience(hardware, count), *flags, parts,
             is_apart=True, nb_least_slots=least,
         )  # fmt: skip
     scaled = bound * raw.frame_nbytes // largest.frame_nbytes  # sized by what is made of them
@@ -179,7 +182,7 @@ def _partial(
         raw, hardware.period, hardware, request.buffers, scaled, threads=threads
     )
     return Prepared(
-        info, hardware, raw, count, slots, float("inf"), ahead, parts, nb_least_slots=least
+        info, hardware, raw, count, slots, float("inf"), *flags, parts, nb_least_slots=least
     )
 
 

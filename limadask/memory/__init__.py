@@ -14,6 +14,7 @@ from limadask.memory.locked import LockedAllocator
 from limadask.memory.mapped import MappedAllocator
 from limadask.memory.numa import NumaAllocator
 from limadask.memory.pool import BufferPool, PoolStatistics
+from limadask.memory.pressure import LEVELS, Judge, Level, Pressure
 from limadask.memory.reader import SharedReader, opened
 from limadask.memory.scratch import Scratch, owning
 from limadask.memory.shared import Handle, Segment, SharedAllocator, SharedMemory
@@ -22,6 +23,7 @@ from limadask.memory.usage import METERS, Metered, Meters, Stage, Tally, Usage
 
 __all__ = [
     "BUDGET",
+    "LEVELS",
     "METERS",
     "Allocator",
     "Budget",
@@ -29,6 +31,8 @@ __all__ = [
     "Fallback",
     "Handle",
     "HugeAllocator",
+    "Judge",
+    "Level",
     "LockedAllocator",
     "ManagedAllocator",
     "MappedAllocator",
@@ -39,6 +43,7 @@ __all__ = [
     "PageAllocator",
     "PinnedAllocator",
     "PoolStatistics",
+    "Pressure",
     "Scratch",
     "Segment",
     "SharedAllocator",
