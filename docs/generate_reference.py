@@ -90,6 +90,7 @@ UNITS = {
     "Polygon.points": "pixels",
     "Faults.drop": "frame numbers",
     "Faults.corrupt": "frame numbers",
+    "Every.every": "frames",
     "Faults.overrun": "frame numbers",
     "Faults.lose_packets": "frame numbers",
     "Faults.delay": "frame numbers",

@@ -26,6 +26,7 @@ from limadask.events import (
     FramesPartial,
     FramesSaved,
     FramesVetoed,
+    PressureChanged,
     StateChanged,
     TaskFailed,
 )
@@ -102,6 +103,7 @@ __all__ = [
     "Policy",
     "Polled",
     "Polygon",
+    "PressureChanged",
     "Processed",
     "Products",
     "Receiver",

@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from limadask.memory.pressure import Level
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -119,6 +121,25 @@ class TaskFailed(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class PressureChanged(Event):
+    """Memory for frames is fuller than before, or less full.
+
+    Parameters
+    ----------
+    level:
+        ``ok``, ``high``, ``critical``, or ``overrun``: frames wait for memory, or are left out.
+    seconds_left:
+        Seconds until it is full, at the rate of the last seconds; inf where it does not fill.
+    worker:
+        Name of the worker; empty where the run itself is meant, which is as its worst worker.
+    """
+
+    level: Level
+    seconds_left: float
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
 class FileClosed(Event):
     """A node's master file is complete."""
 
@@ -134,6 +155,7 @@ _KINDS = (
     FramesPartial,
     FramesVetoed,
     TaskFailed,
+    PressureChanged,
     FileClosed,
 )
 Event.kinds.update({kind.__name__: kind for kind in _KINDS})

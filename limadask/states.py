@@ -13,7 +13,8 @@ from statemachine.exceptions import TransitionNotAllowed
 
 from limadask.errors import StateError
 
-COMMANDS = {name: name for name in ("start", "trigger", "stop", "abort")} | {"configure": "prepare"}
+CALLS = ("start", "trigger", "pause", "resume", "stop", "abort")
+COMMANDS = {name: name for name in CALLS} | {"configure": "prepare"}
 """Events that a user asks for, and the calls that do (``prepare`` is a word of the library); the
 other events tell what has happened."""
 
@@ -70,6 +71,7 @@ class DetectorSide(Side):
     preparing = State()
     prepared = State()
     acquiring = State()
+    paused = State()
     stopping = State()
     aborting = State()
     failing = State()
@@ -81,17 +83,24 @@ class DetectorSide(Side):
     armed = preparing.to(prepared)
     start = prepared.to(acquiring)
     trigger = acquiring.to.itself(internal=True)
-    stop = acquiring.to(stopping) | stopping.to.itself(internal=True)
-    complete = acquiring.to(acquired) | stopping.to(acquired)
+    pause = acquiring.to(paused)
+    resume = paused.to(acquiring)
+    stop = acquiring.to(stopping) | paused.to(stopping) | stopping.to.itself(internal=True)
+    complete = acquiring.to(acquired) | paused.to(acquired) | stopping.to(acquired)
     abort = (
         idle.to(aborted)
         | preparing.to(aborting)
         | prepared.to(aborting)
         | acquiring.to(aborting)
+        | paused.to(aborting)
         | stopping.to(aborting)
     )
     fail = (
-        preparing.to(failing) | prepared.to(failing) | acquiring.to(failing) | stopping.to(failing)
+        preparing.to(failing)
+        | prepared.to(failing)
+        | acquiring.to(failing)
+        | paused.to(failing)
+        | stopping.to(failing)
     )
     halted = aborting.to(aborted) | failing.to(failed)
 

@@ -21,11 +21,16 @@ FIELDS: dict[type[Event], list[str]] = {
     ld.FramesPartial: ["ranges", "cause"],
     ld.FramesVetoed: ["ranges", "cause"],
     ld.TaskFailed: ["node", "first", "last", "text"],
+    ld.PressureChanged: ["level", "seconds_left", "worker"],
     ld.FileClosed: ["node", "path"],
 }
 """All events that users wait for, and what each tells besides its acquisition and time."""
 times = st.floats(allow_nan=False, allow_infinity=False)
-events = st.one_of([st.builds(kind, uuid=st.uuids().map(str), time=times) for kind in FIELDS])
+seconds = st.floats(0, allow_nan=False)  # inf where nothing fills
+OWN = {ld.PressureChanged: {"seconds_left": seconds}}
+events = st.one_of(
+    [st.builds(kind, uuid=st.uuids().map(str), time=times, **OWN.get(kind, {})) for kind in FIELDS]
+)
 
 
 @pytest.mark.parametrize("kind", FIELDS, ids=lambda kind: kind.__name__)

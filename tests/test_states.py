@@ -18,6 +18,14 @@ DETECTOR: Table = {
     "prepared": {"start": "acquiring", "abort": "aborting", "fail": "failing"},
     "acquiring": {
         "trigger": "acquiring",
+        "pause": "paused",
+        "stop": "stopping",
+        "complete": "acquired",
+        "abort": "aborting",
+        "fail": "failing",
+    },
+    "paused": {
+        "resume": "acquiring",
         "stop": "stopping",
         "complete": "acquired",
         "abort": "aborting",
@@ -58,6 +66,8 @@ CALLS = {
     "configure": "prepare",
     "start": "start",
     "trigger": "trigger",
+    "pause": "pause",
+    "resume": "resume",
     "stop": "stop",
     "abort": "abort",
 }

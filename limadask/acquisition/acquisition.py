@@ -167,6 +167,7 @@ class Acquisition(Following):
             "max_absent": self._policy.bound,
             "fuse": self._fuse,
             "stall_timeout": self._stall_timeout,
+            "on_overrun": self._policy.on_overrun,
             "needs_gpu": self._pipeline.needs_gpu,
             "priority": self._priority,
             "deferred": deferred,

@@ -14,6 +14,7 @@ from limadask.acquisition import waiting
 from limadask.acquisition.futures import BlockFutures
 from limadask.acquisition.happening import Events
 from limadask.acquisition.recorded import RecordedSeries
+from limadask.acquisition.resources import Resources
 from limadask.acquisition.results import Observations, Products
 from limadask.cluster.link import Link
 from limadask.engine.messages import Ready, loads
@@ -65,6 +66,21 @@ class Following:
     def trigger(self) -> None:
         """Give a software trigger."""
         self._command("trigger")
+
+    def pause(self) -> None:
+        """Let no exposure begin until ``resume``; what has been exposed is taken and processed.
+
+        Raises
+        ------
+        StateError
+            When the detector goes on by itself and cannot be paused, or acquires nothing. Where it
+            is triggered by software it always can.
+        """
+        self._command("pause")
+
+    def resume(self) -> None:
+        """Let exposures go on."""
+        self._command("resume")
 
     def stop(self) -> None:
         """End after the frame being exposed; what has come is processed and saved."""
@@ -239,6 +255,11 @@ class Following:
     def statistics(self) -> dict[str, Any]:
         """Return counts, times and rates so far, as plain data."""
         return self._status()
+
+    @property
+    def resources(self) -> Resources:
+        """What the workers hold for this run now, how full that is, and when it will be full."""
+        return Resources.load(self._status()["resources"])
 
     def events(self, saved: bool = False) -> Events:
         """Return what happens from now on, for ``for`` and ``async for``; ends with the run.

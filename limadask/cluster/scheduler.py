@@ -7,6 +7,7 @@ import logging
 import pickle
 import time
 from collections.abc import Coroutine, Mapping, Sequence
+from math import inf
 from typing import Any
 
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -25,6 +26,7 @@ from limadask.engine.run import Run
 from limadask.engine.standing import standing
 from limadask.errors import LimadaskError
 from limadask.events import Event
+from limadask.memory import Level
 from limadask.timeseries import Parcel
 from limadask.timeseries.value import Value
 
@@ -267,6 +269,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         process: Sequence[Any],
         worker: str,
         parcels: Sequence[Parcel] = (),
+        pressure: tuple[Level, float] = ("ok", inf),
     ) -> None:
         self._pulses.beat(worker, (int(process[0]), float(process[1])))
         run = self._coordinator.runs.get(uuid)
@@ -275,6 +278,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         run.recording.take_all(parcels)
         if progress and not run.is_over:
             run.tick(worker, progress)
+        run.pressures.take(worker, *pressure)
 
     def _receiver_ended(self, uuid: str, progress: dict[str, Any], error: str, worker: str) -> None:
         if run := self._coordinator.runs.get(uuid):

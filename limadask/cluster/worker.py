@@ -9,7 +9,6 @@ import logging
 import pickle
 import time
 from collections.abc import Callable, Sequence
-from math import ceil
 from typing import Any
 
 from distributed import Worker, WorkerPlugin
@@ -23,18 +22,21 @@ from limadask.cluster.equipment import Equipment
 from limadask.cluster.lasting import Lasting
 from limadask.cluster.leaving import leave
 from limadask.cluster.nanny import look
+from limadask.cluster.process_memory import ProcessMemory
 from limadask.cluster.pulse import own_process
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.tickets import receive_label, ticket_key
 from limadask.cluster.transfer import Transfers
 from limadask.cluster.walks import Walks
 from limadask.engine.blocks import Answer, Blocks, Ending
+from limadask.engine.credits import lent_blocks
+from limadask.engine.feedback import Feedback
 from limadask.engine.holding import Deferral, HeldBlocks
 from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import dumps, loads
 from limadask.engine.priority import PriorityPool
+from limadask.engine.signs import sign
 from limadask.engine.station import Station
-from limadask.frames import Frames
 
 logger = logging.getLogger(__name__)
 TICK = 0.25
@@ -55,7 +57,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._stations: dict[str, Station] = {}
         self._ranks: dict[str, int] = {}
         self._labels: dict[str, str] = {}
-        self.lasting = Lasting()
+        self.lasting, self._memory = Lasting(), ProcessMemory(worker)
         self.settings, self._process_identity = tune_process(), own_process()
         self.transfers = Transfers(worker, self._blocks)
         self._pool = PriorityPool(worker.state.nthreads, tune_thread)
@@ -67,7 +69,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 f"limadask_{name}": getattr(self, f"_{name}")
                 for name in (
                     "greet", "open", "prepare", "check", "setup", "start", "start_detector",
-                    "trigger", "stop", "give_back", "close", "found", "join", "release",
+                    "trigger", "pause", "stop", "give_back", "close", "found", "join", "release",
                 )
             }
         )  # fmt: skip
@@ -233,6 +235,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 "nb_frames": prepared.raw.nb_frames,
                 "per_block": prepared.nb_frames_per_block,
                 "prepares_ahead": prepared.prepares_ahead,
+                "pauses": prepared.pauses or prepared.hardware.trigger_mode == "software",
                 "recorded": dict(self._stations[uuid].request.detector.recorded),
                 "timing": {
                     "period": prepared.hardware.period,
@@ -271,19 +274,17 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         def failed(error: str) -> None:
             self._send("limadask-receiver-ended", uuid, progress=station.progress(), error=error)
 
-        deferral = Deferral(self._worker.local_directory, failed)
-
         def work() -> bytes:
             made = loads(prepared)
-            # what a worker may hold is shared out among all that send to it
-            sharing = len(receivers)
-            credits = {
-                one: ceil(max(2, 2 * threads) / sharing) for one, threads in processors.items()
-            }
-            if stays:
-                credits[self.address] = made.nb_slots  # nobody else could take them
-            held = deferral if deferred else None
-            ready = station.setup(made, rank, ranks, credits, stays, names, held)
+            on_overrun = station.request.policy.on_overrun
+            own = self.address if stays else ""
+            credits = lent_blocks(processors, len(receivers), own, made.nb_slots, on_overrun)
+            ahead = None if deferred else max(2, sum(credits.values()))
+            held = Deferral(self._worker.local_directory, failed, ahead)
+            is_held = deferred or on_overrun == "hold"
+            ready = station.setup(
+                made, rank, ranks, credits, stays, names, held if is_held else None
+            )
             if station.processing is not None:
                 self.lasting.keep(uuid, station.processing.lasting())
             release_memory()
@@ -292,6 +293,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         answer = await answer_of(work)
         if "error" not in answer:
             answer = await self._equipment.equip(station, answer, () if stays else processors)
+        self._memory.begin(alone=len(self._stations) == 1)
         if self._stations.get(uuid) is not station:  # nobody waits for it any more
             self._equipment.release(uuid)
             await answer_of(station.release)
@@ -303,19 +305,19 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if blocks is None:
             return {"result": None}
 
-        def deliver(frames: Frames) -> None:
-            self._loop.call_soon_threadsafe(blocks.deliver, frames)
-
-        def ended() -> None:
-            self._loop.call_soon_threadsafe(self._receiver_ended, uuid)
-
-        return await answer_of(lambda: station.start(deliver, ended))
+        ended = functools.partial(self._receiver_ended, uuid)
+        pressed = functools.partial(self._tell, uuid)
+        told = Feedback(self._loop.call_soon_threadsafe, blocks, ended, pressed)
+        return await answer_of(lambda: station.start(told))
 
     async def _start_detector(self, uuid: str) -> dict[str, Any]:
         return await answer_of(self._stations[uuid].start_detector)
 
     async def _trigger(self, uuid: str) -> dict[str, Any]:
         return await self._if_known(uuid, lambda station: station.trigger())
+
+    async def _pause(self, uuid: str, resume: bool) -> dict[str, Any]:
+        return await self._if_known(uuid, lambda station: station.pause(resume))
 
     async def _stop(self, uuid: str, abort: bool) -> dict[str, Any]:
         return await self._if_known(uuid, lambda station: station.stop(abort))
@@ -396,15 +398,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     def _tick(self) -> None:
         for uuid in self._greeted:
-            station = self._stations.get(uuid)
-            if station is not None and isinstance(station.blocks, HeldBlocks):
-                station.blocks.look()
-            progress = station.progress() if station is not None else {}
-            parcels = station.parcels() if station is not None else []
-            self._send(
-                "limadask-tick", uuid, progress=progress, process=self._process_identity,
-                parcels=parcels,
-            )  # fmt: skip
+            self._tell(uuid)
+
+    def _tell(self, uuid: str) -> None:
+        """Give a sign of life, and tell how far a run has come."""
+        told = sign(self._stations.get(uuid), self._memory.look())
+        self._send("limadask-tick", uuid, process=self._process_identity, **told)
 
     def _receiver_ended(self, uuid: str) -> None:
         station = self._stations.get(uuid)

@@ -116,6 +116,9 @@ class Capabilities(Model):
     prepares_ahead: bool = False
     """Whether its next acquisition can be prepared while it acquires; a detector that only one may
     hold at a time cannot."""
+    pauses: bool = False
+    """Whether it can wait between two exposures and go on, by :meth:`Detector.pause` or
+    :meth:`Receiver.pause`. One that is triggered by software need not: triggers are withheld."""
 
 
 @dataclass(slots=True)
@@ -196,6 +199,9 @@ class Receiver(ABC):
 
     packs: bool = False
     """Whether all its frames come compressed, as :attr:`Frame.chunks`; it is given no buffers."""
+    pulls: bool = False
+    """Whether a frame exists only once ``take`` has asked for it: ``take`` is not called while a
+    run is paused."""
 
     def __init__(self) -> None:
         self.given: deque[NDArray[Any]] = deque()
@@ -228,6 +234,16 @@ class Receiver(ABC):
 
         A frame is written into ``self.given.popleft()``, or lent.
         """
+
+    def pause(self) -> None:
+        """Begin no exposure for a while; for sources that make their frames here.
+
+        Called from another thread than ``take``, which goes on to be called for what has been
+        exposed; more often than once, and before ``start``, too.
+        """
+
+    def resume(self) -> None:
+        """Go on with the next frame, from now on, in the same pace."""
 
     def take_back(self, buffer: NDArray[Any]) -> None:
         """Accept the buffer again that was filled last: its frame was not wanted."""
@@ -323,8 +339,14 @@ class Detector(MutableModel):
     def trigger(self) -> None:
         """Give a software trigger."""
 
+    def pause(self) -> None:
+        """Begin no exposure for a while; asked only of a detector that says that it pauses."""
+
+    def resume(self) -> None:
+        """Go on with the next frame, from now on, in the same pace."""
+
     def stop(self, abort: bool) -> None:
-        """Stop after the frame being exposed, or at once."""
+        """Stop after the frame being exposed, or at once, also while it is paused."""
 
     def close(self) -> None:
         """Give the detector back; also called after errors."""

@@ -10,6 +10,7 @@ import functools
 import logging
 from typing import Any
 
+from limadask.engine.detecting import EXPOSING
 from limadask.engine.port import Port
 from limadask.engine.run import Run
 from limadask.engine.standing import standing
@@ -70,7 +71,7 @@ class Batch:
             if run.detector.current in ("idle", "preparing", "prepared"):
                 await self._gently(run, "abort")
         for run in self.runs:
-            if run.detector.current == "acquiring":
+            if run.detector.current in EXPOSING:
                 await self._gently(run, "stop")
         self.close()
 

@@ -11,6 +11,9 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
+import numpy as np
+from numpy.typing import NDArray
+
 from limadask.frames import Frames
 
 
@@ -49,12 +52,31 @@ class Blocks:
         self._done: set[int] = set()
         self._ended = False
         self._last_group: tuple[int, str] | None = None
-        self.delivered = 0
+        self.delivered = self.nb_let_go = 0
+        """Blocks that came, and those of them that were let go."""
+        self._gone: list[tuple[int, int, int]] = []
 
     @property
     def unprocessed(self) -> int:
         """Blocks delivered and not yet acknowledged."""
         return len(self._ready) + len(self._kept)
+
+    @property
+    def waiting(self) -> int:
+        """Blocks that no worker has got; may be asked from any thread."""
+        return len(self._ready)
+
+    def let_go(self) -> None:
+        """Let the oldest block go that no worker has got: its memory is needed."""
+        if self._ready:
+            block = self._ready.popleft()
+            self.nb_let_go += 1
+            self._gone += _ranges(block.numbers)
+
+    def take_gone(self) -> list[tuple[int, int, int]]:
+        """Return the frames let go since the last call, as ranges: first, last + 1, and step."""
+        gone, self._gone = self._gone, []
+        return gone
 
     def deliver(self, block: Frames) -> None:
         """Accept a block from the acquisition thread."""
@@ -137,3 +159,12 @@ class Blocks:
         if self._group:
             self._last_group = last // self._group, chosen
         return chosen
+
+
+def _ranges(numbers: NDArray[np.int64]) -> list[tuple[int, int, int]]:
+    """Return increasing frame numbers as ranges: first, last + 1, and step."""
+    steps = np.diff(numbers)
+    if len(steps) and (steps == steps[0]).all():  # receivers take turns
+        return [(int(numbers[0]), int(numbers[-1]) + 1, int(steps[0]))]
+    parts = np.split(numbers, np.flatnonzero(steps != 1) + 1)
+    return [(int(some[0]), int(some[-1]) + 1, 1) for some in parts if len(some)]

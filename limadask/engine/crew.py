@@ -161,6 +161,10 @@ class Crew:
         delivered = int(self.progress.get(receiver, {}).get("blocks", 0))
         return max(0, delivered - self._receipts[receiver])
 
+    def is_behind(self, done: int) -> bool:
+        """Tell whether frames wait for their processing; ``done`` frames have been processed."""
+        return any(self.backlog(one) for one in self.living_receivers)
+
     def lagging(self) -> dict[str, int]:
         """Return receivers that hold up the others, and the block that these have reached."""
         return {}

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from limadask.engine.run import Run
 
 logger = logging.getLogger(__name__)
+EXPOSING = ("acquiring", "paused")
+"""States of a detector that is started, and not told to end."""
 
 
 async def start(run: Run) -> None:
@@ -44,6 +46,20 @@ async def complete(run: Run) -> None:
     if run.detector.allows("complete"):
         run.detector.happen("complete")
     await give_back(run)
+
+
+async def follow_pauses(run: Run) -> None:
+    """Pause or resume the detector, as its state says; one after the other."""
+    async with run.turn:
+        wanted = run.detector.current == "paused"
+        if wanted == run.is_paused or run.detector.current not in EXPOSING:
+            return
+        run.is_paused = wanted
+        asked = (
+            ask_gently(run, one, "pause", resume=not wanted) for one in run.crew.living_receivers
+        )
+        await asyncio.gather(*asked)
+    run.advance()
 
 
 async def stop(run: Run, abort: bool) -> None:

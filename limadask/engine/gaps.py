@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from sortedcontainers import SortedDict
@@ -30,6 +30,18 @@ class Absence:
     stop: int
     cause: str
     due: float = 0.0
+
+
+def merged(absences: Iterable[Absence]) -> list[Absence]:
+    """Return absences with neighbours of one cause as one: there may be one for each frame."""
+    made: list[Absence] = []
+    for one in absences:
+        before = made[-1] if made else None
+        if before and (before.stop, before.cause) == (one.first, one.cause):
+            made[-1] = replace(before, stop=one.stop)
+        else:
+            made.append(one)
+    return made
 
 
 class Gaps:

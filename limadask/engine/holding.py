@@ -1,4 +1,4 @@
-"""Blocks whose processing is deferred: kept in memory while there is room, then on disk."""
+"""Blocks that wait for their processing: kept in memory while there is room, then on disk."""
 
 from __future__ import annotations
 
@@ -31,18 +31,23 @@ class Deferral:
         Where, on disk, if the user does not say.
     failed:
         Called when a block cannot be read back.
+    ahead:
+        Blocks that are handed on before they are asked for, in a run that is live; None where
+        processing is deferred: then none is until :meth:`HeldBlocks.release`.
     """
 
     folder: str
     failed: Callable[[str], object]
+    ahead: int | None = None
 
 
 class HeldBlocks(Blocks):
     """Holds the blocks of a receiver until they are asked for, then hands them on in order.
 
-    The newest goes to disk when less than half of the pool is free: so there is always room for
-    frames that come, and processing begins with what is in memory. Afterwards no more blocks are in
-    memory than the pool has slots.
+    In a live run they are asked for from the beginning, and only what processing leaves lying is
+    held. The newest goes to disk when less than half of the pool is free: so there is always room
+    for frames that come, and processing begins with what is in memory. Afterwards no more blocks
+    are in memory than the pool has slots.
 
     Parameters
     ----------
@@ -56,6 +61,8 @@ class HeldBlocks(Blocks):
         Tells how many of them are free.
     failed:
         Called when a block cannot be read back.
+    ahead:
+        As for :class:`Deferral`.
     """
 
     def __init__(
@@ -66,12 +73,15 @@ class HeldBlocks(Blocks):
         slots: int,
         free: Callable[[], int],
         failed: Callable[[str], object],
+        ahead: int | None = None,
     ) -> None:
         super().__init__(credits, group)
         self._spool, self._slots, self._free, self._failed = spool, slots, free, failed
+        self._is_live, self._ahead = ahead is not None, slots if ahead is None else ahead
         self._held: deque[Held] = deque()
         self._jobs: set[asyncio.Task[None]] = set()
-        self._released = self._feeding = self._spilling = self._leaves = False
+        self._feeding = self._spilling = self._leaves = False
+        self._released = self._is_live
         self._complete = False
         self.is_stuck = False
         """Whether the disk has just refused a block: no memory gets free before processing."""
@@ -107,8 +117,8 @@ class HeldBlocks(Blocks):
         self._go_on()
 
     def leave_memory(self) -> None:
-        """Put all on disk: another acquisition needs the memory."""
-        self._leaves = True
+        """Put all on disk: another acquisition needs the memory; not what is processed now."""
+        self._leaves = not self._is_live
         self._go_on()
 
     def acknowledge(self, ticket: int) -> None:
@@ -124,6 +134,7 @@ class HeldBlocks(Blocks):
             yield content if isinstance(content, Frames) else self._spool.read(content)
 
     def _go_on(self) -> None:
+        self.is_stuck = self.is_stuck and self._is_short()
         if self._released and not self._feeding:
             self._feeding = True
             self._spawn(self._feed())
@@ -134,7 +145,7 @@ class HeldBlocks(Blocks):
     async def _feed(self) -> None:
         """Hand blocks on while there is room for them."""
         try:
-            while self._held and self.unprocessed < self._slots:
+            while self._held and self.unprocessed < self._ahead:
                 held = self._held.popleft()
                 held.handed_on = True
                 content = held.content

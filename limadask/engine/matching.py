@@ -65,6 +65,13 @@ class MatchingCrew(Crew):
         """Frames of which every receiver has its part, or the one that got most."""
         return max((int(one.get("received", 0)) for one in self.progress.values()), default=0)
 
+    def is_behind(self, done: int) -> bool:
+        """Tell whether frames wait for their processing, and not for their other parts.
+
+        Parts of a block wait for each other, and receivers may be a block apart.
+        """
+        return self.received - done > 2 * self._per_block
+
     def lagging(self) -> dict[str, int]:
         """Return receivers that hold up the others, and the block that these have reached.
 

@@ -13,6 +13,7 @@ from typing import Any
 import cloudpickle
 
 from limadask.detector import Deal, Detector, DetectorInfo
+from limadask.engine.gaps import Absence, merged
 from limadask.engine.receiving import Progress
 from limadask.errors import ConfigError
 from limadask.frames import Spec, Status
@@ -65,6 +66,8 @@ class Prepared:
     nb_slots: int
     patience: float
     prepares_ahead: bool = False
+    pauses: bool = False
+    """Whether the detector itself can."""
     parts: tuple[Spec, ...] = ()
     """What each receiver delivers, where each has a part of every frame."""
     is_apart: bool = False
@@ -166,8 +169,8 @@ def _joined(failures: Sequence[Failure]) -> list[tuple[str, int, int, str, bool]
     return joined
 
 
-def progress_message(progress: Progress, absences_from: int, deal: Deal) -> dict[str, Any]:
-    """Return how far a receiver has come, with the absences from that number on.
+def progress_message(progress: Progress, absences: Sequence[Absence], deal: Deal) -> dict[str, Any]:
+    """Return how far a receiver has come, with some absences.
 
     These are first frame, last frame + 1, step and cause.
     """
@@ -177,6 +180,6 @@ def progress_message(progress: Progress, absences_from: int, deal: Deal) -> dict
         "blocks": progress.blocks,
         "absences": [
             (deal.number(one.first), deal.number(one.stop - 1) + 1, deal.step, one.cause)
-            for one in progress.absences[absences_from:]
+            for one in merged(absences)
         ],
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from limadask.detector import Deal
-from limadask.parameters import Dispatch
+from limadask.parameters import Dispatch, OnOverrun
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,8 @@ class Options:
         Whether its frames are held until it is told to process them.
     needs_gpu:
         Whether only workers with a GPU can process it.
+    on_overrun:
+        What is done when memory is full.
     sources, polls:
         Names and units of the sources of values in its metadata; whether some are polled.
     """
@@ -87,6 +89,7 @@ class Options:
     apart: bool = False
     deferred: bool = False
     needs_gpu: bool = False
+    on_overrun: OnOverrun = "wait"
     sources: Mapping[str, str] = field(default_factory=dict)
     polls: bool = False
 

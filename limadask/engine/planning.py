@@ -20,6 +20,7 @@ from limadask.detector import (
     software_steps,
 )
 from limadask.engine.messages import Prepared, Ready, Request
+from limadask.engine.overruns import check_overrun
 from limadask.engine.sizing import LATENCY, size_blocks
 from limadask.errors import ConfigError
 from limadask.frames import Spec
@@ -86,6 +87,8 @@ def prepare(
     found = _plan(request, info, raw)
     nb_merged = found.nb_merged
     _check_order(request, found)
+    can = request.detector.capabilities()
+    check_overrun(request, can.pauses or hardware.trigger_mode == "software", found)
     if nb_merged > 1 and request.topology.receivers > 1 and request.deal().dispatch != "partial":
         raise ConfigError(
             "frames that are added up must come to one receiver",
@@ -107,15 +110,15 @@ def prepare(
             allowed=f"at most {most}",
         )
     deal = request.deal()
-    ahead = request.detector.capabilities().prepares_ahead
+    flags = can.prepares_ahead, can.pauses
     if deal.dispatch == "partial":
-        return _partial(request, info, hardware, raw.replace(masked=gaps_of(info)), bound, ahead)
+        return _partial(request, info, hardware, raw.replace(masked=gaps_of(info)), bound, flags)
     turns = deal.step if deal.is_known else deal.count
     own = raw.replace(nb_frames=raw.nb_frames and ceil(raw.nb_frames / turns))
     count, slots = size_blocks(
         own, hardware.period * turns, hardware, request.buffers, bound, nb_merged
     )
-    return Prepared(info, hardware, raw, count, slots, _patience(hardware, count * turns), ahead)
+    return Prepared(info, hardware, raw, count, slots, _patience(hardware, count * turns), *flags)
 
 
 def _check_order(request: Request, found: Plan) -> None:
@@ -150,7 +153,7 @@ def _partial(
     hardware: HardwareParameters,
     raw: Spec,
     bound: int,
-    ahead: bool,
+    flags: tuple[bool, bool],
 ) -> Prepared:
     """Return what follows where each receiver has a part of every frame."""
     regions = [part_of(info, request.deal(one)) for one in range(request.topology.receivers)]
@@ -162,10 +165,10 @@ def _partial(
         parts = tuple(raw.replace(grid=one, masked=m) for one, m in zip(grids, masks, strict=True))
         count, slots = size_blocks(largest, hardware.period, hardware, request.buffers, bound)
         patience = _patience(hardware, count)
-        return Prepared(info, hardware, raw, count, slots, patience, ahead, parts, is_apart=True)
+        return Prepared(info, hardware, raw, count, slots, patience, *flags, parts, is_apart=True)
     scaled = bound * raw.frame_nbytes // largest.frame_nbytes  # sized by what is made of them
     count, slots = size_blocks(raw, hardware.period, hardware, request.buffers, scaled)
-    return Prepared(info, hardware, raw, count, slots, float("inf"), ahead, parts)
+    return Prepared(info, hardware, raw, count, slots, float("inf"), *flags, parts)
 
 
 def _cut(raw: Spec, region: Rect) -> NDArray[np.bool_] | None:

@@ -67,7 +67,7 @@ async def prepare(run: Run, workers: list[WorkerInfo]) -> None:
         run.account.ledger.nb_frames = made["nb_frames"]
         run.timing = Timing(**made["timing"])
         run.recording.declare_detector(made["recorded"])
-        run.prepares_ahead = made["prepares_ahead"]
+        run.prepares_ahead, run.pauses = made["prepares_ahead"], made["pauses"]
         count = made["nb_frames"]
         run.crew.expect(count and run.options.deal(0).length(count), made["per_block"])
         for side, event in ((run.detector, "armed"), (run.processing, "opened")):

@@ -17,6 +17,7 @@ from limadask.engine.gaps import GRACE, Absence, Gaps
 from limadask.engine.keeping_slot import KeepingSlot
 from limadask.engine.order import Order
 from limadask.engine.packed_slot import PackedSlot
+from limadask.engine.relief import Relief
 from limadask.engine.slot import PixelSlot, Slot
 from limadask.frames import Frames, Spec
 from limadask.memory import BufferPool
@@ -87,9 +88,8 @@ class Receiving(threading.Thread):
         Called once, from this thread, after the last block.
     takes_late:
         Whether frames are still good when their block is gone.
-    is_stuck:
-        Tells whether the pool will not get free by itself: then frames are taken and left out, so
-        that the receiver goes on and sees the end.
+    relief:
+        What is done when the pool is full; None waits for room.
     keeps:
         Whether compressed frames may stay where they were received: no block leaves the process.
     cores:
@@ -106,7 +106,7 @@ class Receiving(threading.Thread):
         deliver: Callable[[Frames], object],
         ended: Callable[[], object],
         takes_late: bool = True,
-        is_stuck: Callable[[], bool] = lambda: False,
+        relief: Relief | None = None,
         keeps: bool = False,
         cores: Collection[int] = (),
     ) -> None:
@@ -117,8 +117,9 @@ class Receiving(threading.Thread):
         self._halt = threading.Event()
         self._grace = float("inf")
         self._starved = self._leaves_out = False
-        self._is_stuck = is_stuck
         self._cores = cores
+        self._relief, self._may_take = relief or Relief(), threading.Event()
+        self._may_take.set()
         self._packed_slot = KeepingSlot if keeps else PackedSlot
         self._accounted = self._block = 0
         self._order = Order(receiver.deal, spec.nb_frames)
@@ -150,6 +151,18 @@ class Receiving(threading.Thread):
         self._grace = time.monotonic() + (0 if abort else grace)
         if abort:
             self._halt.set()
+        self._may_take.set()
+
+    def pause(self) -> None:
+        """Take no frames for a while that come only when they are taken."""
+        if self._receiver.pulls and self._grace == float("inf"):
+            self._may_take.clear()
+        self._receiver.pause()
+
+    def resume(self) -> None:
+        """Take frames again."""
+        self._receiver.resume()
+        self._may_take.set()
 
     def _pin(self) -> None:
         try:
@@ -164,7 +177,7 @@ class Receiving(threading.Thread):
                 self._tell_absences(time.monotonic())
             if not self._has_room():
                 continue
-            item, self._pending = self._pending or self._receiver.take(TAKE_TIMEOUT), None
+            item, self._pending = self._pending or self._take(), None
             if isinstance(item, End):
                 break
             if isinstance(item, Lost):
@@ -173,6 +186,10 @@ class Receiving(threading.Thread):
                 self._accept(item)
             elif self._slot is not None and self._slot.waits(self._patience):
                 self._close_block()
+
+    def _take(self) -> Frame | Lost | End | None:
+        may = self._may_take.is_set() or self._may_take.wait(TAKE_TIMEOUT)
+        return self._receiver.take(TAKE_TIMEOUT) if may else None
 
     def _is_over(self) -> bool:
         done = self.progress.next >= self._order.last and not self._gaps
@@ -183,8 +200,9 @@ class Receiving(threading.Thread):
         if self._slot is None or self._slot.is_full:
             self._close_block()
             self._slot = None  # or it would keep the very memory that is waited for
-            slot = self._new_slot(TAKE_TIMEOUT)
-            self._leaves_out = slot is None and self._is_stuck()
+            slot = self._new_slot(0 if self._leaves_out else TAKE_TIMEOUT)
+            self._relief.note(starved=slot is None)
+            self._leaves_out = slot is None and self._relief.leaves_out()
             if slot is None:
                 self._starved = True
                 if not self._leaves_out:
@@ -212,17 +230,39 @@ class Receiving(threading.Thread):
             self._receiver.give(buffer)
         return PixelSlot(pixels, spec)
 
+    def _finds_room(self, frame: Frame) -> bool:
+        """Have a slot for a frame that came while none was free, if there is one by now."""
+        spare, given = self._slot, self._receiver.given
+        if isinstance(spare, PixelSlot):
+            if frame.lent is None:
+                frame.lent = spare.pixels[0]
+            else:
+                given.popleft()
+        slot = self._new_slot(0)
+        if slot is not None:
+            self._slot, self._leaves_out = slot, False
+        elif isinstance(spare, PixelSlot):
+            given.appendleft(spare.pixels[0])  # as for any frame that was lent: see _give_back
+        return slot is not None
+
     def _leave_out(self, frame: Frame) -> None:
         """Note that a frame came, and that nowhere is room for it."""
         self._give_back(frame)
-        place = self._place(frame.index)
-        if place is not None and place >= self.progress.next:
-            self._skip_to(place, "overrun")
-            self._skip_to(place + 1, "overrun", grace=0.0)
         self._slot = None
+        self._miss(self._place(frame.index), frame.index)
+
+    def _miss(self, place: int | None, number: int) -> None:
+        """Note that a frame was left out; None where it was not wanted anyway."""
+        if place is None:
+            return
+        if not self._order.deal.is_known:
+            self.progress.absences.append(Absence(number, number + 1, "overrun"))
+        elif place >= self.progress.next:
+            self._skip_to(place, "overrun" if self._starved else "detector")
+            self._skip_to(place + 1, "overrun", grace=0.0)
 
     def _accept(self, frame: Frame) -> None:
-        if self._leaves_out:
+        if self._leaves_out and not self._finds_room(frame):
             self._leave_out(frame)
             return
         slot, progress = self._slot, self.progress
@@ -235,6 +275,10 @@ class Receiving(threading.Thread):
             self._discard(frame, slot)
             return
         alone = self._is_alone(place)
+        if place >= progress.next and self._is_skipped(place, frame.index):
+            self._discard(frame, slot)
+            self._miss(place, frame.index)
+            return
         if place < progress.next:
             self._gaps.fill(place)
         else:
@@ -251,6 +295,9 @@ class Receiving(threading.Thread):
             self._deliver_block(slot, (place, place))
         else:
             self._close_if_complete()
+
+    def _is_skipped(self, place: int, number: int) -> bool:
+        return self._relief.skips(place if self._order.deal.is_known else number)
 
     def _postpone(self, frame: Frame, slot: Slot) -> None:
         """Begin another slot for a frame; one that no slot has room for is no good."""

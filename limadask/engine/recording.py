@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from limadask.memory import LEVELS
 from limadask.timeseries import Parcel, Recorder
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ class Recording(Recorder):
         yield "processed", "", account.done
         yield "absent", "", account.told_absent
         before, at = self._processed
+        yield "pressure", "", LEVELS.index(run.pressures.whole.level)
         yield "rate", "Hz", (account.done - before) / (stamp / 1e9 - at) if at else 0.0
         if latency := account.latency():
             yield "latency", "s", latency["median"]
@@ -103,6 +105,7 @@ class Recording(Recorder):
             title = crew.name(address).replace("/", "|")
             yield f"{title}/received", "", progress.get("received", 0)
             yield f"{title}/backlog", "", crew.backlog(address)
+            yield f"{title}/pressure", "", LEVELS.index(run.pressures.level_of(address))
             if "slots" in progress:
                 yield f"{title}/pool_free", "", progress["free"]
                 yield f"{title}/pool_slots", "", progress["slots"]

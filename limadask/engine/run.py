@@ -20,8 +20,10 @@ from limadask.engine.joint_account import JointAccount
 from limadask.engine.messages import dumps
 from limadask.engine.options import Bounds, Options, Timing
 from limadask.engine.port import Port
+from limadask.engine.pressures import Pressures
 from limadask.engine.recording import Recording
 from limadask.engine.watch import Watch
+from limadask.errors import StateError
 from limadask.events import Event, FramesDone, FramesSaved, StateChanged
 from limadask.states import DetectorSide, ProcessingSide
 
@@ -72,11 +74,13 @@ class Run:
         self.files: dict[str, str] = {}
         self.settings: dict[str, dict[str, Any]] = {}
         self.error, self.pickled_error, self.ready = "", b"", b""
-        self.stopped = self.stalled = self._started = self.told_end = False
+        self.stopped = self.stalled = self.has_started = self.told_end = False
         self.prepares_ahead = self.gave_back = self._leaving = False
+        self.pauses, self.is_paused, self.turn = False, False, asyncio.Lock()
         self.batch: Batch | None = None
         self.timing, self.triggers = Timing(), 0
         self.watch = Watch(self, options.stall_timeout)
+        self.pressures = Pressures(self)
         self.recording = Recording(self, options.sources, options.polls)
         self._told_progress = float("-inf")
         self.began = self.acquired = self.ended = 0.0
@@ -96,7 +100,7 @@ class Run:
         """Start receiving, then the detector."""
         self.detector.happen("start")
         self.processing.happen("defer" if self.options.deferred else "start")
-        await self.until(lambda: self._started or self.is_over, None)
+        await self.until(lambda: self.has_started or self.is_over, None)
 
     async def trigger(self) -> None:
         """Give a software trigger."""
@@ -105,6 +109,28 @@ class Run:
         for worker in self.crew.living_receivers:
             await detecting.ask_gently(self, worker, "trigger")
 
+    async def pause(self) -> None:
+        """Let no exposure begin until :meth:`resume`; what has been exposed is taken.
+
+        Raises
+        ------
+        StateError
+            When the detector cannot, or acquires nothing.
+        """
+        await self._until_started()
+        if self.detector.allows("pause") and not self.pauses:
+            raise StateError(
+                "'pause' cannot be: the detector goes on by itself and does not say that it can; "
+                "allowed: stop, abort; with trigger_mode 'software' every detector can be paused"
+            )
+        self.detector.happen("pause")
+        await detecting.follow_pauses(self)
+
+    async def resume(self) -> None:
+        """Let exposures go on."""
+        self.detector.happen("resume")
+        await detecting.follow_pauses(self)
+
     async def process(self) -> None:
         """Begin to process the frames that are held; nothing is done where none are."""
         if self.processing.allows("process"):
@@ -112,10 +138,14 @@ class Run:
 
     async def stop(self) -> None:
         """Let the detector end after this frame; what has come is processed."""
-        if self.detector.current == "acquiring":  # a detector that starts cannot be stopped yet
-            await self.until(lambda: self._started or self.detector.current != "acquiring", None)
+        await self._until_started()
         self.detector.happen("stop")
         self.stopped = True
+
+    async def _until_started(self) -> None:
+        """Wait while the detector starts: until then it can neither be stopped nor paused."""
+        if self.detector.current == "acquiring":
+            await self.until(lambda: self.has_started or self.detector.current != "acquiring", None)
 
     async def abort(self) -> None:
         """End now: drop what is not being processed, close the files, keep the ledger."""
@@ -165,7 +195,7 @@ class Run:
             self.tell_saved_frames()
         if trouble := progress.get("trouble"):
             self.account.note_trouble("input", self.crew.seen, trouble)
-        if (fault := progress.get("fault")) and self.detector.current == "acquiring":
+        if (fault := progress.get("fault")) and self.detector.current in detecting.EXPOSING:
             self.fail(f"the detector: {fault}")
         if (now := time.monotonic()) - self._told_progress >= PROGRESS:
             self._told_progress = now
@@ -189,6 +219,7 @@ class Run:
             return
         reason = receivers.intolerable(self, worker)
         self.crew.lose(worker)
+        self.pressures.lost(worker)
         self.recording.lost()
         if reason:
             self.fail(reason)
@@ -327,6 +358,7 @@ class Run:
         jobs: dict[tuple[str, str], Callable[[], Coroutine[Any, Any, None]]] = {
             ("detector", "preparing"): self._prepare,
             ("detector", "acquiring"): self._start,
+            ("detector", "paused"): functools.partial(detecting.follow_pauses, self),
             ("detector", "stopping"): functools.partial(detecting.stop, self, abort=False),
             ("detector", "aborting"): functools.partial(detecting.halt, self),
             ("detector", "failing"): functools.partial(detecting.halt, self),
@@ -347,8 +379,11 @@ class Run:
             await self._release()
 
     async def _start(self) -> None:
+        if self.began:  # it goes on after a pause
+            await detecting.follow_pauses(self)
+            return
         await detecting.start(self)
-        self._started = True
+        self.has_started = True
         self.advance()
 
     async def _process(self) -> None:

@@ -34,8 +34,16 @@ def standing(run: Run) -> dict[str, Any]:
         "free": free,
         "stage": _stage(run),
         "stall_timeout": run.options.stall_timeout,
-        "waits": run.watch.waits or (run.batch is not None and run.batch.delays(run)),
+        "resources": run.pressures.told(),
+        "waits": _waits(run),
     }
+
+
+def _waits(run: Run) -> bool:
+    """Tell whether it waits for other runs, or for its user, and not for anything of its own."""
+    if run.detector.current == "paused":
+        return not run.crew.is_behind(run.account.done)
+    return run.watch.waits or (run.batch is not None and run.batch.delays(run))
 
 
 def _stage(run: Run) -> str:
@@ -47,5 +55,7 @@ def _stage(run: Run) -> str:
         return "closing"
     if processing == "deferred" and run.detector.ended:
         return "deferred"
+    if detector == "paused" and _waits(run):
+        return "paused"
     behind = run.crew.received > run.account.done
     return "processing" if run.detector.ended or behind else "detector"

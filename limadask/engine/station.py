@@ -10,23 +10,25 @@ from typing import Any
 
 from limadask.detector import Deal, Receiver
 from limadask.engine import planning
+from limadask.engine.about import about, record
 from limadask.engine.blocks import Blocks
+from limadask.engine.feedback import Feedback
+from limadask.engine.gauge import Gauge
 from limadask.engine.holding import Deferral, HeldBlocks
 from limadask.engine.matched import MatchedBlocks
 from limadask.engine.messages import Prepared, Ready, Request, progress_message
 from limadask.engine.processing import Closed, Processing
 from limadask.engine.receiving import Receiving
 from limadask.engine.recording import DETECTOR
+from limadask.engine.relief import relief
 from limadask.engine.spool import Spool
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, packed_bound
-from limadask.ledger import Ledger
-from limadask.memory import Allocator, BufferPool, PoolStatistics, UntouchedAllocator
+from limadask.memory import Allocator, BufferPool, PoolStatistics, Pressure, UntouchedAllocator
 from limadask.naming import Names
-from limadask.parameters import SoftwareParameters
 from limadask.storage import sound, unpacked
 from limadask.task import Place, RunRecord
-from limadask.timeseries import Parcel, Polls, TimeSeries
+from limadask.timeseries import Parcel, Polls
 
 logger = logging.getLogger(__name__)
 RELEASE_TIMEOUT = 5.0
@@ -65,6 +67,7 @@ class Station:
         self._ready: Ready | None = None
         self._pool: BufferPool | None = None
         self._spool: Spool | None = None
+        self._gauge: Gauge | None = None
         self._controls = self.keeps = False
         self.cores: Collection[int] = ()
         """Cores that the receiver's thread is pinned to."""
@@ -132,9 +135,9 @@ class Station:
         planned = planning.planned(request, prepared)
         self._ready = planning.ready(request, prepared, planned, self._settings)
         if rank is not None:
-            about = self._about(prepared, self._ready.software)
+            written = about(request, prepared, self._ready.software)
             own = self._deal.index if stays and prepared.is_apart else None
-            place = Place("", request.uuid, rank, ranks, self.worker, about)
+            place = Place("", request.uuid, rank, ranks, self.worker, written)
             self.processing = Processing(request, prepared, planned, place, own)
         if self.receiver is not None:
             # a sum does not wait for them, nor frames in order, nor do the other receivers
@@ -170,6 +173,11 @@ class Station:
         prepared = self._prepared
         if deferral is None or prepared is None:
             return None
+        if deferral.ahead is None and self.request.policy.drop == "oldest":
+            raise ConfigError(
+                "frames that are held until later are not let go", node="policy", field="drop",
+                value="oldest", allowed="newest, {every: n}, or a live run",
+            )  # fmt: skip
         folder = self.request.buffers.folder or deferral.folder
         try:
             self._spool = Spool(folder, self.pool_size[1])
@@ -183,7 +191,9 @@ class Station:
         def free() -> int:
             return statistics.free if (statistics := self.pool_statistics()) else 0
 
-        return HeldBlocks(credits, group, self._spool, prepared.nb_slots, free, deferral.failed)
+        return HeldBlocks(
+            credits, group, self._spool, prepared.nb_slots, free, deferral.failed, deferral.ahead
+        )
 
     @property
     def pool_size(self) -> tuple[int, int]:
@@ -214,18 +224,18 @@ class Station:
 
     # ---- run --------------------------------------------------------------------------------
 
-    def start(self, deliver: Callable[[Frames], object], ended: Callable[[], object]) -> None:
-        """Start to receive, then the detector."""
+    def start(self, told: Feedback) -> None:
+        """Start to receive; the acquisition thread tells what happens."""
         prepared = self._prepared
         # the thread must not know the station: memory would go with the next garbage collection
         part, blocks = self._deal.index, self.blocks
 
         def deliver_part(frames: Frames) -> None:
             frames.part = part
-            deliver(frames)
+            told.deliver(frames)
 
         def deliver_pixels(frames: Frames) -> None:
-            deliver(unpacked(sound(frames)))
+            told.deliver(unpacked(sound(frames)))
 
         handed: Callable[[Frames], object]
         if prepared is not None and prepared.is_apart:
@@ -233,12 +243,10 @@ class Station:
         elif self.receiver is not None and self.receiver.packs and self.part is not None:
             handed = deliver_pixels  # parts are put together by their pixels
         else:
-            handed = deliver
-
-        def is_stuck() -> bool:
-            return isinstance(blocks, HeldBlocks) and blocks.is_stuck
+            handed = told.deliver
 
         if self.receiver is not None and self._pool is not None and prepared is not None:
+            self._gauge = Gauge(self._pool, told.pressed)
             self.receiving = Receiving(
                 self.receiver,
                 self._pool,
@@ -246,9 +254,9 @@ class Station:
                 prepared.nb_frames_per_block,
                 prepared.patience,
                 handed,
-                ended,
+                told.ended,
                 takes_late=self._takes_late,
-                is_stuck=is_stuck,
+                relief=relief(self.request.policy, self._gauge, blocks, told.let_go),
                 keeps=self.keeps,
                 cores=self.cores,
             )
@@ -285,6 +293,15 @@ class Station:
         if self.receiver is not None:
             self.receiver.trigger()
 
+    def pause(self, resume: bool = False) -> None:
+        """Let no exposure begin for a while, or go on; where triggers are withheld that is all."""
+        if self._prepared is None or not self._prepared.pauses:
+            return
+        control = self.request.detector if self._controls else None
+        for one in (control, self.receiving):
+            if one is not None:
+                (one.resume if resume else one.pause)()
+
     def stop(self, abort: bool) -> None:
         """Stop the detector, then receiving."""
         if self._controls:
@@ -296,10 +313,15 @@ class Station:
         """Return how far receiving has come, with absences not told before."""
         if self.receiving is None:
             return {}
-        message = progress_message(self.receiving.progress, self._told, self._deal)
-        self._told += len(message["absences"])
+        absences = self.receiving.progress.absences[self._told :]
+        self._told += len(absences)
+        message = progress_message(self.receiving.progress, absences, self._deal)
         statistics = self.pool_statistics()
-        pool = {"free": statistics.free, "slots": statistics.slots} if statistics else {}
+        names = ("free", "slots", "slot_nbytes")
+        pool = {name: getattr(statistics, name) for name in names} if statistics else {}
+        if isinstance(self.blocks, Blocks):
+            message["blocks"] -= self.blocks.nb_let_go
+            message["absences"] += [(*one, "overrun") for one in self.blocks.take_gone()]
         trouble = self.blocks.trouble if isinstance(self.blocks, HeldBlocks) else ""
         detector = self.request.detector if self._controls else None
         told = {"fault": detector.fault(), "over": detector.is_over()} if detector else {}
@@ -336,31 +358,12 @@ class Station:
         prepared, ready = self._prepared, self._ready
         if prepared is None or ready is None:
             raise RuntimeError(f"acquisition {self.request.uuid} was never set up on {self.worker}")
-        known = dict(fields)
-        software = ready.software.told_by(
-            known["receivers"], known["workers"], known.pop("settings")
-        )
-        series = {name: TimeSeries.load(one) for name, one in fields["series"].items()}
-        return RunRecord(
-            **{**known, "ledger": Ledger.load(fields["ledger"]), "series": series},
-            **self._about(prepared, software),
-        )
+        return record(self.request, prepared, ready.software, fields)
 
-    def _about(self, prepared: Prepared, software: SoftwareParameters) -> dict[str, Any]:
-        """Return parameter sets, detector and metadata as plain data."""
-        request = self.request
-        return {
-            "parameters": {
-                "user": request.asked.model_dump(mode="json"),
-                "hardware": prepared.hardware.model_dump(mode="json"),
-                "software": software.model_dump(mode="json"),
-            },
-            "detector": {
-                **prepared.info.model_dump(mode="json"),
-                "parameters": request.detector.model_dump(mode="json"),
-            },
-            "metadata": request.metadata,
-        }
+    def pressure(self) -> Pressure:
+        """Return how full the receiver's pool is; without one there is no pressure."""
+        is_there = self._gauge is not None and self._pool is not None
+        return self._gauge.look() if self._gauge is not None and is_there else Pressure()
 
     def end_polls(self) -> list[Parcel]:
         """Poll the user's sources a last time; return the values that have not been taken."""

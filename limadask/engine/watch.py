@@ -23,6 +23,7 @@ ADVICE = {
     "stop": "check the detector's state and its connection",
     "release": "check what closes there: the detector, its receiver and the tasks",
     "detector": "check the detector's state and its trigger",
+    "paused": "let it go on by resume()",
     "processing": "check the tasks and the workers' load on the dashboard",
     "deferred": "its frames are held: ask for them by process(), its own or its batch's",
     "closing": "check the disk",
@@ -84,6 +85,9 @@ class Watch:
         detector, processing = run.states
         if processing not in ("deferred", "processing"):
             return None
+        if detector == "paused":
+            is_behind = run.crew.is_behind(run.account.done)
+            return "processing" if is_behind and processing == "processing" else None
         is_held = processing == "deferred"
         if run.crew.received > run.account.done and not is_held:
             return "processing"

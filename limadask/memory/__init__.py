@@ -13,18 +13,22 @@ from limadask.memory.locked import LockedAllocator
 from limadask.memory.mapped import MappedAllocator
 from limadask.memory.numa import NumaAllocator
 from limadask.memory.pool import BufferPool, PoolStatistics
+from limadask.memory.pressure import LEVELS, Judge, Level, Pressure
 from limadask.memory.reader import SharedReader, opened
 from limadask.memory.shared import Handle, Segment, SharedAllocator, SharedMemory
 from limadask.memory.traits import Traits
 from limadask.memory.usage import METERS, Metered, Meters, Stage, Usage
 
 __all__ = [
+    "LEVELS",
     "METERS",
     "Allocator",
     "BufferPool",
     "Fallback",
     "Handle",
     "HugeAllocator",
+    "Judge",
+    "Level",
     "LockedAllocator",
     "ManagedAllocator",
     "MappedAllocator",
@@ -35,6 +39,7 @@ __all__ = [
     "PageAllocator",
     "PinnedAllocator",
     "PoolStatistics",
+    "Pressure",
     "Segment",
     "SharedAllocator",
     "SharedMemory",

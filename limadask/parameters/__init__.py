@@ -9,7 +9,15 @@ from limadask.parameters.acquisition import (
     TriggerMode,
 )
 from limadask.parameters.affinity import Affinity, Cores
-from limadask.parameters.run import Buffers, Dispatch, OnError, Policy, Topology
+from limadask.parameters.run import (
+    Buffers,
+    Dispatch,
+    Every,
+    OnError,
+    OnOverrun,
+    Policy,
+    Topology,
+)
 from limadask.parameters.sets import EffectiveNode, ParameterSets, SoftwareParameters
 
 __all__ = [
@@ -20,9 +28,11 @@ __all__ = [
     "Cores",
     "Dispatch",
     "EffectiveNode",
+    "Every",
     "Flip",
     "HardwareParameters",
     "OnError",
+    "OnOverrun",
     "ParameterSets",
     "Policy",
     "Rotation",

@@ -61,6 +61,14 @@ class Topology(Model):
 
 
 OnError = Literal["abort", "mark", "retry"]
+OnOverrun = Literal["wait", "pause", "drop", "hold", "abort"]
+
+
+class Every(Model):
+    """Which frames are kept while not all can be."""
+
+    every: int = Field(ge=2)
+    """Of so many neighbours one is kept."""
 
 
 class Policy(Model):
@@ -75,6 +83,22 @@ class Policy(Model):
     """How often ``retry`` tries again before it marks."""
     max_absent: NonNegativeInt | Annotated[float, Field(ge=0, le=1)] | None = None
     """Absent frames after which the run ends: a number, or a fraction of ``nb_frames``."""
+    on_overrun: OnOverrun = "wait"
+    """When frames come faster than they are processed and memory is full: the receiver waits for
+    room, and the detector feels it (``wait``); the detector is paused before that (``pause``);
+    frames are left out (``drop``) or held on disk (``hold``); the run ends (``abort``)."""
+    drop: Literal["newest", "oldest"] | Every = "newest"
+    """Which frames are left out under ``drop``: those that come while there is no room, the oldest
+    that no worker has got, or all but each n-th, ``{every: 4}``, from the level ``high`` on."""
+
+    @model_validator(mode="after")
+    def _drop_is_asked_for(self) -> Self:
+        if self.drop != "newest" and self.on_overrun != "drop":
+            raise ConfigError(
+                "which frames are dropped counts where some are", field="drop", value=self.drop,
+                allowed="on_overrun: drop beside it, or nothing",
+            )  # fmt: skip
+        return self
 
     @property
     def bound(self) -> int | float | None:
@@ -108,9 +132,9 @@ class Buffers(Model):
     nb_frames_per_block: PositiveInt | None = None
     """Frames handled as one unit; None chooses some 0.1 s of frames, at most 256 MiB."""
     folder: str | None = None
-    """Where frames are held whose processing is deferred and that memory has no room for, and
-    where the allocator ``mapped`` has its files, on the worker that receives; None takes its own
-    temporary folder. Nothing is left there."""
+    """Where frames are held that memory has no room for, in deferred runs and where the policy is
+    ``hold``, and where the allocator ``mapped`` has its files, on the worker that receives; None
+    takes its own temporary folder. Nothing is left there."""
     allocator: Annotated[str | SerializeAsAny[NamedAllocator], BeforeValidator(_allocator)] = "auto"
     """Where the memory comes from: the name of an allocator, or a mapping with that name as
     ``type`` and its own keys. ``auto``: shared memory where other workers of the computer process,

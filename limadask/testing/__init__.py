@@ -11,7 +11,10 @@ import pytest
 
 # before they are imported: else a failure would not say what was compared
 pytest.register_assert_rewrite(
-    *(f"limadask.testing.{name}" for name in ("detector", "handing_over", "misuse", "rig"))
+    *(
+        f"limadask.testing.{name}"
+        for name in ("detector", "handing_over", "misuse", "pausing", "rig")
+    )
 )
 
 from limadask.testing.detector import DetectorConformance  # noqa: E402

@@ -20,6 +20,7 @@ from limadask.cluster.local import local_client
 from limadask.testing.handing_over import HandingOver
 from limadask.testing.leftovers import Leftovers
 from limadask.testing.misuse import Misuse
+from limadask.testing.pausing import Pausing
 from limadask.testing.subject import STAGES
 
 OWN = {"builtins", "typing", "types", "limadask", "pydantic", "annotated_types", "numpy",
@@ -27,7 +28,7 @@ OWN = {"builtins", "typing", "types", "limadask", "pydantic", "annotated_types",
 """Packages whose types may stand in a plugin's fields, besides its own."""
 
 
-class DetectorConformance(HandingOver, Misuse):
+class DetectorConformance(HandingOver, Misuse, Pausing):
     """What every detector plugin must stand. Give it a :meth:`detector`; the rest has defaults."""
 
     @pytest.fixture

@@ -39,13 +39,17 @@ class Misuse(Subject):
         is_over = _soon(rig.control.is_over, self.at_once)
         assert isinstance(is_over, bool), f"is_over() is {is_over!r} {moment}"
 
-    @pytest.mark.parametrize("call", ["start", "trigger", "stop", "abort", "close"])
+    @pytest.mark.parametrize(
+        "call", ["start", "trigger", "pause", "resume", "stop", "abort", "close"]
+    )
     def test_what_is_not_prepared_refuses_or_does_nothing(self, call: str) -> None:
         """Nobody knows in which state an error has left it: it may be stopped and closed."""
         control = self.rig().control
         calls: dict[str, Callable[[], object]] = {
             "start": control.start,
             "trigger": control.trigger,
+            "pause": control.pause,
+            "resume": control.resume,
             "stop": lambda: control.stop(abort=False),
             "abort": lambda: control.stop(abort=True),
             "close": control.close,

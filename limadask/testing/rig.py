@@ -131,6 +131,18 @@ class Rig:
         for receiver in self.receivers:
             receiver.trigger()
 
+    def pause(self) -> None:
+        """Pause the detector, then the receivers."""
+        self.control.pause()
+        for thread in self.threads:
+            thread.pause()
+
+    def resume(self) -> None:
+        """Let them go on."""
+        self.control.resume()
+        for thread in self.threads:
+            thread.resume()
+
     def stop(self, abort: bool) -> None:
         """Stop the detector, then the receivers."""
         self.control.stop(abort)

@@ -17,7 +17,7 @@ from limadask.events import Event
 
 BOUNDS = Bounds(prepare=0.1, command=0.1, settle=0.1, close=0.1)
 MADE = {
-    "prepared": b"", "nb_frames": 10, "per_block": 5, "prepares_ahead": False,
+    "prepared": b"", "nb_frames": 10, "per_block": 5, "prepares_ahead": False, "pauses": False,
     "recorded": {},
     "timing": {"period": 0.0, "trigger_mode": "software", "per_trigger": 1},
 }  # fmt: skip

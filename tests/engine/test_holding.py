@@ -29,11 +29,11 @@ def block(number: int) -> Frames:
 class Held:
     """Held blocks of a pool of four slots, of which as many are free as one says."""
 
-    def __init__(self, folder: Path, free: int = 4) -> None:
+    def __init__(self, folder: Path, free: int = 4, ahead: int | None = None) -> None:
         self.free, self.failed = free, list[str]()
         self.spool = Spool(str(folder), NBYTES)
         self.blocks = HeldBlocks(
-            {"a": 8}, 0, self.spool, 4, lambda: self.free, self.failed.append
+            {"a": 8}, 0, self.spool, 4, lambda: self.free, self.failed.append, ahead
         )  # fmt: skip
 
     async def taken(self, count: int) -> list[int]:
@@ -66,8 +66,8 @@ def make(tmp_path: Path) -> Iterator[Make]:
     """Make held blocks whose file is closed in the end."""
     made = list[Held]()
 
-    def make(free: int = 4) -> Held:
-        made.append(Held(tmp_path, free))
+    def make(free: int = 4, ahead: int | None = None) -> Held:
+        made.append(Held(tmp_path, free, ahead))
         return made[-1]
 
     yield make
@@ -183,3 +183,54 @@ def test_places_of_a_spool_are_used_again(tmp_path: Path) -> None:
     spool.close()
     with pytest.raises(FileNotFoundError, match="closed"):
         spool.read(two)
+
+
+def test_in_a_live_run_blocks_are_handed_on_from_the_beginning(make: Make, tmp_path: Path) -> None:
+    """As many as processing may have; what it leaves lying goes to disk, and comes in order."""
+
+    async def play() -> None:
+        held = make(free=0, ahead=2)
+        first = held.blocks.get(0, "a")
+        for number in range(10):
+            held.blocks.deliver(block(number))
+        assert isinstance(first, asyncio.Future)
+        answer = await asyncio.wait_for(first, BOUND)
+        assert isinstance(answer, Frames)
+        assert answer.numbers.tolist() == [0, 1]
+        await held.until(lambda: held.blocks.held == (0, 8))
+        assert held.blocks.unprocessed == 2
+        held.blocks.leave_memory()  # they go to disk anyway, where memory is short
+        held.free = 4
+        held.blocks.end()
+        held.blocks.acknowledge(0)
+        for ticket in range(1, 10):
+            answer = held.blocks.get(ticket, "a")
+            if isinstance(answer, asyncio.Future):
+                answer = await asyncio.wait_for(answer, BOUND)
+            assert isinstance(answer, Frames)
+            np.testing.assert_array_equal(answer.pixels, block(ticket).pixels)
+            assert answer.numbers.tolist() == [2 * ticket, 2 * ticket + 1]
+            assert held.blocks.unprocessed <= 2
+            held.blocks.acknowledge(ticket)
+
+    asyncio.run(play())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_has_refused_is_forgiven_when_memory_is_free_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def play() -> None:
+        held = make(free=0, ahead=2)
+        monkeypatch.setattr(os, "pwrite", full)
+        for number in range(4):
+            held.blocks.deliver(block(number))
+        await held.until(lambda: held.blocks.is_stuck)
+        held.free = 4
+        held.blocks.look()
+        assert not held.blocks.is_stuck
+
+    asyncio.run(play())

@@ -10,6 +10,7 @@ import numpy as np
 
 from limadask.detector import End, Frame, Receiver
 from limadask.engine.receiving import TAKE_TIMEOUT, Receiving
+from limadask.engine.relief import Relief
 from limadask.frames import Frames, Spec
 from limadask.geometry import Grid
 from limadask.memory import BufferPool
@@ -59,6 +60,17 @@ class Starving(BufferPool):
         if array is None:
             self.empty.set()
         return array
+
+
+class Stuck(Relief):
+    """Leaves frames out while an event is set."""
+
+    def __init__(self, event: threading.Event) -> None:
+        super().__init__()
+        self._event = event
+
+    def leaves_out(self) -> bool:
+        return self._event.is_set()
 
 
 class Work:
@@ -175,7 +187,7 @@ def test_where_no_memory_will_get_free_frames_are_left_out_until_there_is_some()
 
     thread = Receiving(
         camera, pool, SPEC.replace(nb_frames=10), 2, BOUND, deliver, lambda: None,
-        is_stuck=stuck.is_set,
+        relief=Stuck(stuck),
     )  # fmt: skip
     thread.start()
     camera.expose(4)

@@ -45,7 +45,14 @@ DEFAULTS: dict[type[BaseModel], dict[str, Any]] = {
         "dispatch": "single",
         "affinity": {"receiver": "none", "processing": "none"},
     },
-    Policy: {"on_absent": "mark", "on_error": "mark", "retries": 2, "max_absent": None},
+    Policy: {
+        "on_absent": "mark",
+        "on_error": "mark",
+        "retries": 2,
+        "max_absent": None,
+        "on_overrun": "wait",
+        "drop": "newest",
+    },
     Buffers: {"nbytes": None, "nb_frames_per_block": None, "folder": None, "allocator": "auto"},
 }
 
@@ -80,6 +87,8 @@ def test_a_misspelt_field_lists_those_there_are(model: type[BaseModel]) -> None:
         (Policy, "on_error", "ignore", "'abort', 'mark' or 'retry'"),
         (Policy, "retries", -1, "≥ 0"),
         (Policy, "max_absent", 1.5, None),
+        (Policy, "on_overrun", "ignore", "'wait', 'pause', 'drop', 'hold' or 'abort'"),
+        (Policy, "drop", "oldest", "on_overrun: drop beside it, or nothing"),
         (Policy, "max_absent", -0.5, None),
         (Buffers, "nbytes", "many", None),
         (Buffers, "nb_frames_per_block", 0, "> 0"),

@@ -97,6 +97,7 @@ class Replay(Detector):
             default_expo_time=1 / self.rate if self.rate else 0.0,
             dispatch=("single", "round_robin", "broadcast"),
             prepares_ahead=True,
+            pauses=True,
         )
 
     def prepare(self, share: HardwareParameters, endpoints: tuple[str, ...]) -> HardwareParameters:

@@ -30,12 +30,15 @@ class ReplayReceiver(Receiver):
         since they would repeat.
     """
 
+    pulls = True
+
     def __init__(self, open_series: Callable[[], Series], loop: bool) -> None:
         super().__init__()
         self._open_series, self._loop = open_series, loop
         self._series: Series | None = None
         self._ended = threading.Event()
         self._index, self._taken = 0, 0
+        self._started, self._paused = 0.0, 0.0
 
     def arm(self, hardware: HardwareParameters) -> None:
         """Open the first file."""
@@ -53,6 +56,16 @@ class ReplayReceiver(Receiver):
     def start(self) -> None:
         """Begin the first exposure."""
         self._started = time.monotonic()
+
+    def pause(self) -> None:
+        """Note when: the core takes no frame until it is over."""
+        self._paused = self._paused or time.monotonic()
+
+    def resume(self) -> None:
+        """Let the frames that are left come as much later as the pause has taken."""
+        if self._paused:
+            self._started += time.monotonic() - max(self._paused, self._started)
+            self._paused = 0.0
 
     def take(self, timeout: float) -> Frame | Lost | End | None:
         """Return the next frame when its exposure is over."""

@@ -138,6 +138,7 @@ class Simulator(Detector):
             flip=self.hardware_flip,
             dispatch=("single", "round_robin", "dynamic", "broadcast", "partial"),
             prepares_ahead=True,
+            pauses=True,
         )
 
     def status(self) -> SimulatorStatus:
@@ -169,6 +170,16 @@ class Simulator(Detector):
         """Expose some frames more."""
         if self._dealer is not None:
             self._dealer.trigger()
+
+    def pause(self) -> None:
+        """Deal no frame for a while."""
+        if self._dealer is not None:
+            self._dealer.pause()
+
+    def resume(self) -> None:
+        """Deal frames again."""
+        if self._dealer is not None:
+            self._dealer.resume()
 
     def stop(self, abort: bool) -> None:
         """Deal no further frame."""

@@ -47,6 +47,7 @@ class Dealer(threading.Thread):
         for endpoint in endpoints:
             self._room[connect(endpoint)] = 0
         self.trigger = self._clock.trigger
+        self.pause, self.resume = self._clock.pause, self._clock.resume
 
     def start(self) -> None:
         """Begin the first exposure."""

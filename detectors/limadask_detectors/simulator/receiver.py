@@ -85,6 +85,14 @@ class SimulatorReceiver(Receiver):
         """Expose some frames more."""
         self._armed().trigger()
 
+    def pause(self) -> None:
+        """Let the exposure that has begun be the last for a while."""
+        self._armed().pause()
+
+    def resume(self) -> None:
+        """Begin the next exposure now."""
+        self._armed().resume()
+
     def give(self, buffer: NDArray[Any]) -> None:
         """Accept an empty buffer."""
         super().give(buffer)

@@ -35,6 +35,12 @@ class Shutter(Protocol):
     def trigger(self) -> None:
         """Expose some frames more."""
 
+    def pause(self) -> None:
+        """Begin no exposure for a while."""
+
+    def resume(self) -> None:
+        """Go on."""
+
     def stop(self) -> None:
         """Expose no further frame."""
 
@@ -67,6 +73,7 @@ class OwnShutter:
         self._faults, self._realtime, self._deal = faults, realtime, deal
         self._never = threading.Event()
         self.start, self.trigger = self._clock.start, self._clock.trigger
+        self.pause, self.resume = self._clock.pause, self._clock.resume
         self.stop = self._clock.stop
 
     def next(self, timeout: float) -> Coming | Lost | End | None:
@@ -155,6 +162,12 @@ class DealtShutter:
 
     def trigger(self) -> None:
         """Take no notice: the camera is triggered where it is controlled."""
+
+    def pause(self) -> None:
+        """Take no notice: the camera is paused where it is controlled."""
+
+    def resume(self) -> None:
+        """Take no notice."""
 
     def stop(self) -> None:
         """Take no further frame than those that are on their way."""
