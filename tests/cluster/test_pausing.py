@@ -19,7 +19,7 @@ from limadask_tasks import Assemble, RoiStatistics
 
 BOUND = 30.0
 SHAPE = (64, 48)
-PERIOD = 0.01
+PERIOD, FRAMES = 0.01, 300
 PAUSE = 0.3
 """Seconds for which is looked whether a frame comes."""
 
@@ -36,7 +36,7 @@ def made(client: Client, camera: Any = None, **more: Any) -> ld.Acquisition:
     if more.get("topology", ld.Topology()).dispatch == "partial":
         pipe.add("whole", Assemble())
     pipe.add("stats", RoiStatistics(rois=[ld.Rect(0, 0, 8, 8)]))
-    given = {"nb_frames": 100, "expo_time": PERIOD, **more}
+    given = {"nb_frames": FRAMES, "expo_time": PERIOD, **more}
     given.setdefault("buffers", ld.Buffers(nb_frames_per_block=5))
     return ld.Acquisition(client, camera or Simulator(shape=SHAPE), pipe, **given)
 
@@ -60,7 +60,7 @@ def quiet(acquisition: ld.Acquisition) -> None:
     threading.Event().wait(PAUSE)
     before = acquisition.statistics()["received"]
     threading.Event().wait(PAUSE)
-    assert acquisition.statistics()["received"] == before < 100
+    assert acquisition.statistics()["received"] == before < FRAMES
 
 
 TOPOLOGIES = {
@@ -124,7 +124,7 @@ def test_what_goes_on_by_itself_says_that_it_cannot_be_paused(client: Client) ->
             acquisition.pause()
         assert acquisition.state[0] == "acquiring"
         acquisition.wait(timeout=BOUND)
-    assert acquisition.record().counts()["present"] == 100
+    assert acquisition.record().counts()["present"] == FRAMES
 
 
 @pytest.mark.parametrize("call", ["stop", "abort"])
@@ -142,7 +142,7 @@ def test_a_paused_run_can_end(client: Client, dispatch: str, call: str) -> None:
     assert acquisition.state == (("acquired", "processed") if call == "stop" else ("aborted",) * 2)
     assert {cause for _, _, cause in record.ranges(ld.Status.ABSENT)} <= {"stopped"}
     counts = record.counts()
-    assert counts["present"] + counts["partial"] + counts["absent"] == 100
+    assert counts["present"] + counts["partial"] + counts["absent"] == FRAMES
 
 
 def test_leaving_a_paused_run_ends_it(client: Client) -> None:
@@ -168,7 +168,7 @@ def test_a_paused_run_is_not_called_stalled(client: Client, dispatch: str) -> No
         assert acquisition.state == ("paused", "processing")
         acquisition.resume()
         acquisition.wait(timeout=BOUND)
-    assert acquisition.record().counts()["present"] == 100
+    assert acquisition.record().counts()["present"] == FRAMES
 
 
 def test_whoever_attaches_may_pause_too(client: Client) -> None:
@@ -179,28 +179,28 @@ def test_whoever_attaches_may_pause_too(client: Client) -> None:
         quiet(acquisition)
         seen.resume()
         acquisition.wait(timeout=BOUND)
-    assert acquisition.record().counts()["present"] == 100
+    assert acquisition.record().counts()["present"] == FRAMES
 
 
 def test_a_replay_pauses(client: Client, tmp_path: Path) -> None:
     path = tmp_path / "images.h5"
     with h5py.File(path, "w") as file:
-        file["data"] = np.arange(100, dtype=np.uint16).repeat(12).reshape(100, 3, 4)
+        file["data"] = np.arange(FRAMES, dtype=np.uint16).repeat(12).reshape(-1, 3, 4)
     pipe = ld.Pipeline()
     pipe.add("stats", RoiStatistics(rois=[ld.Rect(0, 0, 3, 4)]))
     camera = Replay(path=str(path), rate=1 / PERIOD)
     blocks = ld.Buffers(nb_frames_per_block=5)
-    with ld.Acquisition(client, camera, pipe, nb_frames=100, buffers=blocks) as acquisition:
+    with ld.Acquisition(client, camera, pipe, nb_frames=FRAMES, buffers=blocks) as acquisition:
         begun(acquisition)
         acquisition.pause()
         quiet(acquisition)
-        began, left = time.monotonic(), 100 - acquisition.statistics()["received"]
+        began, left = time.monotonic(), FRAMES - acquisition.statistics()["received"]
         acquisition.resume()
         acquisition.wait("acquired", timeout=BOUND)
         assert time.monotonic() - began > (left - 5) * PERIOD
         acquisition.wait(timeout=BOUND)
     means = acquisition.data["stats"]["mean"].values.reshape(-1)
-    assert means.tolist() == list(range(100))
+    assert means.tolist() == list(range(FRAMES))
 
 
 def test_a_batch_whose_run_is_paused_can_be_stopped(client: Client) -> None:
@@ -214,4 +214,4 @@ def test_a_batch_whose_run_is_paused_can_be_stopped(client: Client) -> None:
         assert first.state == ("acquired", "processed")
         assert second.state == ("aborted", "aborted")
     counts = first.record().counts()
-    assert 10 <= counts["present"] < 100
+    assert 10 <= counts["present"] < FRAMES
