@@ -318,15 +318,8 @@ class Station:
         self._told += len(absences)
         message = progress_message(self.receiving.progress, absences, self._deal)
         statistics = self.pool_statistics()
-        pool = (
-            {}
-            if statistics is None
-            else {
-                "free": statistics.left,
-                "slots": statistics.ceiling,
-                "slot_nbytes": statistics.slot_nbytes,
-            }
-        )
+        names = {"free": "left", "slots": "ceiling", "slot_nbytes": "slot_nbytes"}
+        pool = {one: getattr(statistics, at) for one, at in names.items()} if statistics else {}
         if isinstance(self.blocks, Blocks):
             message["blocks"] -= self.blocks.nb_let_go
             message["absences"] += [(*one, "overrun") for one in self.blocks.take_gone()]
