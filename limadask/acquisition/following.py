@@ -25,6 +25,7 @@ from limadask.errors import (
     StateError,
 )
 from limadask.ledger import Ledger
+from limadask.monitoring.waterfall import waterfall
 from limadask.parameters import ParameterSets
 from limadask.pipeline.hold import FUTURES
 from limadask.timeseries import checked_name, checked_value
@@ -201,6 +202,14 @@ class Following:
         of itself, and ``pipeline/…`` for the run itself.
         """
         return RecordedSeries(self._connected(), self.uuid)
+
+    @property
+    def waterfall(self) -> xr.Dataset:
+        """When each of the last 2000 blocks was at which stage, dims ``block`` and ``stage``.
+
+        See :func:`limadask.monitoring.waterfall.waterfall`, and :func:`limadask.plot_waterfall`.
+        """
+        return waterfall(self._connected().ask("waterfall", uuid=self.uuid))
 
     @property
     def observe(self) -> Observations:

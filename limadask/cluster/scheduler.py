@@ -15,6 +15,7 @@ from distributed.comm import CommClosedError
 
 from limadask.cluster.graph import ticket_tasks
 from limadask.cluster.limits import pool_nbytes
+from limadask.cluster.overview import Overview
 from limadask.cluster.pulse import LOOK, Pulses
 from limadask.cluster.tickets import ASSEMBLE, receive_keys, ticket_key
 from limadask.engine.coordinator import Coordinator
@@ -49,6 +50,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         self._keys: dict[Key, tuple[str, Ticket]] = {}
         self._finished: dict[Key, dict[str, Any] | None] = {}
         self._pulses = Pulses(scheduler)
+        self._overview = Overview(scheduler, self._coordinator)
         self._owners: dict[str, str] = {}
         self._batches: dict[str, set[str]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -84,6 +86,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
 
     async def close(self) -> None:
         """End what runs beside the scheduler."""
+        self._overview.close()
         for job in self._jobs:
             job.cancel()
         if self._client is not None:

@@ -56,6 +56,11 @@ class Blocks:
         """Blocks delivered and not yet acknowledged."""
         return len(self._ready) + len(self._kept)
 
+    @property
+    def tickets(self) -> int:
+        """Tickets that wait for a block."""
+        return len(self._waiting)
+
     def deliver(self, block: Frames) -> None:
         """Accept a block from the acquisition thread."""
         self.delivered += 1

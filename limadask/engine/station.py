@@ -22,6 +22,7 @@ from limadask.errors import ConfigError
 from limadask.frames import Frames, Spec, packed_bound
 from limadask.ledger import Ledger
 from limadask.memory import Allocator, BufferPool, PoolStatistics, UntouchedAllocator
+from limadask.monitoring.waterfall import waterfall
 from limadask.naming import Names
 from limadask.parameters import SoftwareParameters
 from limadask.storage import sound, unpacked
@@ -342,9 +343,10 @@ class Station:
         )
         series = {name: TimeSeries.load(one) for name, one in fields["series"].items()}
         return RunRecord(
-            **{**known, "ledger": Ledger.load(fields["ledger"]), "series": series},
+            **{**known, "ledger": Ledger.load(fields["ledger"]), "series": series,
+               "waterfall": waterfall(fields["waterfall"])},
             **self._about(prepared, software),
-        )
+        )  # fmt: skip
 
     def _about(self, prepared: Prepared, software: SoftwareParameters) -> dict[str, Any]:
         """Return parameter sets, detector and metadata as plain data."""
