@@ -15,7 +15,7 @@ from limadask.configuration import Configuration
 from limadask.memory import Traits
 
 PACKAGE = Path(__file__).parents[1] / "plugin"
-PAGE = (FOLDER / "memory.md").read_text(encoding="utf-8")
+PAGE = (FOLDER / "memory.md").read_text(encoding="utf-8").partition("\n## Monitoring")[0]
 SOURCE = (PACKAGE / "limadask_checkerboard" / "memory.py").read_text(encoding="utf-8")
 
 
