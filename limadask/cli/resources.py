@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from math import isfinite
 from typing import Any
 
@@ -16,6 +16,9 @@ from limadask.acquisition.resources import resources as ask
 from limadask.errors import LimadaskError
 from limadask.monitoring.rows import as_text
 
+PATIENCE = 30.0
+"""Seconds between two tables at most: the scheduler may take half of them to answer."""
+
 
 @click.command()
 @click.option("--cluster", required=True, help="The address of a scheduler.")
@@ -26,16 +29,23 @@ def resources(cluster: str, timeout: float, watch: bool, as_json: bool) -> None:
     """Say what each worker of a cluster uses: memory by stage, processor, disk, queues."""
     try:
         with Client(cluster, timeout=timeout, set_as_default=False) as client:
-            for table in _tables(client) if watch else [ask(client)]:
+            for table in watched(client) if watch else [ask(client)]:
                 click.echo(json.dumps(_plain(table)) if as_json else as_text(table))
     except (OSError, LimadaskError) as error:
         raise click.ClickException(str(error)) from error
 
 
-def _tables(client: Client) -> Iterator[xr.Dataset]:
+def watched(client: Client) -> Generator[xr.Dataset]:
+    """Yield a table every second, until the cluster cannot be asked any more.
+
+    Raises
+    ------
+    LimadaskError
+        Then.
+    """
     with LiveResources(client, seconds=float("inf")) as live:
         yield live.latest
-        while (table := live.next(2 * 15.0)) is not None:
+        while (table := live.next(PATIENCE)) is not None:
             yield table
         raise LimadaskError(live.note or "the scheduler does not answer")
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import xarray as xr
 
-from limadask.monitoring.timeline import WAITING
-from limadask.monitoring.waterfall import REST, bars
+from limadask.monitoring.waterfall import bars
+from limadask.pipeline.timing import REST, WAITING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,15 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from limadask.pipeline.timing import node_of
+from limadask.pipeline.timing import WAITING, node_of
 
 KEPT = 2000
 """Blocks whose times are kept, the last ones: some 150 bytes each."""
 KINDS = 1000
 """Sets of stages that are told apart; a pipeline has a few."""
-WAITING = ("wait", "transit", "queue")
-"""Stages before the nodes: in the receiver's memory, until a worker has room; on the way to that
-worker; there, until a thread is free."""
 HEAD = struct.Struct("<HHHqq")
 """What is before the times of a block: which stages, receiver, worker; first and last frame."""
 
@@ -48,9 +45,9 @@ class Timeline:
                 seconds[stage] += lasted
         if born == born:
             self._latencies.append(ended - born)
-        kind = self._stages.setdefault(stages, len(self._stages))
-        if kind >= KINDS:
+        if stages not in self._stages and len(self._stages) >= KINDS:
             return
+        kind = self._stages.setdefault(stages, len(self._stages))
         numbers = [self._workers.setdefault(one, len(self._workers)) for one in (receiver, worker)]
         self._blocks.append(HEAD.pack(kind, *numbers, first, last) + times)
 

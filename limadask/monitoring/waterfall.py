@@ -9,10 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from limadask.monitoring.timeline import HEAD, WAITING
-
-REST = "rest"
-"""What a block spent in the engine itself between its nodes."""
+from limadask.monitoring.timeline import HEAD
+from limadask.pipeline.timing import REST, WAITING
 
 
 class Bar(NamedTuple):

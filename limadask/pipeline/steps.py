@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from limadask.frames import Codec, Frames, Labels, Spec, Status, unlabelled
 from limadask.pipeline.plan import PlannedNode
 from limadask.pipeline.tile import Tile, Value, read_only
-from limadask.pipeline.timing import ENCODE, WRITE
+from limadask.pipeline.timing import ENCODE, WRITE, stage_of
 from limadask.task import (
     Conversion,
     FunctionVeto,
@@ -57,7 +57,7 @@ class Step(ABC):
 
     def __init__(self, node: PlannedNode) -> None:
         self.node, self.name, self.label, self.parents = node, node.name, node.label, node.after
-        self.stage = self.label
+        self.stage = stage_of(self.label)
         self.is_lacking = False
 
     def lacking(self, node: PlannedNode) -> Step:

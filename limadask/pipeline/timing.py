@@ -8,6 +8,13 @@ from collections.abc import Mapping, Sequence
 
 ENCODE, WRITE = ": encode", ": write"
 """What the names of a sink's two stages end with: the parallel part, and the serial one."""
+WAITING = ("wait", "transit", "queue")
+"""Stages before the nodes: in the receiver's memory, until a worker has room; on the way to that
+worker; there, until a thread is free."""
+REST = "rest"
+"""What a block spent in the engine itself between its nodes."""
+NODE = ": node"
+"""What the name of a node's stage ends with where one of these is the node's own name."""
 FIXED = 8 + 4 * 4
 """Bytes of what is told of the whole block, before that of its stages."""
 NAN = float("nan")
@@ -74,4 +81,9 @@ def seconds_by_node(stages: Sequence[str], times: bytes) -> dict[str, float]:
 
 def node_of(stage: str) -> str:
     """Return the node that a stage belongs to."""
-    return stage.removesuffix(ENCODE).removesuffix(WRITE)
+    return stage.removesuffix(ENCODE).removesuffix(WRITE).removesuffix(NODE)
+
+
+def stage_of(node: str) -> str:
+    """Return the only stage of a node that is no sink."""
+    return f"{node}{NODE}" if node in (*WAITING, REST) else node

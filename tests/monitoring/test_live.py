@@ -10,6 +10,7 @@ from distributed import Client
 from nbclient import NotebookClient
 
 import limadask as ld
+from limadask.cli.resources import watched
 
 BOUND = 30.0
 SETUP = """\
@@ -84,3 +85,12 @@ def test_in_a_notebook_it_is_renewed_where_it_is_shown(client: Client) -> None:
     assert "stopped" in page  # as it was last, not as it was first
     assert text.startswith("worker")
     assert text.endswith("stopped")
+
+
+def test_the_command_line_watches_table_by_table(client: Client) -> None:
+    tables = watched(client)
+    first, second = next(tables), next(tables)
+    assert first is not second
+    assert second["answers"].all()
+    tables.close()
+    assert threads() == []

@@ -16,8 +16,8 @@ from limadask.monitoring import timeline as timelines
 from limadask.monitoring.node_seconds import NODES, NodeSeconds
 from limadask.monitoring.picture import plot_waterfall
 from limadask.monitoring.timeline import Timeline
-from limadask.monitoring.waterfall import REST, bars, waterfall
-from limadask.pipeline.timing import Timing, seconds_by_node
+from limadask.monitoring.waterfall import bars, waterfall
+from limadask.pipeline.timing import REST, WAITING, Timing, node_of, seconds_by_node, stage_of
 from limadask.views import waterfall_html
 
 
@@ -165,3 +165,22 @@ def test_a_process_counts_the_seconds_of_the_nodes_that_were_at_work_last() -> N
     assert spent.seconds["file"] == pytest.approx(0.5 * (NODES + 10), rel=0.1)
     assert f"n{NODES + 9}" in spent.seconds
     assert "n0" not in spent.seconds
+
+
+@pytest.mark.parametrize("name", [*WAITING, REST, "bin"])
+def test_a_node_may_be_called_as_a_stage_is(name: str) -> None:
+    timeline, timing = Timeline(), timed((stage_of(name), 0.5))
+    timeline.take(receipt(timing, wait=1.0, transit=1.0, queue=1.0), "r", 0, 9)
+    assert node_of(stage_of(name)) == name
+    assert timeline.by_node() == pytest.approx({name: 0.5}, abs=0.05)
+    assert timeline.waiting() == pytest.approx(dict.fromkeys(WAITING, 1.0), abs=1e-3)
+    assert len(set(table(timeline, 0.0)["stage"].values.tolist())) == 4
+
+
+def test_stages_of_too_many_kinds_are_counted_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timelines, "KINDS", 2)
+    timeline = Timeline()
+    for number in (0, 1, 2, 3, 1):
+        timeline.take(receipt(timed((f"n{number}", 0.25))), "r", number, number)
+    assert table(timeline, 0.0)["first"].values.tolist() == [0, 1, 1]
+    assert timeline.by_node().keys() == {"n0", "n1", "n2", "n3"}
