@@ -6,6 +6,8 @@ from limadask.acquisition.acquisition import Acquisition
 from limadask.acquisition.batch import Batch
 from limadask.acquisition.check import check
 from limadask.acquisition.following import Following, attach
+from limadask.acquisition.live import LiveResources
+from limadask.acquisition.resources import resources
 from limadask.cluster.jobs import Slurm, SlurmJobs
 from limadask.cluster.slurm import slurm_cluster
 from limadask.configuration import Configuration
@@ -33,6 +35,7 @@ from limadask.events import (
 from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Affine, Arc, Grid, Polygon, Rect
 from limadask.ledger import Ledger
+from limadask.monitoring.picture import plot_waterfall
 from limadask.mpi import mpi_task
 from limadask.native import native_task
 from limadask.parameters import (
@@ -96,6 +99,7 @@ __all__ = [
     "HardwareParameters",
     "Ledger",
     "LimadaskError",
+    "LiveResources",
     "Lost",
     "Pipeline",
     "PixelTask",
@@ -131,7 +135,9 @@ __all__ = [
     "mpi_task",
     "native_task",
     "open",
+    "plot_waterfall",
     "process",
+    "resources",
     "slurm_cluster",
     "task",
     "veto",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,8 @@ def test_counts_ranges_and_the_last_frame_are_those_of_the_frames(marked: list[A
                 expected.append([number, number, cause])
         assert ledger.ranges(status) == [tuple(one) for one in expected]
     assert ledger.last(*ORDER[1:]) == max(model, default=-1)
+    causes = Counter(cause for status, cause in model.values() if status == Status.ABSENT)
+    assert ledger.absent() == causes
 
 
 @given(st.lists(st.tuples(st.sets(st.integers(0, 40), min_size=1), st.data()), max_size=4))

@@ -14,8 +14,8 @@ from limadask.acquisition import waiting
 from limadask.acquisition.futures import BlockFutures
 from limadask.acquisition.happening import Events
 from limadask.acquisition.recorded import RecordedSeries
-from limadask.acquisition.resources import Resources
 from limadask.acquisition.results import Observations, Products
+from limadask.acquisition.run_resources import RunResources
 from limadask.cluster.link import Link
 from limadask.engine.messages import Ready, loads
 from limadask.errors import (
@@ -26,6 +26,7 @@ from limadask.errors import (
     StateError,
 )
 from limadask.ledger import Ledger
+from limadask.monitoring.waterfall import waterfall
 from limadask.parameters import ParameterSets
 from limadask.pipeline.hold import FUTURES
 from limadask.timeseries import checked_name, checked_value
@@ -219,6 +220,14 @@ class Following:
         return RecordedSeries(self._connected(), self.uuid)
 
     @property
+    def waterfall(self) -> xr.Dataset:
+        """When each of the last 2000 blocks was at which stage, dims ``block`` and ``stage``.
+
+        See :func:`limadask.monitoring.waterfall.waterfall`, and :func:`limadask.plot_waterfall`.
+        """
+        return waterfall(self._connected().ask("waterfall", uuid=self.uuid))
+
+    @property
     def observe(self) -> Observations:
         """Observation points, by node."""
         ready = self._know()
@@ -257,9 +266,9 @@ class Following:
         return self._status()
 
     @property
-    def resources(self) -> Resources:
+    def resources(self) -> RunResources:
         """What the workers hold for this run now, how full that is, and when it will be full."""
-        return Resources.load(self._status()["resources"])
+        return RunResources.load(self._status()["resources"])
 
     def events(self, saved: bool = False) -> Events:
         """Return what happens from now on, for ``for`` and ``async for``; ends with the run.

@@ -1,71 +1,36 @@
-"""What the workers of a run hold for it now, and how full that is."""
+"""What the workers of a cluster use."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from math import inf
-from typing import Any
+import xarray as xr
+from distributed import Client
 
-from limadask.memory import Level
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerResources:
-    """What one worker holds for a run.
-
-    Parameters
-    ----------
-    level:
-        ``ok``, ``high``, ``critical``, or ``overrun``: frames wait for memory, or are left out.
-    seconds_left:
-        Seconds until its memory is full, at the rate of the last seconds; inf where it does not
-        fill.
-    slots, free:
-        Blocks of the receiver's pool there, and those of them that are free; 0 where nothing is
-        received.
-    slot_nbytes:
-        Bytes of each.
-    backlog:
-        Blocks received that have not been processed.
-    """
-
-    level: Level = "ok"
-    seconds_left: float = inf
-    slots: int = 0
-    free: int = 0
-    slot_nbytes: int = 0
-    backlog: int = 0
-
-    @property
-    def in_use(self) -> int:
-        """Blocks of the pool that are not free."""
-        return self.slots - self.free
+from limadask.cluster.link import Link
+from limadask.monitoring.table import table
 
 
-@dataclass(frozen=True, slots=True)
-class Resources:
-    """What all workers of a run hold for it.
+def resources(client: Client) -> xr.Dataset:
+    """Return what each worker uses now, dims ``worker``, ``stage`` and ``node``.
+
+    Of memory for frames, by worker and stage, in bytes: ``allocated``, ``in_use``, ``high_water``,
+    the most that was in use, and ``allocation_rate``, B/s. Of a worker's process: ``cpu`` (cores),
+    ``memory`` and its ``memory_limit`` (B), ``disk_read`` and ``disk_write`` (B/s); of its whole
+    computer: ``network_received`` and ``network_sent`` (B/s). Of its queues: ``blocks_held``,
+    received and without a receipt, ``blocks_queued``, which wait for a thread, ``tickets``, which
+    wait for a block, ``threads_busy`` and ``threads``. ``seconds`` is how long each node has worked
+    there, of all acquisitions.
+
+    Rates are means over the last second or two. What is not known is NaN; a worker that does not
+    answer within two seconds has the coordinate ``answers`` False, and NaN everywhere.
 
     Parameters
     ----------
-    level, seconds_left:
-        As those of its worst worker.
-    workers:
-        The workers, by name.
+    client:
+        Client of any Dask cluster; limadask is installed there if it is not yet.
+
+    Raises
+    ------
+    LimadaskError
+        When the scheduler cannot be reached.
     """
-
-    level: Level
-    seconds_left: float
-    workers: Mapping[str, WorkerResources]
-
-    @classmethod
-    def load(cls, told: Mapping[str, Any]) -> Resources:
-        """Return what the coordinator tells as plain data."""
-        workers = {name: WorkerResources(**_filled(one)) for name, one in told["workers"].items()}
-        return cls(**{**_filled(told), "workers": workers})
-
-
-def _filled(told: Mapping[str, Any]) -> dict[str, Any]:
-    left = told["seconds_left"]
-    return {**told, "seconds_left": inf if left is None else left}
+    return table(Link.of(client).ask("resources"))

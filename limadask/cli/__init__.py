@@ -12,6 +12,7 @@ from limadask.cli.describe import plugins, schema
 from limadask.cli.detector import detector
 from limadask.cli.native import native
 from limadask.cli.recover import recover
+from limadask.cli.resources import resources
 from limadask.cli.run import check, run
 from limadask.version import __version__
 
@@ -25,5 +26,5 @@ def main(verbose: bool) -> None:
         logging.getLogger("distributed").setLevel(logging.ERROR)
 
 
-for command in (run, check, recover, bench, schema, plugins, detector, native):
+for command in (run, check, recover, resources, bench, schema, plugins, detector, native):
     main.add_command(command)

@@ -16,6 +16,7 @@ from distributed import Client, Scheduler, SchedulerPlugin
 from distributed.comm import CommClosedError
 
 from limadask.cluster.graph import ticket_tasks
+from limadask.cluster.overview import Overview
 from limadask.cluster.pulse import LOOK, Pulses
 from limadask.cluster.records import forget_keys, shorten, streams_of
 from limadask.cluster.spans import Spans
@@ -53,6 +54,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         self._keys: dict[Key, tuple[str, Ticket]] = {}
         self._finished: dict[Key, dict[str, Any] | None] = {}
         self._pulses, self._spans = Pulses(scheduler), Spans(scheduler)
+        self._overview = Overview(scheduler, self._coordinator)
         self._owners: dict[str, str] = {}
         self._batches: dict[str, set[str]] = {}
         self._jobs: set[asyncio.Task[None]] = set()
@@ -88,6 +90,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
 
     async def close(self) -> None:
         """End what runs beside the scheduler."""
+        self._overview.close()
         for job in self._jobs:
             job.cancel()
         if self._client is not None:

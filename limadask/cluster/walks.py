@@ -10,6 +10,7 @@ from typing import Any
 from limadask.engine.blocks import Ending
 from limadask.engine.messages import receipt
 from limadask.engine.priority import PriorityPool
+from limadask.frames import Frames
 from limadask.pipeline import Walk
 
 
@@ -17,6 +18,8 @@ from limadask.pipeline import Walk
 class _Way:
     walk: Walk
     born: float
+    handed: float
+    taken: float
     rank: tuple[int, int]
 
 
@@ -33,9 +36,10 @@ class Walks:
         self._pool = pool
         self._ways: dict[tuple[str, int], _Way | Ending] = {}
 
-    def begin(self, uuid: str, ticket: int, walk: Walk, born: float, priority: int) -> None:
-        """Remember a block that was received at ``born``, seconds since the epoch."""
-        self._ways[uuid, ticket] = _Way(walk, born, (priority, ticket))
+    def begin(self, uuid: str, ticket: int, walk: Walk, frames: Frames, priority: int) -> None:
+        """Remember a block that has come to this worker now."""
+        way = _Way(walk, frames.born, frames.handed, time.time(), (priority, ticket))
+        self._ways[uuid, ticket] = way
 
     def end(self, uuid: str, ticket: int, ending: Ending) -> None:
         """Remember that there is no block."""
@@ -53,4 +57,4 @@ class Walks:
         if isinstance(way, Ending):
             return {"ending": way.value}
         outcome = await self._pool.run(way.rank, way.walk.finish)
-        return receipt(outcome, time.time() - way.born)
+        return receipt(outcome, way.born, way.handed, way.taken)

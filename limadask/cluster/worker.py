@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import functools
 import logging
 import pickle
@@ -13,7 +12,6 @@ from typing import Any
 
 from distributed import Worker, WorkerPlugin
 from distributed.comm.addressing import get_address_host
-from distributed.worker_state_machine import SecedeEvent
 from tornado.ioloop import PeriodicCallback
 
 from limadask.cluster import sizes as _sizes  # noqa: F401 - Dask asks what it has registered
@@ -23,9 +21,11 @@ from limadask.cluster.lasting import Lasting
 from limadask.cluster.leaving import leave
 from limadask.cluster.limits import budget_nbytes
 from limadask.cluster.nanny import look
+from limadask.cluster.parking import park
 from limadask.cluster.process_memory import ProcessMemory
 from limadask.cluster.pulse import own_process
 from limadask.cluster.records import forget_keys, shorten
+from limadask.cluster.resources import Resources
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.spans import merge_digests
 from limadask.cluster.tickets import receive_label, ticket_key
@@ -40,6 +40,7 @@ from limadask.engine.messages import dumps, loads
 from limadask.engine.priority import PriorityPool
 from limadask.engine.signs import sign
 from limadask.engine.station import Station
+from limadask.frames import Frames
 from limadask.memory import BUDGET
 from limadask.memory.janitor import clean
 
@@ -71,6 +72,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._pool = PriorityPool(worker.state.nthreads, tune_thread)
         self._walks = Walks(self._pool)
         self._equipment = Equipment(worker, self.transfers, self._pool)
+        self.resources = Resources(worker, self._pool, self._stations)
         worker.extensions["limadask"] = self
         worker.handlers.update(
             {
@@ -102,6 +104,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         """Process what is held, without Dask, and close the files; then end the threads."""
         self._ticking.stop()
         BUDGET.bound(self.address, None)
+        self.resources.close()
         await leave(list(self._stations.values()), self._pool)
         self._stations.clear()
 
@@ -117,8 +120,11 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         fused = processor == self.address and station.request.fuse and station.part is None
         if waits or fused:
             label = self._labels[uuid] if fused else receive_label(station.part)
-            self._park(ticket_key(label, uuid, ticket))
-        return await asyncio.shield(answer) if isinstance(answer, asyncio.Future) else answer
+            park(self._worker, ticket_key(label, uuid, ticket))
+        found = await asyncio.shield(answer) if isinstance(answer, asyncio.Future) else answer
+        if isinstance(found, Frames):
+            found.handed = time.time()
+        return found
 
     async def process(self, uuid: str, ticket: int, answer: Answer) -> None:
         """Take a block through the pipeline and leave its receipt."""
@@ -131,14 +137,14 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         else:
             rank = -self._ranks[uuid], ticket
             receipt = await self._pool.run(
-                rank, functools.partial(station.processing.process, answer)
+                rank, functools.partial(station.processing.process, answer, time.time())
             )
         self._leave_receipt(uuid, ticket, receipt)
 
     async def process_moved(self, uuid: str, ticket: int, answer: Answer) -> None:
         """Take a block through the pipeline that another worker has received."""
         if uuid in self._labels:  # our own threads have an order: all blocks are to stand in it
-            self._park(ticket_key(self._labels[uuid], uuid, ticket))
+            park(self._worker, ticket_key(self._labels[uuid], uuid, ticket))
         await self.process(uuid, ticket, answer)
 
     async def assemble(self, uuid: str, ticket: int, parts: Sequence[Answer]) -> Answer:
@@ -158,7 +164,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             self._walks.end(uuid, ticket, answer)
         elif station is not None and station.processing is not None:
             walk = station.processing.walk(answer)
-            self._walks.begin(uuid, ticket, walk, answer.born, -self._ranks[uuid])
+            self._walks.begin(uuid, ticket, walk, answer, -self._ranks[uuid])
 
     async def pass_node(self, uuid: str, ticket: int, label: str) -> None:
         """Take a block through one node, as far as it is here."""
@@ -171,21 +177,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     def _leave_receipt(self, uuid: str, ticket: int, receipt: dict[str, Any]) -> None:
         """Let a receipt go with the message that its task is finished: one message a block."""
         receipt["worker"] = self.address
+        self.resources.note(receipt)
         label = self._labels.get(uuid, "")
         state = self._worker.state.tasks.get(ticket_key(label, uuid, ticket))
         if state is not None:
             # as bytes: Dask would measure and walk through anything else
             state.metadata["limadask"] = pickle.dumps(receipt)
-
-    def _park(self, key: tuple[str, int]) -> None:
-        """Give the thread slot of a task back.
-
-        In a fresh context, or Dask's metrics callbacks nest and a parked task costs ever more.
-        """
-        event = SecedeEvent(
-            key=key, compute_duration=0.0, stimulus_id=f"limadask-park-{time.time()}"
-        )
-        self._loop.call_soon(self._worker.handle_stimulus, event, context=contextvars.Context())
 
     def _acknowledge(self, uuid: str, ticket: int) -> None:
         station = self._stations.get(uuid)
@@ -337,12 +334,14 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     async def _close(self, uuid: str) -> dict[str, Any]:
         def work(station: Station) -> dict[str, Any]:
+            memory = self.resources.high_water(uuid)
             closed = station.close()
             dumped = {node: dumps(parts) for node, parts in closed.parts.items()}
             return {
                 "receipts": closed.receipts,
                 "parts": dumped,
                 "trouble": closed.trouble,
+                "memory": memory,
                 "parcels": station.end_polls(),
             }
 
@@ -420,7 +419,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if details := station.receiving.details:
             logger.error("receiver of acquisition %s: %s", uuid, details)
         error = station.receiving.progress.error
-        self._send("limadask-receiver-ended", uuid, progress=station.progress(), error=error)
+        progress = {**station.progress(), "memory": self.resources.high_water(uuid)}
+        self._send("limadask-receiver-ended", uuid, progress=progress, error=error)
 
     def _send(self, operation: str, uuid: str, **message: Any) -> None:
         self._worker.batched_send({"op": operation, "uuid": uuid, **message})

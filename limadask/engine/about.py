@@ -6,6 +6,7 @@ from typing import Any
 
 from limadask.engine.messages import Prepared, Request
 from limadask.ledger import Ledger
+from limadask.monitoring.waterfall import waterfall
 from limadask.parameters import SoftwareParameters
 from limadask.task import RunRecord
 from limadask.timeseries import TimeSeries
@@ -35,6 +36,11 @@ def record(
     software = software.told_by(known["receivers"], known["workers"], known.pop("settings"))
     series = {name: TimeSeries.load(one) for name, one in told["series"].items()}
     return RunRecord(
-        **{**known, "ledger": Ledger.load(told["ledger"]), "series": series},
+        **{
+            **known,
+            "ledger": Ledger.load(told["ledger"]),
+            "series": series,
+            "waterfall": waterfall(told["waterfall"]),
+        },
         **about(request, prepared, software),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from limadask.events import FramesAbsent, FramesPartial, FramesVetoed, TaskFailed
 from limadask.frames import Status
 from limadask.ledger import Failed, FateTable, FrameRun, Ledger
+from limadask.monitoring.timeline import Timeline
 
 TOLD = {Status.PARTIAL: FramesPartial, Status.VETOED: FramesVetoed}
 """Events that tell of frames of a status, in ranges."""
-LATENCIES_KEPT = 2000
-"""Blocks whose latency is kept, the last ones."""
 Odd = Mapping[int, tuple[int, str]]
 """Status and cause of frames that are not present, by number."""
 Publish = Callable[..., None]
@@ -37,14 +36,13 @@ class Account:
         self.ledger = Ledger()
         self.products: dict[str, list[bytes]] = defaultdict(list)
         self.notes: dict[str, list[tuple[str, Any]]] = defaultdict(list)
-        self.seconds: Counter[str] = Counter()
+        self.timeline = Timeline()
         self.done = self.told_absent = self.nb_lacking = 0
         self.presumed: list[tuple[int, int, int, str]] = []
         """Frames that some receiver has no part of: first, last + 1, step and cause."""
         self.tells_saved = False
         """Whether somebody wants to know which frames are safe, block by block."""
         self._saved: list[tuple[int, int]] = []
-        self._waited: deque[float] = deque(maxlen=LATENCIES_KEPT)
 
     def of_part(self, part: int) -> Ledger:
         """Return the ledger of one part of the frames: of all, where they do not come in parts."""
@@ -73,8 +71,8 @@ class Account:
             self.mark_absent(number, number + 1, 1, cause, part)
         self._count(numbers, odd)
         self.nb_lacking += receipt.get("lacking", 0)
-        self.seconds.update(receipt["seconds"])
-        self._waited.append(receipt["waited"])
+        if len(numbers):
+            self.timeline.take(receipt, receiver, int(numbers[0]), int(numbers[-1]))
         return self.take_results(receipt)
 
     def take_results(self, receipt: Mapping[str, Any]) -> str:
@@ -183,13 +181,6 @@ class Account:
     def last(self) -> int:
         """Return the highest frame that is there, -1 where none is."""
         return self.ledger.last(Status.PRESENT, Status.PARTIAL)
-
-    def latency(self) -> dict[str, float]:
-        """Return how long the last blocks took from their last frame to the end of their sinks."""
-        if not self._waited:
-            return {}
-        median, p99 = np.percentile(np.array(self._waited), (50, 99))
-        return {"median": float(median), "p99": float(p99), "blocks": len(self._waited)}
 
 
 def is_saved(status: int, cause: str) -> bool:

@@ -68,6 +68,7 @@ class Assembler:
             pixels[:, :, self._whole.masked] = self._whole.fill
         whole = Frames.of(pixels)
         whole.numbers, whole.born = numbers, max(one.born for one in there)
+        whole.handed = max(one.handed for one in there)
         span = min(one.span[0] for one in there), max(one.span[1] for one in there)
         causes: dict[int, str] = {}
         invalid: dict[int, NDArray[np.bool_]] = {}

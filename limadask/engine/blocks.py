@@ -62,6 +62,11 @@ class Blocks:
         return len(self._ready) + len(self._kept)
 
     @property
+    def tickets(self) -> int:
+        """Tickets that wait for a block."""
+        return len(self._waiting)
+
+    @property
     def waiting(self) -> int:
         """Blocks that no worker has got; may be asked from any thread."""
         return len(self._ready)

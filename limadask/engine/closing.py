@@ -67,6 +67,7 @@ async def _close_sinks(run: Run) -> None:
         for trouble in answer["trouble"]:
             run.note(trouble)
         run.recording.take_all(answer["parcels"])
+        run.note_memory(worker.address, answer["memory"])
         for node, part in answer["parts"].items():
             run.parts[node].append(part)
     living = run.crew.living_processors
@@ -120,6 +121,7 @@ async def _join(run: Run) -> None:
         "series": run.recording.dump(),
         "statistics": run.recording.statistics(),
         "settings": run.settings,
+        "waterfall": run.waterfall(),
     }
     made: dict[str, Any] = {"files": {}, "trouble": ["no worker is left that could"]}
     for worker in crew.living_processors:

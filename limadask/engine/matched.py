@@ -36,6 +36,11 @@ class MatchedBlocks:
         """Blocks delivered and not yet acknowledged."""
         return len(self._blocks)
 
+    @property
+    def tickets(self) -> int:
+        """Tickets that wait for a block."""
+        return len(self._waiting)
+
     def deliver(self, block: Frames) -> None:
         """Accept a block from the acquisition thread; blocks come in order.
 

@@ -110,16 +110,19 @@ def loads(data: bytes) -> Any:
     return pickle.loads(data)  # noqa: S301 - from our own cluster
 
 
-def receipt(outcome: Outcome, waited: float) -> dict[str, Any]:
-    """Return what the coordinator is told of a block: plain data and bytes.
+def receipt(
+    outcome: Outcome, born: float = 0.0, handed: float = 0.0, taken: float = 0.0
+) -> dict[str, Any]:
+    """Return what the coordinator is told of a block that ends now: plain data and bytes.
 
     Parameters
     ----------
     outcome:
         What came of it.
-    waited:
-        Seconds from its last frame to the end of its sinks.
+    born, handed, taken:
+        As in :meth:`limadask.pipeline.timing.Timing.told`.
     """
+    stages, times = outcome.timing.told(born, handed, taken)
     status = outcome.status()
     odd = [
         (number, int(fate), outcome.cause(number))
@@ -135,8 +138,8 @@ def receipt(outcome: Outcome, waited: float) -> dict[str, Any]:
         "products": {node: dumps(parts) for node, parts in outcome.products.items()},
         "failures": _joined(outcome.failures),
         "notes": outcome.notes,
-        "seconds": dict(outcome.seconds),
-        "waited": waited,
+        "stages": stages,
+        "times": times,
     }
 
 

@@ -36,6 +36,7 @@ class PriorityPool:
 
     def __init__(self, threads: int, prepare: Callable[[], object] | None = None) -> None:
         self._jobs: list[Any] = []
+        self._busy = 0
         self._count, self._came = itertools.count(), threading.Condition()
         self._threads = [
             threading.Thread(
@@ -59,6 +60,21 @@ class PriorityPool:
         future = asyncio.get_running_loop().create_future()
         self._put(rank, job, future)
         return future
+
+    @property
+    def size(self) -> int:
+        """How many blocks can run at a time."""
+        return len(self._threads)
+
+    @property
+    def busy(self) -> int:
+        """How many do."""
+        return self._busy
+
+    @property
+    def queued(self) -> int:
+        """How many wait for a thread."""
+        return len(self._jobs)
 
     def close(self) -> None:
         """End the threads after the jobs that wait."""
@@ -86,6 +102,8 @@ class PriorityPool:
             if job is None:
                 return
             result = job()
+            with self._came:
+                self._busy -= 1
             streak.add(rank[0])
             future.get_loop().call_soon_threadsafe(_resolve, future, result)
             del job, future, result  # an idle thread must hold no slot
@@ -100,6 +118,7 @@ class PriorityPool:
                     expects = streak.expects_before(self._jobs[0][0][0])
                     wait = until - time.monotonic() if expects else 0.0
                     if wait <= 0:
+                        self._busy += 1
                         return heapq.heappop(self._jobs)
                 else:
                     streak.pause()

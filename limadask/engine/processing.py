@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -96,12 +95,20 @@ class Processing:
             self.release()
             raise
 
-    def process(self, frames: Frames) -> dict[str, Any]:
-        """Take a block through the pipeline; return its receipt. Never raises."""
+    def process(self, frames: Frames, taken: float = 0.0) -> dict[str, Any]:
+        """Take a block through the pipeline; return its receipt. Never raises.
+
+        Parameters
+        ----------
+        frames:
+            The block.
+        taken:
+            When it had come to this worker, seconds since 1970; 0 if nobody knows.
+        """
         try:
             outcome = self._programs[frames.part].run(frames)
-            waited = time.time() - frames.born if frames.born else 0.0
-            return {**receipt(outcome, waited), "lacking": frames.nb_lacking}
+            told = receipt(outcome, frames.born, frames.handed, taken)
+            return {**told, "lacking": frames.nb_lacking}
         except Exception as error:  # nothing may reach Dask: a traceback would hold the slot
             return _failed(frames, error)
 
@@ -126,7 +133,7 @@ class Processing:
         """Drain sums and close the sinks."""
         closed = Closed([], defaultdict(list), [])
         for program in self._programs.values():
-            closed.receipts.extend(receipt(outcome, 0.0) for outcome in program.drain())
+            closed.receipts.extend(receipt(outcome) for outcome in program.drain())
             for node, part in program.close().items():
                 closed.parts[node].append(part)
             closed.trouble.extend(program.trouble)
@@ -201,6 +208,6 @@ def _failed(frames: Frames, error: Exception) -> dict[str, Any]:
         "products": {},
         "notes": {},
         "failures": [("limadask", numbers[0], numbers[-1], text, True)],
-        "seconds": {},
-        "waited": 0.0,
+        "stages": (),
+        "times": b"",
     }

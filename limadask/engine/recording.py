@@ -39,6 +39,8 @@ class Recording(Recorder):
         self._poller = ""
         self._looked = float("-inf")
         self._processed = 0, 0.0
+        self.rate = 0.0
+        """Frames processed per second, in the last second."""
         for name, units in declared.items():
             self.declare(name, units)
 
@@ -98,8 +100,9 @@ class Recording(Recorder):
         yield "absent", "", account.told_absent
         before, at = self._processed
         yield "pressure", "", LEVELS.index(run.pressures.whole.level)
-        yield "rate", "Hz", (account.done - before) / (stamp / 1e9 - at) if at else 0.0
-        if latency := account.latency():
+        self.rate = (account.done - before) / (stamp / 1e9 - at) if at else 0.0
+        yield "rate", "Hz", self.rate
+        if latency := account.timeline.latency():
             yield "latency", "s", latency["median"]
         for address, progress in crew.progress.items():
             title = crew.name(address).replace("/", "|")
@@ -112,12 +115,14 @@ class Recording(Recorder):
 
     def statistics(self) -> dict[str, Any]:
         """Return what can be said of the whole run, as plain data."""
-        run = self._run
+        run, timeline = self._run, self._run.account.timeline
         acquiring = max(0.0, (run.acquired or time.time()) - run.began) if run.began else 0.0
         return {
-            "seconds_by_node": dict(run.account.seconds),
-            "latency": run.account.latency(),
+            "seconds_by_node": timeline.by_node(),
+            "seconds_waiting": timeline.waiting(),
+            "latency": timeline.latency(),
             "frames": run.account.ledger.counts(),
             "acquiring_time": acquiring,
             "workers_lost": len(run.crew.lost),
+            "memory_high_water": {name: dict(one) for name, one in run.memory.items()},
         }

@@ -62,6 +62,8 @@ class Frames:
         it tells nothing more.
     sparse:
         The pixels that hold something, None where :attr:`pixels` has them all.
+    handed:
+        When its receiver let it go for processing, seconds since 1970; 0 if nobody knows.
     """
 
     pixels: NDArray[Any]
@@ -77,6 +79,7 @@ class Frames:
     packed: Packed | None = None
     values: NDArray[np.float64] | None = None
     sparse: SparsePixels | None = None
+    handed: float = 0.0
 
     @classmethod
     def of(cls, pixels: NDArray[Any], first: int = 0) -> Frames:
@@ -146,6 +149,7 @@ class Frames:
             np.concatenate([part.timestamps for part in parts]),
             np.concatenate([part.status for part in parts]),
             (parts[0].span[0], parts[-1].span[1]),
+            max(part.born for part in parts),
             invalid={number: one for part in parts for number, one in part.invalid.items()},
             causes={number: why for part in parts for number, why in part.causes.items()},
             values=np.concatenate(values) if len(values) == len(parts) > 0 else None,

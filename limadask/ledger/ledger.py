@@ -98,6 +98,14 @@ class Ledger:
             totals[status.name.lower()] += count
         return totals
 
+    def absent(self) -> dict[str, int]:
+        """Return how many frames are absent, by cause."""
+        found: dict[str, int] = {}
+        for status, cause, count in self._fates.counts():
+            if status == Status.ABSENT and count:
+                found[cause] = found.get(cause, 0) + count
+        return found
+
     def ranges(self, status: Status) -> list[tuple[int, int, str]]:
         """Return ``(first, last, cause)`` of the frames of this status, last included."""
         runs = (run for run in self.runs() if run.status == status)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Status
+from limadask.pipeline.timing import Timing
 from limadask.storage.decoding import CORRUPT
 from limadask.task import Values
 
@@ -67,13 +67,18 @@ class Outcome:
         self.timestamps, self._received = frames.timestamps, frames.status
         self._causes = frames.causes
         self.failures: list[Failure] = []
-        self.seconds: dict[str, float] = defaultdict(float)
+        self.timing = Timing()
         self._ends = ends
         self._lost = np.zeros((len(frames), len(ends)), bool)
         self._vetoed: dict[int, str] = {}
         self._corrupt = np.zeros(len(frames), bool)
         self.notes: dict[str, list[Any]] = {}
         self.products: dict[str, tuple[NDArray[np.int64], Values]] = {}
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Seconds of each node."""
+        return self.timing.seconds()
 
     def add_failure(self, failure: Failure, lost: tuple[str, ...], part: slice) -> None:
         """Note that ``part`` of the frames did not reach the ends ``lost``."""

@@ -69,7 +69,7 @@ class Passage:
             inputs = [values[parent] for parent in step.parents if parent in values]
             if len(inputs) < len(step.parents) or step.name in values:
                 continue  # a node before it raised or has nothing to give yet
-            result = self._attempt(step, step.run, inputs, part)
+            result = self._attempt(step, step.stage, step.run, inputs, part)
             if isinstance(result, Judged):
                 self.outcome.add_veto(step.name, result.vetoed)
                 result = result.value
@@ -124,14 +124,14 @@ class Passage:
         if parts:
             part = slice(parts[0][0].start, parts[-1][0].stop)
             results = [result for _, _, result in parts]
-            note = self._attempt(step, step.writer.write, [results], part)
+            note = self._attempt(step, step.writes, step.writer.write, [results], part)
             if note is not None:
                 self.outcome.notes.setdefault(step.name, []).append(note)
             parts.clear()
             self._chunks.remove(self._unwritten.pop(step.name, (0, 0))[1])
 
     def _attempt(
-        self, step: Step, call: Callable[..., Any], arguments: list[Any], part: slice
+        self, step: Step, stage: str, call: Callable[..., Any], arguments: list[Any], part: slice
     ) -> Any:
         """Call as often as the policy allows; what is raised becomes text at once."""
         began = time.perf_counter()
@@ -141,10 +141,11 @@ class Passage:
             failure: Exception | None = error
             unsaved = _unsaved(error)
         finally:
-            self.outcome.seconds[step.label] += time.perf_counter() - began
+            self.outcome.timing.add(stage, began)
         on_error = step.node.on_error or self._policy.on_error
         may_retry = on_error == "retry" and not step.has_state
         for _ in range(self._policy.retries if may_retry else 0):
+            began = time.perf_counter()
             try:
                 return call(*arguments)
             except Exception as error:
@@ -152,6 +153,8 @@ class Passage:
                 unsaved = (
                     again if unsaved is None else unsaved & (unsaved if again is None else again)
                 )
+            finally:
+                self.outcome.timing.add(stage, began)
         for lost in self._lost_parts(step, unsaved, part):
             told = Failure.of(step.name, self.outcome.numbers[lost], failure, on_error == "abort")
             self.outcome.add_failure(told, self._lost[step.name], lost)

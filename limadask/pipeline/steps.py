@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from limadask.frames import Codec, Frames, Labels, Spec, Status, unlabelled
 from limadask.pipeline.plan import PlannedNode
 from limadask.pipeline.tile import Memory, Tile, Value, read_only
+from limadask.pipeline.timing import ENCODE, WRITE, stage_of
 from limadask.task import (
     Conversion,
     FunctionVeto,
@@ -55,6 +56,7 @@ class Step(ABC):
 
     def __init__(self, node: PlannedNode) -> None:
         self.node, self.name, self.label, self.parents = node, node.name, node.label, node.after
+        self.stage = stage_of(self.label)
         self.is_lacking = False
 
     def lacking(self, node: PlannedNode) -> Step:
@@ -329,6 +331,7 @@ class SinkStep(Step):
     def __init__(self, node: PlannedNode, task: Sink, writer: Writer) -> None:
         super().__init__(node)
         self._task, self.writer = task, writer
+        self.stage, self.writes = f"{self.label}{ENCODE}", f"{self.label}{WRITE}"
         self._skips = task.skips_vetoed
         self._codec: Codec | Literal["any"] | None = getattr(writer, "codec", None)
 

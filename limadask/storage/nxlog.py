@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 
 from limadask.storage.nexus import field, group, iso, tree
+from limadask.storage.nxwaterfall import write_waterfall
 from limadask.task import RunRecord
 from limadask.timeseries import TimeSeries
 
@@ -23,7 +24,7 @@ GAPS = "gaps"
 
 
 def write_logs(entry: h5py.Group, run: RunRecord) -> None:
-    """Write all series, and the statistics of the run.
+    """Write all series, the statistics of the run, and where its blocks spent their time.
 
     Those of the user lie in ``logs``, where NXsample has such a field also in ``sample``; those of
     the detector in its NXdetector, those of the run itself in ``process``.
@@ -40,6 +41,8 @@ def write_logs(entry: h5py.Group, run: RunRecord) -> None:
         detector = group(process, "detector", "NXcollection")
     if run.statistics:
         tree(process, "statistics", run.statistics)
+    if run.waterfall is not None and run.waterfall.sizes["block"]:
+        write_waterfall(process, run.waterfall)
     for name, series in _part(run.series, "pipeline/"):
         parent = group(process, "logs", "NXcollection")
         *place, leaf = name.split("/")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
@@ -110,6 +111,8 @@ class RunRecord:
         Values that changed while it went on, by name: the user's, ``detector/…``, ``pipeline/…``.
     statistics:
         Seconds by node, latency and counts of the whole run, plain data.
+    waterfall:
+        When the last blocks were at which stage; see :attr:`limadask.Following.waterfall`.
     """
 
     uuid: str
@@ -126,6 +129,7 @@ class RunRecord:
     error: str = ""
     series: Mapping[str, TimeSeries] = field(default_factory=dict)
     statistics: Mapping[str, Any] = field(default_factory=dict)
+    waterfall: xr.Dataset | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,10 @@ from typing import Any
 import numpy as np
 from dask.widgets import TEMPLATE_PATHS, get_template
 
+from limadask.monitoring.picture import colours, labels
+from limadask.monitoring.rows import HEADS, rows
+from limadask.monitoring.waterfall import bars
+
 TEMPLATE_PATHS.append(str(Path(__file__).parent / "templates"))
 _IN_SOFTWARE = {"crop": "roi", "bin": "binning", "flip": "flip", "rotate": "rotation"}
 """Tasks in front of ``input``, and the parameters that they do where the detector does not."""
@@ -98,6 +102,35 @@ def ledger_html(ledger: Any) -> str:
     )
 
 
+def resources_html(table: Any, note: str = "") -> str:
+    """Return what the workers use as a table, with a bar for each stage's memory."""
+    return _filled("resources.html.j2", rows=rows(table), heads=HEADS, note=note)
+
+
+def waterfall_html(times: Any, blocks: int = 40) -> str:
+    """Return where the last blocks spent their time: a row for each, as a drawing."""
+    shown = times.isel(block=slice(-blocks, None))
+    drawn = list(bars(shown))
+    begin = min((bar.begin for bar in drawn), default=0.0)
+    end = max((bar.begin + bar.duration for bar in drawn), default=1.0)
+    scale = 1000 / max(end - begin, 1e-9)
+    colour = colours([str(one) for one in shown["stage"].values])
+    names = [f"{first}–{last} on {worker}" for first, last, worker in labels(shown)]
+    made = [
+        {
+            "row": bar.row,
+            "x": scale * (bar.begin - begin),
+            "width": scale * bar.duration,
+            "colour": colour[bar.stage],
+            "title": f"{names[bar.row]}, {bar.stage}: {1e3 * bar.duration:.3g} ms",
+        }
+        for bar in drawn
+    ]
+    return _filled(
+        "waterfall.html.j2", bars=made, rows=len(names), begin=begin, end=end, colours=colour
+    )
+
+
 def acquisition_html(acquisition: Any) -> str:
     """Return where an acquisition stands, with its parameters and its ledger."""
     detector, processing = acquisition.state
@@ -109,6 +142,7 @@ def acquisition_html(acquisition: Any) -> str:
         files=acquisition.files,
         ledger=ledger_html(acquisition.record()),
         parameters=parameters_html(acquisition.parameters),
+        waterfall="" if detector == "idle" else waterfall_html(acquisition.waterfall),
     )
 
 

@@ -16,9 +16,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.request import urlopen
 
 import dask
 import numpy as np
+import prometheus_client
 import psutil
 import pytest
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
@@ -40,6 +42,8 @@ from distributed.comm.addressing import get_address_host
 from distributed.deploy.spec import ProcessInterface
 from distributed.protocol import to_serialize
 from distributed.worker_state_machine import SecedeEvent
+from prometheus_client import Metric
+from prometheus_client.core import GaugeMetricFamily
 
 import limadask as ld
 from limadask.cluster import pulse
@@ -455,3 +459,33 @@ def test_a_workers_metrics_of_spans_can_become_one(
     merged = [key for key in totals if key[1:3] == (spans_module.NAME, "counted")]
     assert len(merged) == len({key[3:] for key in keys})
     assert sum(totals[key] for key in merged) == pytest.approx(whole)
+
+
+class Counting:
+    """A collector as Prometheus has them."""
+
+    def describe(self) -> list[Metric]:
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        yield GaugeMetricFamily("test_of_ours", "Ours.", value=1 / 8)
+
+
+@pytest.mark.parametrize("where", ["scheduler", "worker"])
+def test_metrics_of_ours_are_served_beside_those_of_dask(
+    inside: Client, where: str, request: pytest.FixtureRequest
+) -> None:
+    ours, port = Counting(), request.getfixturevalue(where).http_server.port
+    prometheus_client.REGISTRY.register(ours)
+    try:
+        with urlopen(f"http://127.0.0.1:{port}/metrics", timeout=BOUND) as page:
+            rows = page.read().decode().splitlines()
+    finally:
+        prometheus_client.REGISTRY.unregister(ours)
+    assert "test_of_ours 0.125" in rows
+    assert any(row.startswith(f"dask_{where}_") for row in rows)
+
+
+def test_a_worker_knows_its_memory_limit_and_its_name(worker: Worker) -> None:
+    assert worker.memory_manager.memory_limit > 0
+    assert str(worker.name) == "0"

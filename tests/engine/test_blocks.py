@@ -249,3 +249,15 @@ def test_a_worker_without_credit_of_its_own_is_lent_one_block(processor: str) ->
         assert desk.answer(tickets[1]) is None
 
     asyncio.run(play())
+
+
+def test_tickets_are_counted_while_they_wait() -> None:
+    async def play() -> None:
+        desk = Desk({"p": 9})
+        desk.get("p")
+        desk.get("p")
+        assert desk.blocks.tickets == 2
+        desk.deliver()
+        assert desk.blocks.tickets == 1
+
+    asyncio.run(play())

@@ -119,8 +119,8 @@ def receipt(numbers: list[int], missing: list[tuple[int, str]]) -> dict[str, Any
     own = np.array(numbers, np.int64)
     return {
         "numbers": own.tobytes(), "timestamps": (own + 1000).tobytes(), "odd": [],
-        "missing": missing, "products": {}, "notes": {}, "failures": [], "seconds": {},
-        "waited": 0.0,
+        "missing": missing, "products": {}, "notes": {}, "failures": [], "stages": (),
+        "times": b"",
     }  # fmt: skip
 
 

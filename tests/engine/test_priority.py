@@ -57,6 +57,19 @@ def test_jobs_run_by_rank_and_equal_ones_as_they_came(ranks: list[tuple[int, int
     asyncio.run(play())
 
 
+def test_a_pool_knows_what_runs_and_what_waits() -> None:
+    async def play() -> None:
+        busy = Busy()
+        waiting = [busy.pool.run((number,), lambda: None) for number in range(3)]
+        assert (busy.pool.size, busy.pool.busy, busy.pool.queued) == (1, 1, 3)
+        await busy.free()
+        await asyncio.wait_for(asyncio.gather(*waiting), 10)
+        assert (busy.pool.busy, busy.pool.queued) == (0, 0)
+        busy.pool.close()
+
+    asyncio.run(play())
+
+
 def test_several_jobs_run_at_a_time() -> None:
     async def play() -> None:
         pool, meeting = PriorityPool(3), threading.Barrier(3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -145,6 +146,21 @@ def test_a_task_is_tried_as_often_as_the_policy_says(
     late = result.collected["late"]
     assert late is not None
     assert len(late) == (8 if lost else 12)
+
+
+def test_the_time_of_all_tries_is_the_node_s() -> None:
+    tries: list[float] = []
+
+    def work_in_vain(block: xr.DataArray) -> xr.DataArray:
+        began = time.perf_counter()
+        while time.perf_counter() < began + 0.02:
+            pass
+        tries.append(time.perf_counter() - began)
+        raise OSError("in vain")
+
+    result = ran(branched(Does(what=work_in_vain)), Policy(on_error="retry", retries=2))
+    assert len(tries) >= 3
+    assert sum(one.seconds["bad"] for one in result.outcomes) >= sum(tries)
 
 
 class Odd(Ordered):

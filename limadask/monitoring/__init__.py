@@ -1,0 +1,1 @@
+"""What a cluster uses, and where its time goes."""
