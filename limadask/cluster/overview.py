@@ -12,6 +12,7 @@ from distributed import Scheduler
 
 from limadask.engine.coordinator import Coordinator
 from limadask.engine.run import Run
+from limadask.engine.standing import waterfall_of
 from limadask.monitoring.prometheus import EXPORTER, Reading
 from limadask.monitoring.readings import of_run
 
@@ -72,7 +73,7 @@ class Overview:
         return result
 
     async def _waterfall(self, uuid: str) -> dict[str, Any]:
-        return self._coordinator.find(uuid).waterfall()
+        return waterfall_of(self._coordinator.find(uuid))
 
 
 def _counted(run: Run) -> dict[str, Any]:

@@ -62,23 +62,11 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             {
                 f"limadask_{name}": getattr(self, f"_{name}")
                 for name in (
-                    "create",
-                    "command",
-                    "status",
-                    "ledger",
-                    "products",
-                    "notes",
-                    "reserve",
-                    "ready",
-                    "runs",
-                    "queue",
-                    "batch",
-                    "record",
-                    "series",
-                    "silent",
+                    "create", "command", "status", "ledger", "products", "notes", "reserve",
+                    "ready", "runs", "queue", "batch", "record", "series", "silent",
                 )
             }
-        )
+        )  # fmt: skip
         scheduler.stream_handlers.update(
             {
                 "limadask-tick": self._tick,

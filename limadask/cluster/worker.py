@@ -36,7 +36,7 @@ from limadask.engine.credits import lent_blocks
 from limadask.engine.feedback import Feedback
 from limadask.engine.holding import Deferral, HeldBlocks
 from limadask.engine.matched import MatchedBlocks
-from limadask.engine.messages import dumps, loads
+from limadask.engine.messages import dumps, loads, prepared_message
 from limadask.engine.priority import PriorityPool
 from limadask.engine.signs import sign
 from limadask.engine.station import Station
@@ -236,19 +236,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
             station = self._stations[uuid]
             nbytes = self._equipment.pool_nbytes(station)
             prepared = station.prepare_detector(tuple(endpoints), nbytes, threads)
-            return {
-                "prepared": dumps(prepared),
-                "nb_frames": prepared.raw.nb_frames,
-                "per_block": prepared.nb_frames_per_block,
-                "prepares_ahead": prepared.prepares_ahead,
-                "pauses": prepared.pauses or prepared.hardware.trigger_mode == "software",
-                "recorded": dict(self._stations[uuid].request.detector.recorded),
-                "timing": {
-                    "period": prepared.hardware.period,
-                    "trigger_mode": prepared.hardware.trigger_mode,
-                    "per_trigger": prepared.hardware.nb_frames_per_trigger,
-                },
-            }
+            return prepared_message(prepared, station.request.detector)
 
         return await answer_of(work)
 

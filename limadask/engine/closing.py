@@ -8,6 +8,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 from limadask.engine.port import WorkerError
+from limadask.engine.standing import waterfall_of
 from limadask.engine.watch import stalled
 from limadask.events import FileClosed
 from limadask.frames import Status
@@ -67,7 +68,7 @@ async def _close_sinks(run: Run) -> None:
         for trouble in answer["trouble"]:
             run.note(trouble)
         run.recording.take_all(answer["parcels"])
-        run.note_memory(worker.address, answer["memory"])
+        run.memory.note(worker.name, answer["memory"])
         for node, part in answer["parts"].items():
             run.parts[node].append(part)
     living = run.crew.living_processors
@@ -121,7 +122,7 @@ async def _join(run: Run) -> None:
         "series": run.recording.dump(),
         "statistics": run.recording.statistics(),
         "settings": run.settings,
-        "waterfall": run.waterfall(),
+        "waterfall": waterfall_of(run),
     }
     made: dict[str, Any] = {"files": {}, "trouble": ["no worker is left that could"]}
     for worker in crew.living_processors:

@@ -110,6 +110,24 @@ def loads(data: bytes) -> Any:
     return pickle.loads(data)  # noqa: S301 - from our own cluster
 
 
+def prepared_message(prepared: Prepared, detector: Detector) -> dict[str, Any]:
+    """Return what the coordinator is told when the detector is configured."""
+    hardware = prepared.hardware
+    return {
+        "prepared": dumps(prepared),
+        "nb_frames": prepared.raw.nb_frames,
+        "per_block": prepared.nb_frames_per_block,
+        "prepares_ahead": prepared.prepares_ahead,
+        "pauses": prepared.pauses or hardware.trigger_mode == "software",
+        "recorded": dict(detector.recorded),
+        "timing": {
+            "period": hardware.period,
+            "trigger_mode": hardware.trigger_mode,
+            "per_trigger": hardware.nb_frames_per_trigger,
+        },
+    }
+
+
 def receipt(
     outcome: Outcome, born: float = 0.0, handed: float = 0.0, taken: float = 0.0
 ) -> dict[str, Any]:

@@ -124,5 +124,5 @@ class Recording(Recorder):
             "frames": run.account.ledger.counts(),
             "acquiring_time": acquiring,
             "workers_lost": len(run.crew.lost),
-            "memory_high_water": {name: dict(one) for name, one in run.memory.items()},
+            "memory_high_water": run.memory.dump(),
         }

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
-from collections import defaultdict
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +16,7 @@ from statemachine import State
 from limadask.engine import closing, detecting, preparing, receivers
 from limadask.engine.account import Account
 from limadask.engine.crew import Crew
+from limadask.engine.high_water import HighWater
 from limadask.engine.joint_account import JointAccount
 from limadask.engine.messages import dumps
 from limadask.engine.options import Bounds, Options, Timing
@@ -74,8 +74,7 @@ class Run:
         self.parts: dict[str, list[bytes]] = {}
         self.files: dict[str, str] = {}
         self.settings: dict[str, dict[str, Any]] = {}
-        self.memory: dict[str, dict[str, int]] = defaultdict(dict)
-        """Most bytes in use, by the names of workers and by stage; told at the end."""
+        self.memory = HighWater()
         self.error, self.pickled_error, self.ready = "", b"", b""
         self.stopped = self.stalled = self.has_started = self.told_end = False
         self.prepares_ahead = self.gave_back = self._leaving = False
@@ -211,7 +210,7 @@ class Run:
     def receiver_ended(self, worker: str, progress: Mapping[str, Any], error: str) -> None:
         """Take that a receiver's thread has ended."""
         self.tick(worker, progress)
-        self.note_memory(worker, progress.get("memory", {}))
+        self.memory.note(self.crew.name(worker), progress.get("memory", {}))
         self.crew.end(worker)
         if error:
             self.fail(f"the receiver on {self.crew.name(worker)} ended with {error}")
@@ -307,18 +306,6 @@ class Run:
     def excess(self) -> str:
         """Return in words that more frames are absent than may be, empty if not."""
         return self.account.excess(self.options.max_absent)
-
-    def note_memory(self, worker: str, high_water: Mapping[str, int]) -> None:
-        """Take the most bytes that a worker has had in use, by stage."""
-        known = self.memory[self.crew.name(worker)]
-        for stage, nbytes in high_water.items():
-            known[stage] = max(known.get(stage, 0), nbytes)
-
-    def waterfall(self) -> dict[str, Any]:
-        """Return when the last blocks were at each stage, as plain data."""
-        dumped = self.account.timeline.dump()
-        names = [self.crew.name(one) for one in dumped["workers"]]
-        return {**dumped, "workers": names, "began": self.began, "uuid": self.uuid}
 
     # ---- what it uses -------------------------------------------------------------------------
 

@@ -39,6 +39,13 @@ def standing(run: Run) -> dict[str, Any]:
     }
 
 
+def waterfall_of(run: Run) -> dict[str, Any]:
+    """Return when the last blocks of a run were at each stage, as plain data."""
+    dumped = run.account.timeline.dump()
+    names = [run.crew.name(one) for one in dumped["workers"]]
+    return {**dumped, "workers": names, "began": run.began, "uuid": run.uuid}
+
+
 def _waits(run: Run) -> bool:
     """Tell whether it waits for other runs, or for its user, and not for anything of its own."""
     if run.detector.current == "paused":
