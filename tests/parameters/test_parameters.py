@@ -53,7 +53,13 @@ DEFAULTS: dict[type[BaseModel], dict[str, Any]] = {
         "on_overrun": "wait",
         "drop": "newest",
     },
-    Buffers: {"nbytes": None, "nb_frames_per_block": None, "folder": None, "allocator": "auto"},
+    Buffers: {
+        "nbytes": None,
+        "least_nbytes": None,
+        "nb_frames_per_block": None,
+        "folder": None,
+        "allocator": "auto",
+    },
 }
 
 

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from distributed import Client, Scheduler
+from distributed import Client
 
 import limadask as ld
 from limadask.cluster.local import process_cluster
@@ -92,7 +92,7 @@ def _keep(count: int) -> None:
     coordinator.KEPT_RUNS = count
 
 
-def _counted(dask_scheduler: Scheduler) -> int:
+def _counted(dask_scheduler: Any) -> int:
     """Return what Dask's scheduler, and our plugin in it, hold of tasks and runs."""
     plugin: Any = dask_scheduler.extensions["limadask"]
     mine = sum(len(getattr(plugin, name)) for name in KNOWN)
