@@ -64,12 +64,12 @@ class Overview:
         try:
             async with asyncio.timeout(PATIENCE):
                 answer = await self._scheduler.rpc(worker).limadask_resources()
+            result: dict[str, Any] = answer["result"]
         except OSError:  # TimeoutError is one
             return None
-        except Exception:  # what something that is metered has raised there
+        except Exception:  # what is metered has raised there, or limadask is not there yet
             logger.exception("worker %s cannot say what it uses", worker)
             return None
-        result: dict[str, Any] = answer["result"]
         return result
 
     async def _waterfall(self, uuid: str) -> dict[str, Any]:

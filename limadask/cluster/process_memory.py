@@ -50,5 +50,6 @@ class ProcessMemory:
 
 
 def _metered() -> int:
-    """Return the bytes that pools have here."""
-    return sum(one.allocated for one in METERS.usages() if one.allocator != "none")
+    """Return the bytes that pools have here, or share with this process."""
+    usages = METERS.usages()
+    return sum(one.allocated + one.mapped for one in usages if one.allocator != "none")

@@ -287,9 +287,16 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             self._coordinator.look(now)
             busy, preparing = self._coordinator.busy(), self._coordinator.preparing()
             await self._pulses.look(busy, now - before - LOOK, preparing)
+            self._forget()
+
+    def _forget(self) -> None:
+        """Let Dask forget what it would remember for ever; trouble with that must end no watch."""
+        try:
             shorten(streams_of(self._scheduler, self._client))
             forget_keys()
             self._spans.forget(self._coordinator.runs)
+        except Exception:
+            logger.exception("Dask's records cannot be cut short")
 
     # ---- what clients ask -----------------------------------------------------------------------
 

@@ -29,15 +29,18 @@ class Spans:
         self._scheduler = scheduler
         self._extension = scheduler.extensions.get("spans")
         self._over: dict[str, float] = {}
+        self._foreign: set[str] = set()
         self._left = Span((NAME,), NAME, None, scheduler.total_nthreads_history)
 
     def forget(self, uuids: Collection[str]) -> None:
         """Forget those whose tasks are all of these acquisitions."""
         if self._extension is None:
             return
-        now = time.monotonic()
-        for span in list(self._extension.spans_search_by_name["default",]):
-            if self._is_over(span, uuids):
+        now, spans = time.monotonic(), list(self._extension.spans_search_by_name["default",])
+        if len(self._foreign) > 2 * len(spans):  # Dask has forgotten most of them
+            self._foreign.clear()
+        for span in spans:
+            if span.id not in self._foreign and self._is_over(span, uuids):
                 self._take_out(span)
                 self._over[span.id] = now
         for number in [one for one, ended in self._over.items() if now - ended > LATE]:
@@ -46,8 +49,10 @@ class Spans:
     def _is_over(self, span: Span, uuids: Collection[str]) -> bool:
         names = [group.name for group in span.groups]
         known = self._scheduler.task_groups
-        is_ours = all(name.rpartition("-")[2] in uuids for name in names)
-        return bool(names) and is_ours and not any(name in known for name in names)
+        if not all(name.rpartition("-")[2] in uuids for name in names):
+            self._foreign.add(span.id)  # it will never be ours alone: others' history is long
+            return False
+        return bool(names) and not any(name in known for name in names)
 
     def _take_out(self, span: Span) -> None:
         """Take a span out of Dask's lists; a worker may still have metrics of it to tell."""

@@ -45,6 +45,11 @@ class Walks:
         """Remember that there is no block."""
         self._ways[uuid, ticket] = ending
 
+    def forget(self, uuid: str) -> None:
+        """Let go of the blocks of an acquisition that never concluded."""
+        for key in [one for one in self._ways if one[0] == uuid]:
+            del self._ways[key]
+
     async def step(self, uuid: str, ticket: int, label: str) -> None:
         """Take a block through one node, as far as it is here."""
         way = self._ways.get((uuid, ticket), Ending.ABSENT)

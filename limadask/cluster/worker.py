@@ -28,7 +28,7 @@ from limadask.cluster.records import forget_keys, shorten
 from limadask.cluster.resources import Resources
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.spans import merge_digests
-from limadask.cluster.tickets import receive_label, ticket_key
+from limadask.cluster.tickets import ASSEMBLE, BEGIN, receive_label, ticket_key
 from limadask.cluster.transfer import Transfers
 from limadask.cluster.walks import Walks
 from limadask.engine.blocks import Answer, Blocks, Ending
@@ -261,7 +261,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         names: dict[str, Any],
     ) -> dict[str, Any]:
         self._ranks[uuid], self._labels[uuid] = acquisition_rank, label
-        self._prefixes.add(label)
+        mine = [receive_label(one) for one in (None, *range(len(receivers)))]
+        self._prefixes |= {label, ASSEMBLE, BEGIN, *mine}
         if rank is not None:
             await self.transfers.warm_up(receivers)
         station = self._station(uuid, request)
@@ -361,6 +362,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._ranks.pop(uuid, None)
         self._labels.pop(uuid, None)
         self._equipment.release(uuid)
+        self._walks.forget(uuid)
         if station is None:
             return {"result": None}
         answer = await answer_of(station.release)

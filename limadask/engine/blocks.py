@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 
 from limadask.frames import Frames
 
+KEPT_TICKETS = 10_000
+"""Ended tickets that are remembered, the last ones: many times as many as are out at a time."""
+
 
 class Ending(Enum):
     """How a ticket ends without a block."""
@@ -49,10 +52,10 @@ class Blocks:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._tickets: dict[str, list[int]] = {processor: [] for processor in credits}
         self._kept: dict[int, tuple[str, Frames]] = {}
-        self._done: set[int] = set()
+        self._done: dict[int, None] = {}
         self._ended = False
         self._last_group: tuple[int, str] | None = None
-        self.delivered = self.nb_let_go = 0
+        self.delivered = self.nb_let_go = self.nb_frames_let_go = 0
         """Blocks that came, and those of them that were let go."""
         self._gone: list[tuple[int, int, int]] = []
 
@@ -76,6 +79,7 @@ class Blocks:
         if self._ready:
             block = self._ready.popleft()
             self.nb_let_go += 1
+            self.nb_frames_let_go += len(block)
             self._gone += _ranges(block.numbers)
 
     def take_gone(self) -> list[tuple[int, int, int]]:
@@ -118,9 +122,15 @@ class Blocks:
 
     def acknowledge(self, ticket: int) -> None:
         """Let go of a block whose receipt has arrived."""
-        self._done.add(ticket)
+        self._finish(ticket)
         if self._kept.pop(ticket, None) is not None:
             self._match()
+
+    def _finish(self, ticket: int) -> None:
+        """Remember that a ticket has ended, for as long as it could be run again."""
+        self._done[ticket] = None
+        if len(self._done) > KEPT_TICKETS:
+            del self._done[next(iter(self._done))]
 
     def undone(self) -> Iterable[Frames]:
         """Return the blocks without a receipt, in order: what is left without a scheduler."""
@@ -136,7 +146,7 @@ class Blocks:
         if self._ended and not self._ready:
             while self._waiting:
                 ticket, future = self._waiting.popitem()
-                self._done.add(ticket)
+                self._finish(ticket)
                 future.set_result(Ending.UNUSED)
             self._tickets = {processor: [] for processor in self._tickets}
 

@@ -32,6 +32,6 @@ def lent_blocks(
     lent = {one: ceil(max(2, 2 * count) / receivers) for one, count in threads.items()}
     if own:
         # nobody else could take them
-        kept = lent[own] if on_overrun in LINGERING else nb_slots
+        kept = max(2, 2 * threads[own]) if on_overrun in LINGERING else nb_slots
         return {own: kept}
     return lent

@@ -39,10 +39,9 @@ class Feedback:
         """Hand a block on."""
         self._post(self._blocks.deliver, frames)
 
-    def let_go(self) -> None:
-        """Let the oldest block go, where blocks do not wait for those of others."""
-        if isinstance(self._blocks, Blocks):
-            self._post(self._blocks.let_go)
+    def post(self, work: Callable[[], object]) -> None:
+        """Let something be done in the thread whose the blocks are."""
+        self._post(work)
 
     def ended(self) -> None:
         """Tell that no further block comes."""

@@ -44,5 +44,7 @@ class Gauge:
         lent, self.free = known.slots - known.free, known.left
         with self._lock:
             out, most = max(0, lent - 1), max(1, lent + known.left - 1)
-            self.pressure = self._judge.judge(time.monotonic(), out, most, self._starved)
+            # who waits for a slot that is just being made is not out of memory
+            starved = self._starved and known.left == 0
+            self.pressure = self._judge.judge(time.monotonic(), out, most, starved)
             return self.pressure

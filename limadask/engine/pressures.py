@@ -57,6 +57,10 @@ class Pressures:
         self._tell(whole)
         self._react()
 
+    def user_pauses(self) -> None:
+        """Take note that the user pauses or resumes: that is not to be undone by the policy."""
+        self._paused = False
+
     def lost(self, worker: str) -> None:
         """Take note that a worker is gone, and its memory with it."""
         whole = self.whole
@@ -102,7 +106,7 @@ class Pressures:
     def _pause(self, level: Level) -> None:
         """Pause from ``high`` on, and go on at ``ok``, or when everything has been processed."""
         run, state = self._run, self._run.detector.current
-        if state == "acquiring" and run.has_started and level != "ok":
+        if state == "acquiring" and run.has_started and run.crew.receives and level != "ok":
             self._paused = True
             run.detector.happen("pause")
         elif state == "paused" and self._paused:

@@ -240,6 +240,7 @@ class Receiving(threading.Thread):
                 given.popleft()
         slot = self._new_slot(0)
         if slot is not None:
+            self._relief.note(starved=False)
             self._slot, self._leaves_out = slot, False
         elif isinstance(spare, PixelSlot):
             given.appendleft(spare.pixels[0])  # as for any frame that was lent: see _give_back

@@ -87,20 +87,25 @@ class Recording(Recorder):
     def look_now(self) -> None:
         """Look at the run itself."""
         run, stamp = self._run, time.time_ns()
-        for name, units, value in self._seen(stamp):
+        self._take_rate(run.account.done, time.monotonic())
+        for name, units, value in self._seen():
             self.declare(f"{PIPELINE}{name}", units, MOST).add(stamp, float(value))
-        self._processed = run.account.done, stamp / 1e9
 
-    def _seen(self, stamp: int) -> Iterable[tuple[str, str, float]]:
+    def _take_rate(self, done: int, now: float) -> None:
+        """Take how fast frames are processed, over no less than half of the time between looks."""
+        before, then = self._processed
+        if now - then >= EVERY / 2:
+            self.rate = (done - before) / (now - then) if then else 0.0
+            self._processed = done, now
+
+    def _seen(self) -> Iterable[tuple[str, str, float]]:
         """Yield names, units and values of what is to be seen of the run."""
         run = self._run
         crew, account = run.crew, run.account
         yield "received", "", crew.received
         yield "processed", "", account.done
         yield "absent", "", account.told_absent
-        before, at = self._processed
         yield "pressure", "", LEVELS.index(run.pressures.whole.level)
-        self.rate = (account.done - before) / (stamp / 1e9 - at) if at else 0.0
         yield "rate", "Hz", self.rate
         if latency := account.timeline.latency():
             yield "latency", "s", latency["median"]

@@ -10,6 +10,9 @@ from limadask.engine.holding import HeldBlocks
 from limadask.engine.matched import MatchedBlocks
 from limadask.parameters import Every, Policy
 
+Post = Callable[[Callable[[], object]], object]
+"""Calls a function in another thread, soon."""
+
 
 class Relief:
     """Waits for room; the source feels it. All calls come from the acquisition thread.
@@ -41,11 +44,21 @@ class Relief:
 
 
 class Dropping(Relief):
-    """Leaves out the newest frames, those that come while no slot is free."""
+    """Leaves out the newest frames, those that come while no slot is free, nor being made.
+
+    Parameters
+    ----------
+    gauge:
+        What is told how full the pool is.
+    """
+
+    def __init__(self, gauge: Gauge) -> None:
+        super().__init__(gauge)
+        self._watched = gauge
 
     def leaves_out(self) -> bool:
-        """Tell that they are left out."""
-        return True
+        """Tell whether the pool is full, and not merely growing."""
+        return self._watched.free == 0
 
 
 class Thinning(Dropping):
@@ -61,7 +74,7 @@ class Thinning(Dropping):
 
     def __init__(self, gauge: Gauge, every: int) -> None:
         super().__init__(gauge)
-        self._watched, self._every = gauge, every
+        self._every = every
 
     def skips(self, place: int) -> bool:
         """Tell whether a frame is not among those that are kept."""
@@ -77,23 +90,32 @@ class LettingGo(Relief):
         What is told how full the pool is.
     blocks:
         The blocks.
-    let_go:
-        Lets the oldest of them go, in the thread whose they are.
+    post:
+        Calls a function in the thread whose they are, soon.
     """
 
-    def __init__(self, gauge: Gauge, blocks: Blocks, let_go: Callable[[], object]) -> None:
+    def __init__(self, gauge: Gauge, blocks: Blocks, post: Post) -> None:
         super().__init__(gauge)
-        self._watched, self._blocks, self._let_go = gauge, blocks, let_go
+        self._watched, self._blocks, self._post = gauge, blocks, post
+        self._has_asked = False
 
     def note(self, starved: bool) -> None:
         """Let the oldest go where the next slot would have to be waited for."""
         super().note(starved)
-        if self._watched.free == 0 and self._blocks.waiting:
-            self._let_go()
+        if self._watched.free == 0 and self._blocks.waiting and not self._has_asked:
+            self._has_asked = True
+            self._post(self._let_go)
 
     def leaves_out(self) -> bool:
         """Tell whether all are being worked on: then there is nothing else to let go."""
-        return not self._blocks.waiting
+        return self._watched.free == 0 and not self._blocks.waiting
+
+    def _let_go(self) -> None:
+        """Let one block go, if that is still needed: this thread may have been late."""
+        self._has_asked = False
+        self._watched.look()
+        if self._watched.free == 0:
+            self._blocks.let_go()
 
 
 class Holding(Relief):
@@ -120,13 +142,13 @@ def relief(
     policy: Policy,
     gauge: Gauge,
     blocks: Blocks | MatchedBlocks | None,
-    let_go: Callable[[], object],
+    post: Post,
 ) -> Relief:
-    """Return what a policy asks for; ``let_go`` lets the oldest block go."""
+    """Return what a policy asks for; ``post`` calls a function in the thread of the blocks."""
     if policy.on_overrun == "drop":
         if isinstance(policy.drop, Every):
             return Thinning(gauge, policy.drop.every)
         if policy.drop == "oldest" and isinstance(blocks, Blocks):
-            return LettingGo(gauge, blocks, let_go)
+            return LettingGo(gauge, blocks, post)
         return Dropping(gauge)
     return Holding(gauge, blocks) if isinstance(blocks, HeldBlocks) else Relief(gauge)

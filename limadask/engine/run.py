@@ -126,11 +126,13 @@ class Run:
                 "allowed: stop, abort; with trigger_mode 'software' every detector can be paused"
             )
         self.detector.happen("pause")
+        self.pressures.user_pauses()
         await detecting.follow_pauses(self)
 
     async def resume(self) -> None:
         """Let exposures go on."""
         self.detector.happen("resume")
+        self.pressures.user_pauses()
         await detecting.follow_pauses(self)
 
     async def process(self) -> None:

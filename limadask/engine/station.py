@@ -257,7 +257,7 @@ class Station:
                 handed,
                 told.ended,
                 takes_late=self._takes_late,
-                relief=relief(self.request.policy, self._gauge, blocks, told.let_go),
+                relief=relief(self.request.policy, self._gauge, blocks, told.post),
                 keeps=self.keeps,
                 cores=self.cores,
             )
@@ -318,10 +318,11 @@ class Station:
         self._told += len(absences)
         message = progress_message(self.receiving.progress, absences, self._deal)
         statistics = self.pool_statistics()
-        names = {"free": "left", "slots": "ceiling", "slot_nbytes": "slot_nbytes"}
+        names = {"free": "left", "slots": "most", "slot_nbytes": "slot_nbytes"}
         pool = {one: getattr(statistics, at) for one, at in names.items()} if statistics else {}
         if isinstance(self.blocks, Blocks):
             message["blocks"] -= self.blocks.nb_let_go
+            message["received"] -= self.blocks.nb_frames_let_go
             message["absences"] += [(*one, "overrun") for one in self.blocks.take_gone()]
         trouble = self.blocks.trouble if isinstance(self.blocks, HeldBlocks) else ""
         detector = self.request.detector if self._controls else None
@@ -357,9 +358,9 @@ class Station:
         return record(self.request, prepared, ready.software, fields)
 
     def pressure(self) -> Pressure:
-        """Return how full the receiver's pool is; without one there is no pressure."""
-        is_there = self._gauge is not None and self._pool is not None
-        return self._gauge.look() if self._gauge is not None and is_there else Pressure()
+        """Return how full the receiver's pool is; one that gets nothing more is under none."""
+        is_used = self._pool is not None and not self._pool.is_retired
+        return self._gauge.look() if self._gauge is not None and is_used else Pressure()
 
     def end_polls(self) -> list[Parcel]:
         """Poll the user's sources a last time; return the values that have not been taken."""

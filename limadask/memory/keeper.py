@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from typing import Protocol
 
+logger = logging.getLogger(__name__)
 LOOK = 1.0
 """Seconds between two looks at whether pools are larger than they need be."""
 
@@ -75,13 +78,21 @@ class Keeper:
         except queue.Empty:
             return
         if pool is not None:
-            pool.grow()
+            _safely(pool.grow)
 
     def _shrink_all(self) -> None:
         with self._lock:
             pools = list(self._pools)
         for pool in pools:
-            pool.shrink()
+            _safely(pool.shrink)
+
+
+def _safely(work: Callable[[], None]) -> None:
+    """Do something for one pool: what goes wrong there is not to end the thread of all."""
+    try:
+        work()
+    except Exception:  # any allocator's code
+        logger.exception("a pool could not be made larger or smaller")
 
 
 KEEPER = Keeper()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import time
@@ -20,6 +21,7 @@ from limadask.memory.keeper import KEEPER, Keeper
 from limadask.memory.loan import lent
 from limadask.memory.usage import METERS, Stage, Tally, Usage
 
+logger = logging.getLogger(__name__)
 POLL = 1e-3
 """Seconds after which a free slot that another process still reads is looked at again."""
 IDLE = 5
@@ -60,6 +62,11 @@ class PoolStatistics:
     ceiling: int
     high_water: int
     refused: str = ""
+
+    @property
+    def most(self) -> int:
+        """Slots there can be, those lent counted: fewer than the ceiling where it cannot grow."""
+        return self.slots - self.free + self.left
 
     @property
     def left(self) -> int:
@@ -185,7 +192,7 @@ class BufferPool:
                 self._tokens.get_nowait()
                 memory = self._free.pop()
                 if self._allocator.renew(memory):
-                    self._allocator.free(memory)
+                    self._give_back(memory)
                 self._gone.put(None)
 
     def grow(self) -> None:
@@ -222,6 +229,11 @@ class BufferPool:
         return self._slots
 
     @property
+    def is_retired(self) -> bool:
+        """Whether it lends nothing any more."""
+        return self._retired
+
+    @property
     def uuid(self) -> str:
         """The acquisition it is for."""
         return self._owner[1]
@@ -255,7 +267,7 @@ class BufferPool:
         """Return what the pool holds and has lent."""
         with self._lock:
             return PoolStatistics(
-                self._slots,
+                self._slots - self._gone.qsize(),
                 self.slot_nbytes,
                 self._tokens.qsize(),
                 self.ceiling - self._highest,
@@ -306,10 +318,16 @@ class BufferPool:
         if not self._allocator.renew(memory):
             self._put(memory)
             return
-        self._allocator.free(memory)
+        self._give_back(memory)
         del memory
         with self._lock:
             self._slots -= 1
+
+    def _give_back(self, memory: NDArray[np.uint8]) -> None:
+        try:
+            self._allocator.free(memory)
+        except Exception:  # any allocator's code; the slot is not used any more
+            logger.exception("a slot of %d bytes could not be given back", self.slot_nbytes)
 
     def _take_back(self, memory: NDArray[np.uint8]) -> None:
         if self._retired:

@@ -34,7 +34,7 @@ class Scratch:
         self._own = threading.local()
         METERS.add(self)
         if owner is not None:
-            owner.made.append(self)
+            owner.made.add(self)
 
     def array(self, key: Hashable, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return this thread's array of a key, C-contiguous; it holds anything."""
@@ -97,15 +97,15 @@ class _Owner(NamedTuple):
 
     uuid: str
     node: str
-    made: list[Scratch]
+    made: weakref.WeakSet[Scratch]
 
 
 _owner: ContextVar[_Owner | None] = ContextVar("limadask_scratch_owner", default=None)
 
 
 @contextmanager
-def owning(uuid: str, node: str, made: list[Scratch]) -> Iterator[None]:
-    """Let scratch that is made meanwhile belong to a node; collect it in ``made``."""
+def owning(uuid: str, node: str, made: weakref.WeakSet[Scratch]) -> Iterator[None]:
+    """Let scratch that is made meanwhile belong to a node; ``made`` knows it while it lives."""
     token = _owner.set(_Owner(uuid, node, made))
     try:
         yield

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.memory.allocator import NamedAllocator, PageAllocator, address
+from limadask.memory.system import unlock_pages
 from limadask.memory.traits import Traits
 
 COUNTER = 8
@@ -147,6 +148,7 @@ class SharedAllocator:
     def free(self, buffer: NDArray[np.uint8]) -> None:
         """Give a slot's pages back to the system, for all who have mapped them."""
         slot = self._slot(self._offset(buffer))
+        unlock_pages(buffer)  # else the system keeps them
         self._pages.madvise(mmap.MADV_REMOVE, self._first + slot * self._stride, self._stride)
         self._unused.append(slot)
 

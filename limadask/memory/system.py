@@ -30,6 +30,17 @@ def lock_pages(buffer: NDArray[np.uint8]) -> None:
     _call("mlock", ctypes.c_void_p(address(buffer)), ctypes.c_size_t(buffer.nbytes))
 
 
+def unlock_pages(buffer: NDArray[np.uint8]) -> None:
+    """Let a buffer's pages go again, whether they were locked or not.
+
+    Raises
+    ------
+    OSError
+        When the system refuses.
+    """
+    _call("munlock", ctypes.c_void_p(address(buffer)), ctypes.c_size_t(buffer.nbytes))
+
+
 def bind_pages(buffer: NDArray[np.uint8], nodes: Iterable[int]) -> None:
     """Take pages that a page-aligned buffer has not got yet from these NUMA nodes alone.
 

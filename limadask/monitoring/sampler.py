@@ -49,7 +49,7 @@ class Sampler:
         self._process, self._usages, self._clock = psutil.Process(), usages, clock
         self.obtained: Counter[str] = Counter()
         """Bytes that were allocated by stage, of memory that is gone included."""
-        self._known: dict[tuple[str, str, str, str], int] = {}
+        self._known: dict[tuple[str, str, str], int] = {}
         self._looks: deque[tuple[float, Totals, Counter[str]]] = deque(maxlen=2)
         self.look()
 
@@ -86,9 +86,9 @@ class Sampler:
 
     def _count(self, usages: list[Usage]) -> None:
         """Add what was allocated since the last time; what is new has allocated all it has."""
-        totals: Counter[tuple[str, str, str, str]] = Counter()
+        totals: Counter[tuple[str, str, str]] = Counter()
         for one in usages:
-            totals[one.stage, one.uuid, one.node, one.allocator] += one.total
+            totals[one.stage, one.uuid, one.node] += one.total
         for key, total in totals.items():
             self.obtained[key[0]] += max(0, total - self._known.get(key, 0))
         self._known = dict(totals)

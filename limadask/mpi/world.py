@@ -74,10 +74,10 @@ class World:
         self._lifelines: list[socket.socket] = []
         self._processes: list[psutil.Process] = []
         self._said: deque[str] = deque(maxlen=20)
-        self._claim = Claim()
         with socket.create_server(("127.0.0.1", 0), backlog=2 * ranks) as server:
             server.settimeout(LOOK)
             self._launch(launcher, server.getsockname()[1])
+            self._claim = Claim()
             try:
                 while len(self._connections) < ranks or len(self._lifelines) < ranks:
                     self._welcome(server)

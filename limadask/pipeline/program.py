@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+import weakref
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,6 +39,7 @@ from limadask.pipeline.steps import (
     ViewStep,
 )
 from limadask.pipeline.tile import Tile, Value
+from limadask.pipeline.timing import DECODE
 from limadask.pipeline.turns import Turns
 from limadask.storage import sound, unpack
 from limadask.task import (
@@ -121,7 +124,7 @@ class Program:
         self._variants: dict[Any, list[Step]] = {}
         self._lock, self._turns = threading.Lock(), Turns()
         self._decoded: BufferPool | None = None
-        self._made: list[Scratch] = []
+        self._made: weakref.WeakSet[Scratch] = weakref.WeakSet()
         self._chunks = Tally("chunks", uuid)
         self._tile = _tile(plan)
         self._memories = Memories(plan, policy.on_error, uuid, fresh, self._tile)
@@ -156,7 +159,7 @@ class Program:
         is_light = frames.packed is not None and not decodes  # nothing is to stay in the cache
         for part, missing in self._parts(frames, len(frames) if is_light else self._tile):
             value = self.value(frames, part, missing)
-            if decodes and not value.decode():  # before any step sees it, or a sink saves it
+            if decodes and not _is_decoded(value, passage):  # before a step sees it or saves it
                 self._take_sound(passage, frames, part)
             else:
                 self._take(passage, self.plan.source, value, part)
@@ -298,9 +301,11 @@ class Program:
             if self._decoded is None:
                 nbytes = self._tile * self.plan.raw.frame_nbytes
                 slots = max(2, min(DECODED, CALL_TILE // nbytes))
-                self._decoded = BufferPool(
-                    slots, nbytes, None, "decode", self._place.uuid, ceiling=MOST_DECODED * slots
-                )
+                pool = partial(BufferPool, stage="decode", uuid=self._place.uuid)
+                try:
+                    self._decoded = pool(slots, nbytes, ceiling=MOST_DECODED * slots)
+                except MemoryError:  # other stages have it all: each block gets memory of its own
+                    self._decoded = pool(0, nbytes)
         return self._decoded
 
     def _unpacked(self, packed: Packed) -> NDArray[Any]:
@@ -359,6 +364,15 @@ class Program:
 
     def _passage(self, frames: Frames) -> Passage:
         return Passage(frames, self._ends, self._lost, self.policy, self._chunks)
+
+
+def _is_decoded(value: Value, passage: Passage) -> bool:
+    """Decode frames, and note the time; False where they cannot be."""
+    began = time.perf_counter()
+    try:
+        return value.decode()
+    finally:
+        passage.outcome.timing.add(DECODE, began)
 
 
 class Walk:

@@ -11,6 +11,8 @@ ENCODE, WRITE = ": encode", ": write"
 WAITING = ("wait", "transit", "queue")
 """Stages before the nodes: in the receiver's memory, until a worker has room; on the way to that
 worker; there, until a thread is free."""
+DECODE = "decode"
+"""The decoding of frames that came compressed, before any node."""
 REST = "rest"
 """What a block spent in the engine itself between its nodes."""
 NODE = ": node"
@@ -86,4 +88,4 @@ def node_of(stage: str) -> str:
 
 def stage_of(node: str) -> str:
     """Return the only stage of a node that is no sink."""
-    return f"{node}{NODE}" if node in (*WAITING, REST) else node
+    return f"{node}{NODE}" if node in (*WAITING, DECODE, REST) else node

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -13,6 +14,7 @@ import pytest
 
 from limadask.detector import Deal, End, Frame, Receiver
 from limadask.engine.blocks import Blocks
+from limadask.engine.credits import lent_blocks
 from limadask.engine.gauge import Gauge
 from limadask.engine.messages import progress_message
 from limadask.engine.receiving import Receiving
@@ -20,6 +22,7 @@ from limadask.engine.relief import relief
 from limadask.frames import Frames, Spec
 from limadask.geometry import Grid
 from limadask.memory import BufferPool
+from limadask.memory.keeper import Keeper
 from limadask.parameters import Policy
 
 SPEC = Spec(Grid((2, 3)), np.dtype("u2"))
@@ -70,7 +73,7 @@ class Work:
         self.gauge = Gauge(self.pool, lambda: self.levels.append(self.gauge.pressure.level))
         self.receiving = Receiving(
             camera, self.pool, SPEC.replace(nb_frames=nb_frames), SIZE, BOUND, self.kept.append,
-            lambda: None, relief=relief(policy, self.gauge, None, lambda: None),
+            lambda: None, relief=relief(policy, self.gauge, None, lambda work: work()),
         )  # fmt: skip
         self.receiving.start()
 
@@ -236,3 +239,55 @@ def test_frames_let_go_are_told_in_ranges(
         return blocks.take_gone()
 
     assert asyncio.run(play()) == ranges
+
+
+class Asleep(Keeper):
+    """A keeper that does nothing by itself."""
+
+    def ask(self, pool: Any) -> None: ...
+
+
+def test_who_waits_for_a_slot_that_is_being_made_is_not_out_of_memory() -> None:
+    pool = BufferPool(2, 8, ceiling=4, keeper=Asleep())
+    gauge = Gauge(pool)
+    held = [pool.lend((8,), "u1") for _ in range(2)]
+    assert pool.lend((8,), "u1") is None
+    gauge.note(starved=True)
+    newest = relief(Policy(on_overrun="drop", drop="newest"), gauge, None, lambda work: work())
+    assert gauge.pressure.level != "overrun"
+    assert not newest.leaves_out()
+    for _ in range(2):
+        pool.grow()
+        held.append(pool.lend((8,), "u1"))
+    gauge.note(starved=True)
+    assert gauge.pressure.level == "overrun"
+    assert newest.leaves_out()
+    held.clear()
+    gc.collect()
+    assert gauge.look().level == "ok"  # also while no frame comes
+
+
+def test_the_oldest_goes_once_however_late_that_is_done() -> None:
+    pool, blocks, posted = BufferPool(1, 8), Blocks({}), list[Callable[[], object]]()
+    held = pool.lend((8,), "u1")
+    blocks.deliver(block(0, 1))
+    blocks.deliver(block(2, 3))
+    oldest = relief(Policy(on_overrun="drop", drop="oldest"), Gauge(pool), blocks, posted.append)
+    for _ in range(3):
+        oldest.note(starved=True)
+    assert len(posted) == 1
+    posted.pop()()
+    assert (blocks.nb_let_go, blocks.nb_frames_let_go, blocks.waiting) == (1, 2, 1)
+    oldest.note(starved=True)
+    del held  # a slot has come back before the next is let go
+    gc.collect()
+    posted.pop()()
+    assert blocks.nb_let_go == 1
+
+
+@pytest.mark.parametrize("policy", ["hold", "drop"])
+def test_a_worker_that_processes_what_it_receives_keeps_all_its_threads_busy(policy: Any) -> None:
+    threads = dict.fromkeys("abcd", 4)
+    assert lent_blocks(threads, 4, "a", 32, policy) == {"a": 8}
+    assert lent_blocks(threads, 4, "a", 32, "wait") == {"a": 32}
+    assert lent_blocks(threads, 4, "", 32, policy) == dict.fromkeys("abcd", 2)

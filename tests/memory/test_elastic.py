@@ -11,7 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from limadask.memory import METERS, Budget, BufferPool, SharedAllocator, Traits, UntouchedAllocator
+from limadask.memory import (
+    METERS,
+    Budget,
+    BufferPool,
+    LockedAllocator,
+    SharedAllocator,
+    Traits,
+    UntouchedAllocator,
+)
 from limadask.memory import pool as pool_module
 from limadask.memory.keeper import Keeper
 
@@ -203,6 +211,41 @@ def test_only_the_floor_of_shared_memory_is_touched() -> None:
 def resident(allocator: SharedAllocator) -> int:
     """Pages of the file that are there."""
     return os.stat(f"/proc/self/fd/{allocator.segment.descriptor}").st_blocks * 512 // SLOT
+
+
+def test_slots_of_locked_shared_memory_are_given_back() -> None:
+    allocator = SharedAllocator(6, SLOT, LockedAllocator())
+    pool = BufferPool(2, SLOT, allocator, ceiling=6, keeper=Keeper(LOOK))
+    held = [lent(pool) for _ in range(6)]
+    assert resident(allocator) >= 6
+    held.clear()
+    gc.collect()
+    deadline = threading.Event()
+    for _ in range(int(BOUND / LOOK)):
+        if pool.slots == 2:
+            break
+        deadline.wait(LOOK)
+    assert pool.slots == 2
+    assert len([lent(pool) for _ in range(6)]) == 6  # and it grows again
+
+
+def test_an_allocator_that_fails_ends_no_pool_but_its_own(caplog: pytest.LogCaptureFixture) -> None:
+    keeper = Keeper(LOOK)
+    bad, failing = elastic(1, 3, keeper=keeper)
+    failed = threading.Event()
+
+    def free(buffer: np.ndarray[Any, Any]) -> None:
+        failed.set()
+        raise OSError("no")
+
+    failing.free = free  # type: ignore[method-assign]
+    held = [lent(bad) for _ in range(3)]
+    held.clear()
+    gc.collect()
+    assert failed.wait(BOUND)
+    good, _ = elastic(1, 3, keeper=keeper)
+    assert len([lent(good) for _ in range(3)]) == 3
+    assert "could not be given back" in caplog.text
 
 
 def test_the_thread_ends_with_the_last_pool_and_keeps_none() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -54,10 +55,10 @@ def test_threads_do_not_share_it_and_their_end_frees_it() -> None:
 
 
 def test_it_belongs_to_the_node_it_was_made_for_and_is_freed_with_it() -> None:
-    made: list[Scratch] = []
+    made: weakref.WeakSet[Scratch] = weakref.WeakSet()
     with owning("1234", "sums", made):
         scratch = Scratch()
-    assert made == [scratch]
+    assert list(made) == [scratch]
     assert Scratch().usage().node == ""
     scratch.array("a", (64,), "u1")
     told = [one for one in METERS.usages() if one.uuid == "1234"]
@@ -65,6 +66,7 @@ def test_it_belongs_to_the_node_it_was_made_for_and_is_freed_with_it() -> None:
     scratch.free()
     assert scratch.usage().allocated == 0
     assert scratch.array("a", (64,), "u1").size == 64
-    del scratch, made
+    del scratch
     gc.collect()
+    assert not made  # steps for frames that lack pixels come and go
     assert not [one for one in METERS.usages() if one.uuid == "1234"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import psutil
@@ -81,6 +82,13 @@ def test_what_was_allocated_is_counted_when_its_memory_is_gone() -> None:
     held.usages = [pool("b", 300)]
     sampler.look()
     assert sampler.told()["stages"]["receive"]["obtained"] == 1300
+
+
+def test_memory_that_falls_back_is_not_counted_twice() -> None:
+    held = Held(pool("a", 1000))
+    sampler = Sampler(held)
+    held.usages = [replace(pool("a", 1200), allocator="huge+pages")]
+    assert sampler.told()["stages"]["receive"]["obtained"] == 1200
 
 
 def test_a_system_without_counters_tells_no_rates(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -87,7 +87,9 @@ def _fresh() -> NDArray[np.uint8]:
 
 def _pages() -> NDArray[np.uint8]:
     """Return pages that nobody has touched; malloc might return some that it has kept."""
-    return np.frombuffer(mmap.mmap(-1, NBYTES), np.uint8)
+    return np.frombuffer(
+        mmap.mmap(-1, NBYTES, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8
+    )
 
 
 def _loan(ask: Ask) -> float:

@@ -15,7 +15,7 @@ import limadask as ld
 from limadask.cluster.local import ProcessCluster, process_cluster
 from limadask_benchmarks.results import Figure
 from limadask_benchmarks.soak.leaking import Leak, Leaking
-from limadask_benchmarks.soak.watch import Sample, Watch, left_behind
+from limadask_benchmarks.soak.watch import RECORDS, Sample, Watch, left_behind
 from limadask_benchmarks.workload import camera, corrections
 from limadask_tasks import Crop, SaveHdf5
 
@@ -138,7 +138,7 @@ def _settled(watch: Watch, idle: dict[str, Sample]) -> dict[str, int]:
 
 @contextmanager
 def _cluster() -> Iterator[tuple[ProcessCluster, Client]]:
-    with process_cluster(2, threads=2) as cluster, Client(cluster.address) as client:
+    with process_cluster(2, 2, RECORDS) as cluster, Client(cluster.address) as client:
         yield cluster, client
 
 

@@ -16,7 +16,7 @@ from limadask.cluster.local import process_cluster
 from limadask.engine import coordinator
 from limadask_benchmarks.results import Figure
 from limadask_benchmarks.soak.trend import Trend
-from limadask_benchmarks.soak.watch import Watch
+from limadask_benchmarks.soak.watch import RECORDS, Watch
 from limadask_benchmarks.workload import camera
 from limadask_tasks import RoiStatistics
 
@@ -44,7 +44,7 @@ def series(say: Say, runs: int, kept: int = coordinator.KEPT_RUNS) -> list[Figur
     """
     warm = max(0.2, (kept + 5) / runs)
     moments, keys = list[float](), list[float]()
-    with process_cluster(1, threads=2) as cluster, Client(cluster.address) as client:
+    with process_cluster(1, 2, RECORDS) as cluster, Client(cluster.address) as client:
         processes = {"scheduler": cluster.scheduler.pid, "client": os.getpid()}
         processes |= {name: one.pid for name, one in cluster.workers.items()}
         watch = Watch(processes)
