@@ -89,7 +89,8 @@ def saved(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert until(lambda: run.series["ticks"].sizes["time"] > 0)
         assert run.series["ticks"]["value"][0] == 0
         assert run.series["temperature"]["value"].attrs["units"] == "K"
-        assert {"detector/temperature", "pipeline/rate", "shutter"} <= set(run.series)
+        declared = {"detector/temperature", "pipeline/rate", "shutter"}
+        assert until(lambda: declared <= set(run.series))
         with pytest.raises(ld.ConfigError, match="nothing of this name") as caught:
             run.series["missing"]
         assert "clock" in caught.value.allowed
