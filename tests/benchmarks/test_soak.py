@@ -160,6 +160,7 @@ def test_an_endless_run_does_not_grow() -> None:
     assert absent.repeats > 100
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("_small")
