@@ -98,7 +98,9 @@ def test_resources_and_metrics_tell_of_a_run_that_goes_on(client: Client, tmp_pa
     (receiver,) = software.receivers
     assert table["answers"].all()
     here = table.sel(worker=receiver)
-    assert here["allocated"].sel(stage="receive") == software.pool_nbytes
+    floor = software.pool_nbytes // software.nb_slots * software.nb_least_slots
+    allocated = here["allocated"].sel(stage="receive")
+    assert floor <= allocated <= software.pool_nbytes
     assert 0 < here["high_water"].sel(stage="receive") <= software.pool_nbytes
     assert here["tickets"] > 0
     assert here["threads"] == 1
