@@ -112,7 +112,7 @@ def test_resources_and_metrics_tell_of_a_run_that_goes_on(client: Client, tmp_pa
     assert value(run, "frames_received_total", acquisition=acquisition.uuid) > 100
     assert value(run, "frames_processed_total", acquisition=acquisition.uuid) > 100
     assert value(run, "latency_seconds", acquisition=acquisition.uuid) > 0
-    assert value(worker, "memory_allocated_bytes", stage="receive") == software.pool_nbytes
+    assert floor <= value(worker, "memory_allocated_bytes", stage="receive") <= software.pool_nbytes
     assert value(worker, "blocks_processed_total") > 0
     assert value(worker, "node_seconds_total", node="file") > 0
     assert "dask_worker_tasks" in worker
