@@ -38,7 +38,7 @@ class ProcessMemory:
     def look(self) -> Pressure:
         """Return how full it is now; nothing presses where there is no limit."""
         limit = self._worker.memory_manager.memory_limit
-        room = int(FULL * limit) - self._itself - _metered() if limit else 0
+        room = int(FULL * limit) - self._itself - sum(_metered()) if limit else 0
         if not self._itself or room < LEAST:
             return Pressure()
         used = max(0, self._unmetered() - self._itself)
@@ -46,10 +46,15 @@ class ProcessMemory:
         return Pressure() if found.level == "ok" else found  # a process always grows a little
 
     def _unmetered(self) -> int:
-        return max(0, int(self._process.memory_info().rss) - _metered())
+        """Return the resident bytes that are neither a pool's nor shared with this process."""
+        info, (own, mapped) = self._process.memory_info(), _metered()
+        shared = min(
+            mapped, int(getattr(info, "shared", 0))
+        )  # of what is mapped, only what is read
+        return max(0, int(info.rss) - own - shared)
 
 
-def _metered() -> int:
-    """Return the bytes that pools have here, or share with this process."""
-    usages = METERS.usages()
-    return sum(one.allocated + one.mapped for one in usages if one.allocator != "none")
+def _metered() -> tuple[int, int]:
+    """Return the bytes that pools have here, and those that others share with this process."""
+    usages = [one for one in METERS.usages() if one.allocator != "none"]
+    return sum(one.allocated for one in usages), sum(one.mapped for one in usages)

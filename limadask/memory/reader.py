@@ -37,11 +37,11 @@ class SharedReader:
 
     @property
     def nbytes(self) -> int:
-        """Bytes that have been read, and so count as this process's own."""
+        """Bytes mapped, which count as this process's own when they have been read."""
         return sum(one.nbytes for one in list(self._mapped.values()))
 
     def usage(self) -> Usage:
-        """Return what has been read, slot by slot, of all that is mapped."""
+        """Return what is mapped."""
         return Usage("receive", self._uuid, mapped=self.nbytes, allocator="shared")
 
     def open(self, segment: Segment) -> None:
@@ -75,12 +75,8 @@ class _Mapped:
         descriptor = opened(segment)
         weakref.finalize(self, os.close, descriptor).atexit = False
         pages = mmap.mmap(descriptor, segment.nbytes, prot=mmap.PROT_READ)
+        self.nbytes = segment.nbytes
         self._descriptor, self._bytes = descriptor, np.frombuffer(pages, np.uint8)
-        self._read: dict[int, int] = {}
-
-    @property
-    def nbytes(self) -> int:
-        return sum(list(self._read.values()))
 
     def read(self, handle: Handle) -> NDArray[Any] | None:
         # locks belong to the open file: with one of its own each view can be given back alone
@@ -95,7 +91,6 @@ class _Mapped:
             return None
         dtype = np.dtype(handle.dtype)
         nbytes = int(np.prod(handle.shape)) * dtype.itemsize
-        self._read[handle.slot] = max(nbytes, self._read.get(handle.slot, 0))
         part = lent(self._bytes[handle.offset : handle.offset + nbytes], os.close, own)
         return part.view(dtype).reshape(handle.shape)
 
