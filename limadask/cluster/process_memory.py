@@ -48,10 +48,8 @@ class ProcessMemory:
     def _unmetered(self) -> int:
         """Return the resident bytes that are neither a pool's nor shared with this process."""
         info, (own, mapped) = self._process.memory_info(), _metered()
-        shared = min(
-            mapped, int(getattr(info, "shared", 0))
-        )  # of what is mapped, only what is read
-        return max(0, int(info.rss) - own - shared)
+        read = min(mapped, int(getattr(info, "shared", 0)))  # what is mapped and not read is none
+        return max(0, int(info.rss) - own - read)
 
 
 def _metered() -> tuple[int, int]:
