@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,22 @@ UUID = "metered"
 
 
 def told() -> dict[tuple[str, str], Usage]:
+    """What each stage of each node holds, whatever it consists of."""
     gc.collect()
-    return {(one.stage, one.node): one for one in METERS.usages() if one.uuid == UUID}
+    found: dict[tuple[str, str], Usage] = {}
+    for one in METERS.usages():
+        if one.uuid == UUID:
+            key = one.stage, one.node
+            found[key] = added(found[key], one) if key in found else one
+    return found
+
+
+def added(first: Usage, second: Usage) -> Usage:
+    sums = {
+        name: getattr(first, name) + getattr(second, name)
+        for name in ("allocated", "in_use", "high_water", "total")
+    }
+    return replace(first, **sums)
 
 
 def pipeline(folder: Path) -> Pipeline:
