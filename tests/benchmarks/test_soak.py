@@ -98,7 +98,7 @@ def test_everything_a_process_leaks_is_seen() -> None:
 
 def test_a_process_that_is_gone_is_left_out() -> None:
     watch = Watch({"gone": 1 << 30, "this": os.getpid()})
-    assert list(watch.now()) == ["this"]
+    assert "gone" not in watch.now()  # children of other tests may be there
     assert isinstance(watch.now()["this"], Sample)
 
 
