@@ -391,10 +391,13 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         return self._stations[uuid]
 
     def _tick(self) -> None:
-        forget_keys()
-        merge_digests(self._worker, self._prefixes)
         for uuid in self._greeted:
             self._tell(uuid)
+        try:
+            forget_keys()
+            merge_digests(self._worker, self._prefixes)
+        except Exception:  # Dask's own affairs; without signs of life we would be taken for dead
+            logger.exception("Dask's records cannot be cut short")
 
     def _tell(self, uuid: str) -> None:
         """Give a sign of life, and tell how far a run has come."""
