@@ -149,6 +149,7 @@ def _small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "CALIBRATION", 1.0)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("_small")
@@ -170,6 +171,7 @@ def test_a_leaking_task_is_found() -> None:
     assert all("_memory_worker-" in one for one in found)
 
 
+@pytest.mark.soak
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_acquisitions_in_a_row_do_not_grow() -> None:
