@@ -42,8 +42,8 @@ def smooth_rings(ai: AzimuthalIntegrator, shape: tuple[int, int]) -> NDArray[np.
     return np.asarray(pattern * ai.solidAngleArray(shape))
 
 
-def alike(found: Any, expected: Any, tolerance: float = 1.5e-5) -> None:
-    """Hold against pyFAI's single-precision numbers: half of 1e-5 is for the rounding of these."""
+def alike(found: Any, expected: Any, tolerance: float = 1e-5) -> None:
+    """Hold against pyFAI's single-precision numbers."""
     expected = np.asarray(expected, float)
     scale = np.nanmax(np.abs(expected), initial=0)
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * scale * 1e-2)

@@ -69,9 +69,11 @@ def test_curves_are_those_of_pyfai(
     )  # fmt: skip
     spec = Spec(Grid(SHAPE), np.dtype(dtype))
     values = reduced(spec, Frames.of(image[None, None]), Mask(mask), task)
-    alike(values["intensity"][0, 0], expected.intensity)
+    # the logarithm of single-precision numbers moves pixels' edges: 1.1e-5 has been found
+    tolerance = 1.5e-5 if unit.startswith("log10") else 1e-5
+    alike(values["intensity"][0, 0], expected.intensity, tolerance)
     if error_model:
-        alike(values["sigma"][0, 0], expected.sigma)
+        alike(values["sigma"][0, 0], expected.sigma, tolerance)
     else:
         assert set(values) == {"intensity"}
     coordinate = task.plan(spec.replace(masked=mask)).coordinates["radial"][1]
