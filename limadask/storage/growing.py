@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from limadask.frames import Frames, Spec, Status
 from limadask.geometry import Affine, Grid, grid_coordinates
 from limadask.storage.entry import CAUSES, DATA, DETECTOR, entries_of, table_of
-from limadask.storage.growing_products import growing_products
+from limadask.storage.growing_products import growing_products, opened
 from limadask.storage.rows import rows_of
 from limadask.storage.series import series_files
 from limadask.storage.sparse_entry import pixels_of
@@ -59,11 +59,6 @@ def open_growing(files: list[Path]) -> xr.DataTree:
         if (data := _shown(found)) is not None:
             tree[f"{name}/data"] = xr.DataTree(data)
     return tree
-
-
-def opened(path: str | Path) -> h5py.File:
-    """Open a file that another process may be appending to."""
-    return h5py.File(path, "r", libver="latest", swmr=True)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import h5py
@@ -12,6 +13,11 @@ from numpy.typing import NDArray
 
 from limadask.storage.product_entry import VALUES, products_of
 from limadask.task import Products
+
+
+def opened(path: str | Path) -> h5py.File:
+    """Open a file that another process may be appending to."""
+    return h5py.File(path, "r", libver="latest", swmr=True)
 
 
 class Piece(Protocol):
@@ -60,7 +66,7 @@ def _values(pieces: Sequence[Piece], products: Products, name: str, count: int) 
     kind = dtype if dtype.kind == "f" or is_count else np.dtype("f8")
     values = np.full((count, *products.shape(name)), 0 if is_count else np.nan, kind)
     for piece in pieces:
-        with _opened(piece) as file:
+        with opened(piece.path) as file:
             values[piece.numbers] = _column(file, piece, name)[: len(piece.numbers)]
     return values
 
@@ -72,7 +78,7 @@ def _rows(
     owners, rows = [np.empty(0, np.int64)], [np.empty((0, *shape), dtype)]
     known = np.empty(0, np.int64)
     for piece in reversed(pieces):  # of a frame that two have saved the last counts, as elsewhere
-        with _opened(piece) as file:
+        with opened(piece.path) as file:
             counts = _column(file, piece, counted)[: len(piece.numbers)].astype(np.int64)
             values = _column(file, piece, name)[: int(counts.sum())]
         is_new = np.repeat(~np.isin(piece.numbers, known), counts)
@@ -81,10 +87,6 @@ def _rows(
         known = np.union1d(known, piece.numbers)
     order = np.argsort(np.concatenate(owners), kind="stable")
     return np.concatenate(rows)[order].astype(dtype, copy=False)
-
-
-def _opened(piece: Piece) -> h5py.File:
-    return h5py.File(piece.path, "r", libver="latest", swmr=True)
 
 
 def _column(file: h5py.File, piece: Piece, name: str) -> h5py.Dataset:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,28 @@ BANDS = ["low", "high"]
 FIRST, ALL = 40, 60
 
 
+@contextmanager
+def half_way(
+    client: Client, camera: Simulator, pipe: ld.Pipeline, per_block: int, present: int
+) -> Iterator[ld.Acquisition]:
+    """A run whose first frames are there; it goes on to its end afterwards."""
+    with ld.Acquisition(
+        client, camera, pipe, nb_frames=ALL, expo_time=0.0, trigger_mode="software",
+        nb_frames_per_trigger=FIRST, topology=ld.Topology(receivers=1, workers=2),
+        buffers=ld.Buffers(nb_frames_per_block=per_block),
+    ) as acquisition:  # fmt: skip
+        acquisition.prepare()
+        acquisition.start()
+        events = acquisition.events()
+        acquisition.trigger()
+        for _ in events:
+            if acquisition.statistics()["frames"]["present"] >= present:
+                break
+        yield acquisition
+        acquisition.trigger()
+        acquisition.wait()
+
+
 def test_what_is_there_by_now_is_what_the_master_has_in_the_end(
     client: Client, tmp_path: Path
 ) -> None:
@@ -29,18 +53,7 @@ def test_what_is_there_by_now_is_what_the_master_has_in_the_end(
     for entry in ("photons", "stats"):
         saver = SaveHdf5(folder=str(tmp_path), entry=entry, nb_frames_per_file=15)
         pipe.add(f"{entry}_file", saver, after=entry)
-    with ld.Acquisition(
-        client, camera, pipe, nb_frames=ALL, expo_time=0.0, trigger_mode="software",
-        nb_frames_per_trigger=FIRST, topology=ld.Topology(receivers=1, workers=2),
-        buffers=ld.Buffers(nb_frames_per_block=8),
-    ) as acquisition:  # fmt: skip
-        acquisition.prepare()
-        acquisition.start()
-        events = acquisition.events()
-        acquisition.trigger()
-        for _ in events:
-            if acquisition.statistics()["frames"]["present"] >= FIRST:
-                break
+    with half_way(client, camera, pipe, per_block=8, present=FIRST) as acquisition:
         path = acquisition.files["raw"]
         assert not Path(path).exists()
         with ld.open(path) as tree:
@@ -49,9 +62,7 @@ def test_what_is_there_by_now_is_what_the_master_has_in_the_end(
             again = ld.Pipeline()
             again.add("dense", Densify())
             dense = ld.process(tree["photons/data"].to_dataset(), again)["dense"]
-        acquisition.trigger()
-        acquisition.wait()
-        whole = acquisition.data["stats"]
+    whole = acquisition.data["stats"]
     truth = np.stack([camera.frame(number).values for number in range(ALL)])
     frames = partial["entry"].to_dataset()
     there = frames["frame_status"].values == Status.PRESENT
@@ -75,24 +86,11 @@ def test_tables_causes_and_names_are_those_of_the_master(client: Client, tmp_pat
     pipe.add("peaks", FindPeaks(threshold=1.0), after="input")
     table = SaveHdf5(folder=str(tmp_path), entry="peaks", nb_frames_per_file=9)
     pipe.add("table", table, after="peaks")
-    with ld.Acquisition(
-        client, camera, pipe, nb_frames=ALL, expo_time=0.0, trigger_mode="software",
-        nb_frames_per_trigger=FIRST, topology=ld.Topology(receivers=1, workers=2),
-        buffers=ld.Buffers(nb_frames_per_block=4),
-    ) as acquisition:  # fmt: skip
-        acquisition.prepare()
-        acquisition.start()
-        events = acquisition.events()
-        acquisition.trigger()
-        for _ in events:
-            if acquisition.statistics()["frames"]["present"] >= FIRST - 2:
-                break
+    with half_way(client, camera, pipe, per_block=4, present=FIRST - 2) as acquisition:
         path = acquisition.files["raw"]
         with ld.open(path) as tree:
             frames = tree["entry/data"].to_dataset().load()
             peaks = tree["peaks/data"].to_dataset().load()
-        acquisition.trigger()
-        acquisition.wait()
     with ld.open(path) as tree:
         whole, rows = (tree[f"{one}/data"].to_dataset().load() for one in ("entry", "peaks"))
     assert np.array_equal(frames["data"][:FIRST], whole["data"][:FIRST])
