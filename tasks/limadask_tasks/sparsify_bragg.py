@@ -56,11 +56,8 @@ class SparsifyBragg(Conversion):
     def plan(self, spec: Spec) -> Spec:
         """Predict sparse frames, and find the radius of every pixel."""
         setting = self._clip(spec).setting(spec)
-        engine, _ = setting.integrator()
         masked = setting.masked if len(setting.masked) > 1 else setting.masked[0]
-        radius = engine.center_array(spec.grid.shape, setting.unit, scale=True).astype(np.float32)
-        radius[np.asarray(setting.masked.all(axis=0))] = np.nan
-        background = Background(setting.centres()[0], radius, self.unit)
+        background = Background(setting.centres()[0], setting.radius(), self.unit)
         return spec.replace(
             is_sparse=True, background=background, masked=masked if masked.any() else None
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,11 @@ from pyFAI.io.ponifile import PoniFile
 from limadask.errors import ConfigError
 from limadask.geometry import Grid
 from limadask_tasks.azimuthal.detector import seen_by
+
+GEOMETRY = threading.RLock()
+"""Held while pyFAI finds where pixels lie, by one thread at a time: it has each unit's formula as
+one compiled expression for the process, and numexpr corrupts the heap when two threads are in the
+same one (numexpr's issue 569)."""
 
 
 def poni_text(poni: str | Mapping[str, Any]) -> str:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
 from limadask.frames import Spec
+from limadask_tasks.azimuthal.geometry import GEOMETRY
 from limadask_tasks.azimuthal.matrix import Pixels
 from limadask_tasks.azimuthal.setting import Setting, method_of
 
@@ -43,11 +44,13 @@ class Integrators:
         with self._turn:
             with self._lock:
                 engine = self._free.pop() if self._free else None
+            is_new = engine is None
             if engine is None:
                 engine = copy.copy(self._model)
                 engine.empty = self._model.empty  # which copies forget
             try:
-                yield engine
+                with GEOMETRY if is_new else nullcontext():  # its first frames make its matrix
+                    yield engine
             finally:
                 with self._lock:
                     self._free.append(engine)

@@ -15,7 +15,7 @@ from limadask.errors import ConfigError
 from limadask.frames import Spec
 from limadask_tasks.azimuthal.band import Band
 from limadask_tasks.azimuthal.extent import Extent, Masked, centres, extent
-from limadask_tasks.azimuthal.geometry import integrator, poni_text, unit_named
+from limadask_tasks.azimuthal.geometry import GEOMETRY, integrator, poni_text, unit_named
 from limadask_tasks.azimuthal.matrix import Matrix, Usable
 
 if TYPE_CHECKING:
@@ -67,10 +67,11 @@ class Setting:
         masked = masked_pixels(engine, spec, dark, flat, usable_values(task, engine, spec))
         common = Masked(np.asarray(masked.all(axis=0)))
         where = text, spec.grid, task.unit, task.splitting, common
-        found = extent(*where, task.radial_range, task.azimuth_range, len(task.bins) > 1)
-        if not found.nb_pixels:
-            whole = extent(*where, None, None, False)
-            raise _nothing_in(task, unit, whole)
+        with GEOMETRY:
+            found = extent(*where, task.radial_range, task.azimuth_range, len(task.bins) > 1)
+            if not found.nb_pixels:
+                whole = extent(*where, None, None, False)
+                raise _nothing_in(task, unit, whole)
         return cls(task, spec, text, unit, dark, flat, masked, found)
 
     def centres(self) -> list[NDArray[np.float64]]:
@@ -86,6 +87,13 @@ class Setting:
         engine.empty = self.task.empty
         return engine, area
 
+    def radius(self) -> NDArray[np.float32]:
+        """Return the radius of each pixel in the radial unit, shape ``(y, x)``; NaN if unused."""
+        engine, _ = self.integrator()
+        with GEOMETRY:
+            radius = engine.center_array(self.spec.grid.shape, self.unit, scale=True)
+        return np.where(self.common, np.float32(np.nan), radius.astype(np.float32))
+
     def usable(self, engine: AzimuthalIntegrator) -> Usable | None:
         """Return which values are used; None where all are: integers, and no dummy."""
         return usable_values(self.task, engine, self.spec)
@@ -96,7 +104,8 @@ class Setting:
         That is one for all bands where these are alike.
         """
         engine, area = self.integrator()
-        matrix, weight = self._matrix(engine), self._weight(engine) * area
+        with GEOMETRY:
+            matrix, weight = self._matrix(engine), self._weight(engine) * area
         masked = self.masked | ~np.isfinite(weight) | (weight == 0)
         weight = np.where(masked, 0, weight).astype(np.float32)
         dark = None if self.dark is None else np.where(masked, 0, self.dark).astype(np.float32)
