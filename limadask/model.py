@@ -14,7 +14,10 @@ class Model(BaseModel):
     """A frozen model whose mistakes are :class:`~limadask.ConfigError`."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", arbitrary_types_allowed=True, use_attribute_docstrings=True
+        frozen=True,
+        extra="forbid",
+        arbitrary_types_allowed=True,
+        defer_build=True,  # a process uses few of the tasks and detectors that it imports
     )
 
     def __init__(self, /, **fields: Any) -> None:
@@ -35,6 +38,13 @@ class Model(BaseModel):
         from limadask.views import model_html
 
         return model_html(self)
+
+    @classmethod
+    def model_json_schema(cls, *args: Any, **options: Any) -> dict[str, Any]:
+        """Return the schema as pydantic makes it, with the sentences under the fields."""
+        from limadask.descriptions import DescribedSchema
+
+        return super().model_json_schema(*args, **{"schema_generator": DescribedSchema, **options})
 
     def replace(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, validated again."""

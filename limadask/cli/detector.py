@@ -16,6 +16,7 @@ from pydantic_core import PydanticUndefined
 
 from limadask import registry
 from limadask.cli.single import refuse
+from limadask.descriptions import descriptions
 from limadask.detector import Detector
 from limadask.errors import ConfigError, LimadaskError
 
@@ -42,7 +43,8 @@ def detector() -> None:
 
 def _command(name: str, kind: type[Detector]) -> click.Command:
     options: list[click.Parameter] = [
-        _option(field, about) for field, about in kind.model_fields.items()
+        _option(field, about, descriptions(kind).get(field, ""))
+        for field, about in kind.model_fields.items()
     ]
     flag = click.Option(["--json", "as_json"], is_flag=True, help="Print one JSON object.")
 
@@ -60,10 +62,10 @@ def _command(name: str, kind: type[Detector]) -> click.Command:
     return click.Command(name, params=[*options, flag], callback=call, help=summary)
 
 
-def _option(field: str, about: FieldInfo) -> click.Option:
+def _option(field: str, about: FieldInfo, meaning: str) -> click.Option:
     default = about.get_default(call_default_factory=True)
     known = "required" if default is PydanticUndefined else f"default: {default}"
-    text = " ".join((about.description or "").replace("``", "").split())
+    text = " ".join(meaning.replace("``", "").split())
     return click.Option([f"--{field.replace('_', '-')}", field], metavar="YAML",
                         help=f"{text} [{known}]")  # fmt: skip
 

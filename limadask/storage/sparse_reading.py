@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import dask
-import dask.array
 import h5py
 import numpy as np
 import xarray as xr
@@ -32,6 +31,8 @@ def sparse_frames(path: str, entry: xr.DataTree) -> xr.Dataset:
     entry:
         The entry, opened.
     """
+    from dask.array import concatenate, from_delayed
+
     name = entry.path.strip("/")
     with h5py.File(path, "r") as file:
         group = file[f"{name}/{SPARSE}"]
@@ -47,13 +48,13 @@ def sparse_frames(path: str, entry: xr.DataTree) -> xr.Dataset:
     step = max(1, PART // (int(np.prod(shape)) * dtype.itemsize))
     empty = SparsePixels.blank(shape, dtype)[:0].array
     parts = [
-        dask.array.from_delayed(
+        from_delayed(
             dask.delayed(read)(path, name, first, min(first + step, count), shape),
             (min(first + step, count) - first, *shape), dtype, meta=empty,
         )
         for first in range(0, count, step)
     ]  # fmt: skip
-    images: Any = dask.array.concatenate(parts) if parts else empty
+    images: Any = concatenate(parts) if parts else empty
     return xr.Dataset(
         {
             "images": (DIMS, images, background),

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 from dask.widgets import TEMPLATE_PATHS, get_template
+from pydantic import BaseModel
 
+from limadask.descriptions import descriptions
 from limadask.monitoring.picture import colours, labels
 from limadask.monitoring.rows import HEADS, rows
 from limadask.monitoring.waterfall import bars
@@ -49,10 +51,11 @@ def grid_html(grid: Any) -> str:
 
 def model_html(model: Any) -> str:
     """Return the fields of a model: their values, and what they are."""
-    kind = type(model)
+    kind: type[BaseModel] = type(model)
+    about = descriptions(kind)
     rows = [
-        {"name": name, "value": _shown(getattr(model, name)), "about": _line(about.description)}
-        for name, about in kind.model_fields.items()
+        {"name": name, "value": _shown(getattr(model, name)), "about": _line(about.get(name))}
+        for name in kind.model_fields
     ]
     return _filled("model.html.j2", name=kind.__name__, rows=rows)
 

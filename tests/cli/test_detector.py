@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 
 from limadask import registry
 from limadask.cli import main
+from limadask.descriptions import descriptions
 
 
 def limadask(*arguments: str) -> Result:
@@ -21,9 +22,9 @@ def test_every_parameter_is_an_option_with_its_meaning() -> None:
     for name, kind in registry.detectors().items():
         assert name in listed
         shown = " ".join(limadask("detector", name, "--help").stdout.split())
-        for field, about in kind.model_fields.items():
+        for field in kind.model_fields:
             assert f"--{field.replace('_', '-')} YAML" in shown
-            first = " ".join((about.description or "").replace("``", "").split())[:30]
+            first = " ".join(descriptions(kind)[field].replace("``", "").split())[:30]
             assert first in shown, field
 
 
