@@ -18,6 +18,8 @@ TOLD = {Status.PARTIAL: FramesPartial, Status.VETOED: FramesVetoed}
 """Events that tell of frames of a status, in ranges."""
 Odd = Mapping[int, tuple[int, str]]
 """Status and cause of frames that are not present, by number."""
+PRESUMED = ("receiver_lost", "worker_lost")
+"""Causes of absences of which a worker's files may know better."""
 Publish = Callable[..., None]
 """Tells all clients an event: its kind, and its fields."""
 
@@ -104,11 +106,13 @@ class Account:
         self._publish(FramesAbsent, first=first, last=stop - 1, cause=cause, step=step)
 
     def find(self, part: int, fates: Odd) -> None:
-        """Record frames that a dead worker had saved, and that nobody had told of."""
+        """Record frames that a worker had saved, and of which its receipts have not told."""
         ledger = self.of_part(part)
         numbers = np.array(sorted(fates), np.int64)
-        unknown = np.isin(ledger.status(numbers), (Status.PENDING, Status.ABSENT))
-        numbers = numbers[unknown]
+        known, codes, causes = ledger.columns(int(numbers.max(initial=-1)) + 1)
+        presumed = [code for code, cause in enumerate(causes) if cause in PRESUMED]
+        unknown = (known == Status.PENDING) | np.isin(codes, presumed)
+        numbers = numbers[unknown[numbers]]
         status = np.array([fates[number][0] for number in numbers.tolist()], np.uint8)
         ledger.mark_frames(numbers, status, lambda number: fates[number][1])
         found = {number: fates[number] for number in numbers.tolist()}

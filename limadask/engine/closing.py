@@ -51,7 +51,7 @@ async def close(run: Run) -> None:
 
 
 async def _close_sinks(run: Run) -> None:
-    """Close every worker's sinks; of the lost ones the files tell what they had saved."""
+    """Close every worker's sinks; where some are lost, the files tell what was saved."""
     run.parts = defaultdict(list)
     workers = run.crew.living_processors
     asked = (run.ask(worker.address, "close") for worker in workers)
@@ -72,8 +72,11 @@ async def _close_sinks(run: Run) -> None:
         for node, part in answer["parts"].items():
             run.parts[node].append(part)
     living = run.crew.living_processors
-    if run.crew.lost_ranks and living:  # the files win over the ledger
-        found = await run.ask(living[0].address, "found", ranks=run.crew.lost_ranks)
+    if run.crew.lost and living:  # the files win over the ledger
+        # those of living workers too: Dask forgets a block being processed when its receiver dies
+        lost = run.crew.lost_ranks
+        ranks = [rank for rank in range(len(run.crew.processors)) if rank not in lost] + lost
+        found = await run.ask(living[0].address, "found", ranks=ranks)
         for part, fates in found:
             run.account.find(part, fates)
         run.tell_saved_frames()

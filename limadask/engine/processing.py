@@ -166,7 +166,7 @@ class Processing:
         return files, trouble
 
     def found(self, ranks: list[int]) -> list[tuple[int, Fates]]:
-        """Return what workers of these ranks had saved before they died, by part.
+        """Return what workers of these ranks have saved, dead ones too, by part.
 
         Status and cause by frame number.
         """

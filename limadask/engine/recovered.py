@@ -1,4 +1,4 @@
-"""What became of the frames of a worker that died, as its files tell."""
+"""What became of a worker's frames, as its files tell."""
 
 from __future__ import annotations
 

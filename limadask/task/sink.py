@@ -256,7 +256,7 @@ class Sink(Task):
         return [one.sink.open(one.spec, one.place) for one in openings]
 
     def recover(self, spec: Given, place: Place, rank: int) -> Recovered | None:
-        """Return what a dead worker of this rank had made safe; None where nothing outlives it."""
+        """Return what the worker of this rank has made safe; None where nothing outlives it."""
         return None
 
     def join(self, spec: Given, place: Place, parts: list[dict[str, Any]], run: RunRecord) -> None:

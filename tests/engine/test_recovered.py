@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from limadask.engine.account import Account
 from limadask.engine.recovered import fates_of, saved_by_all
 from limadask.frames import Spec, Status
 from limadask.geometry import Grid
@@ -32,3 +33,20 @@ def test_a_frame_that_one_of_several_sinks_lacks_is_partial() -> None:
     }  # fmt: skip
     assert saved_by_all([first]) == first
     assert saved_by_all([]) == {}
+
+
+def test_files_win_over_presumed_losses_and_over_nothing_else() -> None:
+    account = Account(lambda kind, **fields: None)
+    account.mark_absent(0, 2, 1, "receiver_lost")
+    account.mark_absent(2, 3, 1, "task_error:later")
+    account.ledger.mark(3, 4, Status.VETOED, "veto:one")
+    account.find(0, dict.fromkeys((1, 2, 3, 4), (Status.PRESENT, "")))
+    fates = [(run.first, run.stop, run.status, run.cause) for run in account.ledger.runs()]
+    assert fates == [
+        (0, 1, Status.ABSENT, "receiver_lost"),
+        (1, 2, Status.PRESENT, ""),
+        (2, 3, Status.ABSENT, "task_error:later"),
+        (3, 4, Status.VETOED, "veto:one"),
+        (4, 5, Status.PRESENT, ""),
+    ]
+    account.find(0, {})
