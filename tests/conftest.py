@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import dask
 import pytest
 from distributed import Client
 from hypothesis import HealthCheck, settings
 
+from limadask.cluster.child import server
 from limadask.cluster.local import local_client
 
 collect_ignore = ["plugin"]
 """A third party's package: its tests run where it is installed."""
+
+# a worker that starts at once, forked: most of a test's time was that of imports
+dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+server()
 
 settings.register_profile(
     "limadask",

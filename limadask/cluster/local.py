@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +16,8 @@ from typing import Any
 
 import dask
 from distributed import Client, LocalCluster
+
+from limadask.cluster.child import Child
 
 SETTINGS: Mapping[str, Any] = {
     "distributed.worker.profile.enabled": False,  # every 10 ms, and sees none of our threads
@@ -71,8 +71,8 @@ class ProcessCluster:
     """
 
     address: str
-    scheduler: subprocess.Popen[bytes]
-    workers: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    scheduler: Child
+    workers: dict[str, Child] = field(default_factory=dict)
 
     def send(self, name: str, sign: signal.Signals) -> None:
         """Send a signal to a worker."""
@@ -101,12 +101,8 @@ def process_cluster(
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         variables = {**os.environ, **environment(settings)}
 
-        def start(*arguments: str) -> subprocess.Popen[bytes]:
-            command = [sys.executable, "-m", *arguments, "--no-dashboard"]
-            process = subprocess.Popen(  # noqa: S603 - our own programs
-                command, env=variables, cwd=folder, stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-            )  # fmt: skip
+        def start(*arguments: str) -> Child:
+            process = Child(*arguments, "--no-dashboard", variables=variables, folder=folder)
             stack.callback(_end, process)
             return process
 
@@ -137,12 +133,12 @@ def environment(settings: Mapping[str, Any] | None = None) -> dict[str, str]:
     }
 
 
-def _address(file: Path, scheduler: subprocess.Popen[bytes]) -> str:
+def _address(file: Path, scheduler: Child) -> str:
     """Wait for the scheduler to write down its address."""
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
-        if scheduler.poll() is not None:
-            raise RuntimeError(f"the scheduler ended with status {scheduler.returncode}")
+        if (status := scheduler.poll()) is not None:
+            raise RuntimeError(f"the scheduler ended with status {status}")
         try:
             return str(json.loads(file.read_text())["address"])
         except (FileNotFoundError, json.JSONDecodeError):
@@ -150,7 +146,7 @@ def _address(file: Path, scheduler: subprocess.Popen[bytes]) -> str:
     raise TimeoutError(f"the scheduler did not start within {START_TIMEOUT} s")
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end(process: Child) -> None:
     process.send_signal(signal.SIGCONT)  # it may have been frozen
     process.kill()
     process.wait()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dask
+import dask.array
 import h5py
 import numpy as np
 import xarray as xr
@@ -124,9 +125,7 @@ def _shown(pieces: list[_Piece]) -> xr.Dataset | None:
     if first.spec is not None:
         if "mosaic" in first.origin:  # parts of frames: the master puts them together
             return None
-        from dask.array import concatenate
-
-        images = concatenate(list(_images(pieces, count, first.spec)))
+        images = dask.array.concatenate(list(_images(pieces, count, first.spec)))
         found = xr.Dataset(
             {"images": (("frame", "band", "y", "x"), images), **known},
             {**labels, "band": list(first.spec.bands)},
@@ -175,9 +174,7 @@ def _steps(start: int, stop: int, step: int) -> Iterator[tuple[int, int]]:
 
 
 def _lazy(read: Any, arguments: tuple[Any, ...], count: int, spec: Spec) -> Any:
-    from dask.array import from_delayed
-
-    return from_delayed(
+    return dask.array.from_delayed(
         dask.delayed(read, pure=True)(*arguments), (count, *spec.frame_shape), spec.dtype,
         meta=_blank(0, spec),
     )  # fmt: skip

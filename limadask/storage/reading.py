@@ -9,6 +9,7 @@ import h5py
 import hdf5plugin  # noqa: F401 - registers the filters where frames are read
 import numpy as np
 import xarray as xr
+from dask.array.core import from_array, getter
 
 from limadask.errors import ConfigError
 from limadask.frames import DIMS
@@ -158,8 +159,6 @@ def _numbered(data: xr.DataArray) -> xr.DataArray:
 
 def _read(array: Any, part: Any, asarray: bool = True, lock: Any = None) -> Any:
     """Read a part of a dataset; a worker that imports this module knows the filters."""
-    from dask.array.core import getter
-
     return getter(array, part, asarray=asarray, lock=lock)
 
 
@@ -173,8 +172,6 @@ def _masked(detector: xr.Dataset) -> xr.Variable | None:
 
 def _with_validity(dataset: xr.Dataset, entry: xr.DataTree, path: str) -> xr.Dataset:
     """Return the frames with the pixels that single ones lack, if any do."""
-    from dask.array import from_array  # here: half a second that workers need not pay
-
     detector = entry["instrument/detector"]
     if not isinstance(detector, xr.DataTree) or "validity" not in detector.children:
         return dataset

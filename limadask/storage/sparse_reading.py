@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 import dask
+import dask.array
 import h5py
 import numpy as np
 import xarray as xr
@@ -31,8 +32,6 @@ def sparse_frames(path: str, entry: xr.DataTree) -> xr.Dataset:
     entry:
         The entry, opened.
     """
-    from dask.array import concatenate, from_delayed
-
     name = entry.path.strip("/")
     with h5py.File(path, "r") as file:
         group = file[f"{name}/{SPARSE}"]
@@ -48,13 +47,13 @@ def sparse_frames(path: str, entry: xr.DataTree) -> xr.Dataset:
     step = max(1, PART // (int(np.prod(shape)) * dtype.itemsize))
     empty = SparsePixels.blank(shape, dtype)[:0].array
     parts = [
-        from_delayed(
+        dask.array.from_delayed(
             dask.delayed(read)(path, name, first, min(first + step, count), shape),
             (min(first + step, count) - first, *shape), dtype, meta=empty,
         )
         for first in range(0, count, step)
     ]  # fmt: skip
-    images: Any = concatenate(parts) if parts else empty
+    images: Any = dask.array.concatenate(parts) if parts else empty
     return xr.Dataset(
         {
             "images": (DIMS, images, background),

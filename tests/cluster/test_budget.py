@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import xarray as xr
 from distributed import Client
+from waiting import until
 
 import limadask as ld
 from limadask import memory
@@ -46,13 +47,6 @@ def look(dask_worker: Any) -> dict[str, Any]:
         "total": sum(one.total for one in pools),
         "left": memory.BUDGET.left,
     }
-
-
-def until(condition: Any) -> None:
-    deadline, never = time.monotonic() + BOUND, threading.Event()
-    while not condition():
-        assert time.monotonic() < deadline
-        never.wait(0.05)
 
 
 def gated(client: Client, tmp_path: Path, **buffers: Any) -> ld.Acquisition:

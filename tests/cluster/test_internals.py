@@ -44,6 +44,7 @@ from distributed.protocol import to_serialize
 from distributed.worker_state_machine import SecedeEvent
 from prometheus_client import Metric
 from prometheus_client.core import GaugeMetricFamily
+from waiting import until
 
 import limadask as ld
 from limadask.cluster import pulse
@@ -351,6 +352,7 @@ def test_a_nanny_tells_of_its_worker_alone_on_its_computer(monkeypatch: pytest.M
         with acquisition:
             acquisition.prepare()
             acquisition.start()
+            until(lambda: acquisition.statistics()["processed"])
             number = client.run(os.getpid).popitem()[1]
             os.kill(number, signal.SIGSTOP)
             try:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import threading
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
@@ -18,6 +15,7 @@ import xarray as xr
 from click.testing import CliRunner
 from distributed import Client
 from prometheus_client.parser import text_string_to_metric_families
+from waiting import until
 
 import limadask as ld
 from limadask.cli import main
@@ -29,16 +27,6 @@ BOUND = 60.0
 CAMERA = Simulator(shape=(256, 256))
 LONG: dict[str, Any] = {"nb_frames": 100_000, "expo_time": 0.01}
 SEPARATE = ld.Topology(workers=2, roles="separate")
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Ask until something holds, each time a moment later; not for ever."""
-    deadline, pause = time.monotonic() + BOUND, threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.05)
-    return True
 
 
 def pipeline(folder: Path) -> ld.Pipeline:
@@ -88,7 +76,7 @@ def test_resources_and_metrics_tell_of_a_run_that_goes_on(client: Client, tmp_pa
     with ld.Acquisition(client, CAMERA, pipeline(tmp_path), **LONG) as acquisition:
         acquisition.prepare()
         acquisition.start()
-        assert until(lambda: acquisition.statistics()["processed"] > 100)
+        until(lambda: acquisition.statistics()["processed"] > 100)
         software = acquisition.parameters.software
         table, found = ld.resources(client), served(client)
         shown = acquisition._repr_html_()

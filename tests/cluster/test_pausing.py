@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import h5py
 import numpy as np
 import pytest
 from distributed import Client
+from waiting import until
 
 import limadask as ld
 from limadask_detectors import Replay, Simulator
@@ -46,13 +46,6 @@ def begun(acquisition: ld.Acquisition, first: int = 10) -> None:
     acquisition.prepare()
     acquisition.start()
     until(lambda: acquisition.statistics()["received"] >= first)
-
-
-def until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + BOUND
-    while not is_so():
-        assert time.monotonic() < deadline
-        threading.Event().wait(0.02)
 
 
 def quiet(acquisition: ld.Acquisition) -> None:

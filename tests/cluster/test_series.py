@@ -11,7 +11,7 @@ import sys
 import textwrap
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import pytest
 import silx.io
 from distributed import Client
 from silx.io.nxdata import get_default
+from waiting import until
 
 import limadask as ld
 from limadask.cluster.local import process_cluster
@@ -37,16 +38,6 @@ def acquisition(client: Client, folder: Path | None = None, **fields: Any) -> ld
     if folder is not None:
         pipe.add("file", SaveHdf5(folder=str(folder), prefix="run"))
     return ld.Acquisition(client, CAMERA, pipe, **{"nb_frames": 60, "expo_time": 0.02, **fields})
-
-
-def until(condition: Callable[[], bool]) -> bool:
-    """Ask until something holds, each time a moment later; not for ever."""
-    deadline, pause = time.monotonic() + BOUND, threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.05)
-    return True
 
 
 def clock() -> float:
@@ -83,14 +74,14 @@ def saved(client: Client, tmp_path_factory: pytest.TempPathFactory) -> Path:
         values.put((1_700_000_000_000_000_000, 1.5))
         values.put(2.5)
         run.start()
-        assert until(lambda: run.series["pressure"].sizes["time"] == 2)
+        until(lambda: run.series["pressure"].sizes["time"] == 2)
         run.note("comment", "the sample moved")
         run.note("x", 3, units="mm")
-        assert until(lambda: run.series["ticks"].sizes["time"] > 0)
+        until(lambda: run.series["ticks"].sizes["time"] > 0)
         assert run.series["ticks"]["value"][0] == 0
         assert run.series["temperature"]["value"].attrs["units"] == "K"
         declared = {"detector/temperature", "pipeline/rate", "shutter"}
-        assert until(lambda: declared <= set(run.series))
+        until(lambda: declared <= set(run.series))
         with pytest.raises(ld.ConfigError, match="nothing of this name") as caught:
             run.series["missing"]
         assert "clock" in caught.value.allowed
@@ -239,7 +230,7 @@ def test_a_stream_that_raises_ends_alone(client: Client) -> None:
 
     with acquisition(client, metadata={"short": short()}, nb_frames=40) as run:
         run.prepare()
-        assert until(lambda: run.series["short"].sizes["time"] == 2)
+        until(lambda: run.series["short"].sizes["time"] == 2)
         run.start()
         run.wait(timeout=BOUND)
     assert run.series["short"].attrs["gaps"][0].endswith("RuntimeError: the beam is lost")
@@ -287,14 +278,14 @@ def test_series_outlive_the_client_and_the_worker_that_polls(tmp_path: Path) -> 
             uuid = starter.stdout.readline().strip()
             with Client(cluster.address) as client:
                 run = ld.attach(client, uuid)
-                assert until(lambda: run.series["stream"].sizes["time"] > 3)
+                until(lambda: run.series["stream"].sizes["time"] > 3)
                 starter.kill()
                 starter.wait()
                 ended = time.time_ns()
                 first = run.parameters.software.processors[0]
                 before = run.series["clock"].sizes["time"]
                 cluster.workers[first].send_signal(signal.SIGKILL)
-                assert until(lambda: run.series["clock"].sizes["time"] > before + 5)
+                until(lambda: run.series["clock"].sizes["time"] > before + 5)
                 run.note("comment", "the client is gone")
                 run.stop()
                 run.wait(timeout=BOUND)
