@@ -51,23 +51,20 @@ class Filling(ld.Sink):
         return Writer()
 
 
-TRIES = 50
-"""How often a folder is tried to be made read-only amid writes."""
-
-
 def mount(*arguments: str) -> None:
     subprocess.run(["mount", *arguments], check=True)
 
 
 def turn_readonly(folder: Path) -> None:
-    """Let the folder be read-only from here on; files that are open stay as they are."""
-    mount("--bind", str(folder), str(folder))
-    for tries_left in reversed(range(TRIES)):
-        try:
-            return mount("-o", "remount,bind,ro", str(folder))
-        except subprocess.CalledProcessError:  # busy: somebody is writing at this very moment
-            if not tries_left:
-                raise
+    """Let the folder be read-only from here on; files that are open stay as they are.
+
+    It becomes so elsewhere, where nobody writes: a mount in which a file is open is refused.
+    """
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    mount("--bind", str(folder), str(elsewhere))
+    mount("-o", "remount,bind,ro", str(elsewhere))
+    mount("--move", str(elsewhere), str(folder))
 
 
 def pipeline(folder: Path, per_file: int, on_error: str) -> ld.Pipeline:

@@ -115,7 +115,8 @@ def test_nothing_is_lost_where_the_source_waits_or_the_disk_has_room(
         told = to_the_end(made)
     assert made.record().counts()["present"] == 200
     assert ("paused" in entered(told)) == (policy == "pause")
-    assert "high" in levels(told) or "critical" in levels(told)
+    if policy != "hold":  # a quick disk keeps half of the pool free
+        assert "high" in levels(told) or "critical" in levels(told)
 
 
 @pytest.mark.parametrize("topology", [ld.Topology(), TWO], ids=["one", "two"])
