@@ -54,6 +54,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         self._keys: dict[Key, tuple[str, Ticket]] = {}
         self._finished: dict[Key, dict[str, Any] | None] = {}
         self._pulses, self._spans = Pulses(scheduler), Spans(scheduler)
+        self._can_forget = True
         self._overview = Overview(scheduler, self._coordinator)
         self._owners: dict[str, str] = {}
         self._batches: dict[str, set[str]] = {}
@@ -287,7 +288,8 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             self._coordinator.look(now)
             busy, preparing = self._coordinator.busy(), self._coordinator.preparing()
             await self._pulses.look(busy, now - before - LOOK, preparing)
-            self._forget()
+            if self._can_forget:
+                self._forget()
 
     def _forget(self) -> None:
         """Let Dask forget what it would remember for ever; trouble with that must end no watch."""
@@ -295,8 +297,9 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
             shorten(streams_of(self._scheduler, self._client))
             forget_keys()
             self._spans.forget(self._coordinator.runs)
-        except Exception:
-            logger.exception("Dask's records cannot be cut short")
+        except Exception:  # once: the next look would find the same
+            self._can_forget = False
+            logger.exception("Dask's records cannot be cut short: the scheduler's memory grows")
 
     # ---- what clients ask -----------------------------------------------------------------------
 

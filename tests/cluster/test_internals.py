@@ -352,7 +352,7 @@ def test_a_nanny_tells_of_its_worker_alone_on_its_computer(monkeypatch: pytest.M
         with acquisition:
             acquisition.prepare()
             acquisition.start()
-            until(lambda: acquisition.statistics()["processed"])
+            until(lambda: acquisition.statistics()["received"])  # a sign of life has come
             number = client.run(os.getpid).popitem()[1]
             os.kill(number, signal.SIGSTOP)
             try:

@@ -38,7 +38,8 @@ class Sample:
     Parameters
     ----------
     memory:
-        MiB that are the process's own; neither program code, nor memory that others see as well.
+        MiB of the process; neither program code, nor shared memory. Pages that it has from the
+        server which forked it count from the beginning: they become its own one by one.
     descriptors, threads:
         How many there are.
     segments:
@@ -62,7 +63,7 @@ class Sample:
         process = Path(f"/proc/{pid}")
         lines = (process / "smaps_rollup").read_text().splitlines()[1:]
         sizes = {name: rest.split()[0] for name, _, rest in (line.partition(":") for line in lines)}
-        memory = sum(int(sizes[name]) for name in ("Pss_Anon", "SwapPss"))
+        memory = sum(int(sizes[name]) for name in ("Anonymous", "Swap"))
         opened = list(_opened(process / "fd"))
         segments = sum(one.startswith(f"/memfd:{OURS}") for one in opened)
         threads = len(os.listdir(process / "task"))
