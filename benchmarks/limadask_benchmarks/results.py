@@ -55,8 +55,11 @@ def paired(what: str, pairs: Sequence[tuple[float, float]]) -> Figure:
 
 
 def paired_cost(what: str, pairs: Sequence[tuple[float, float]]) -> Figure:
-    """Return a cost against a peer's measured in turn: the median of the ratios pair by pair."""
-    ratio = statistics.median(other / mine for mine, other in pairs)
+    """Return a cost against a peer's measured in turn: the median of the ratios pair by pair.
+
+    A cost of nothing, in a run too short for the clock, counts as the peer's.
+    """
+    ratio = statistics.median(other / mine if mine else 1.0 for mine, other in pairs)
     mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
     return Figure(what, _short(mine), _short(other), _short(ratio), len(pairs))
 
