@@ -111,7 +111,7 @@ class Account:
         numbers = np.array(sorted(fates), np.int64)
         known, codes, causes = ledger.columns(int(numbers.max(initial=-1)) + 1)
         presumed = [code for code, cause in enumerate(causes) if cause in PRESUMED]
-        unknown = (known == Status.PENDING) | np.isin(codes, presumed)
+        unknown = (known == Status.PENDING) | (known == Status.ABSENT) & np.isin(codes, presumed)
         numbers = numbers[unknown[numbers]]
         status = np.array([fates[number][0] for number in numbers.tolist()], np.uint8)
         ledger.mark_frames(numbers, status, lambda number: fates[number][1])

@@ -40,7 +40,9 @@ def test_files_win_over_presumed_losses_and_over_nothing_else() -> None:
     account.mark_absent(0, 2, 1, "receiver_lost")
     account.mark_absent(2, 3, 1, "task_error:later")
     account.ledger.mark(3, 4, Status.VETOED, "veto:one")
-    account.find(0, dict.fromkeys((1, 2, 3, 4), (Status.PRESENT, "")))
+    account.ledger.mark(5, 6, Status.PARTIAL, "receiver_lost")
+    account.find(0, dict.fromkeys((1, 2, 3, 4, 5), (Status.PRESENT, "")))
+    assert account.done == 2  # what a receipt has told of is not counted again
     fates = [(run.first, run.stop, run.status, run.cause) for run in account.ledger.runs()]
     assert fates == [
         (0, 1, Status.ABSENT, "receiver_lost"),
@@ -48,5 +50,6 @@ def test_files_win_over_presumed_losses_and_over_nothing_else() -> None:
         (2, 3, Status.ABSENT, "task_error:later"),
         (3, 4, Status.VETOED, "veto:one"),
         (4, 5, Status.PRESENT, ""),
+        (5, 6, Status.PARTIAL, "receiver_lost"),
     ]
     account.find(0, {})
