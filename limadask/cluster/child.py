@@ -19,9 +19,9 @@ from pathlib import Path
 import dask
 from distributed.utils import get_mp_context
 
+from limadask.registry import DETECTORS, TASKS
+
 PROGRAMS = ("distributed.cli.dask_scheduler", "distributed.cli.dask_worker")
-PLUGINS = ("limadask.tasks", "limadask.detectors")
-"""Groups of entry points whose modules a worker needs."""
 
 
 class Child:
@@ -85,7 +85,7 @@ def server() -> multiprocessing.context.ForkServerContext:
     """Return what forks; it is told once what to import."""
     with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
         context: multiprocessing.context.ForkServerContext = get_mp_context()
-    found = {one.module for group in PLUGINS for one in entry_points(group=group)}
+    found = {one.module for group in (TASKS, DETECTORS) for one in entry_points(group=group)}
     context.set_forkserver_preload([*PROGRAMS, "limadask", *sorted(found)])
     return context
 

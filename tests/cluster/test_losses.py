@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,9 +51,9 @@ class Gated(ld.Task):
 
     def __call__(self, block: xr.DataArray) -> xr.DataArray:
         (Path(self.folder) / "began").touch()
-        end = time.monotonic() + 60
-        while not (Path(self.folder) / "go").exists() and time.monotonic() < end:
-            time.sleep(0.02)
+        deadline, never = time.monotonic() + 60, threading.Event()
+        while not (Path(self.folder) / "go").exists() and time.monotonic() < deadline:
+            never.wait(0.02)
         return block
 
 

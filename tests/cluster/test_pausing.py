@@ -45,7 +45,7 @@ def begun(acquisition: ld.Acquisition, first: int = 10) -> None:
     """Prepare and start it; return when some frames have come."""
     acquisition.prepare()
     acquisition.start()
-    until(lambda: acquisition.statistics()["received"] >= first)
+    until(lambda: acquisition.statistics()["received"] >= first, BOUND)
 
 
 def quiet(acquisition: ld.Acquisition) -> None:
@@ -103,7 +103,7 @@ def test_triggers_are_withheld_and_what_was_triggered_comes(client: Client) -> N
         acquisition.pause()
         with pytest.raises(ld.StateError, match=r"'trigger' is not allowed .* 'paused'"):
             acquisition.trigger()
-        until(lambda: acquisition.statistics()["received"] == 10)
+        until(lambda: acquisition.statistics()["received"] == 10, BOUND)
         acquisition.resume()
         acquisition.trigger()
         acquisition.wait(timeout=BOUND)
@@ -200,7 +200,7 @@ def test_a_batch_whose_run_is_paused_can_be_stopped(client: Client) -> None:
     with ld.Batch(client) as batch:
         first, second = batch.add(made(client)), batch.add(made(client))
         batch.start()
-        until(lambda: first.state[0] == "acquiring" and first.statistics()["received"] >= 10)
+        until(lambda: first.state[0] == "acquiring" and first.statistics()["received"] >= 10, BOUND)
         first.pause()
         batch.stop()
         batch.wait(timeout=BOUND)

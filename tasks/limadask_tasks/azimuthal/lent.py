@@ -44,12 +44,13 @@ class Integrators:
         with self._turn:
             with self._lock:
                 engine = self._free.pop() if self._free else None
-            is_new = engine is None
+            # the first frames of a new one make its matrix
+            turn = GEOMETRY if engine is None else nullcontext()
             if engine is None:
                 engine = copy.copy(self._model)
                 engine.empty = self._model.empty  # which copies forget
             try:
-                with GEOMETRY if is_new else nullcontext():  # its first frames make its matrix
+                with turn:
                     yield engine
             finally:
                 with self._lock:
