@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from typing import Any
 
 import dask
 import psutil
@@ -64,9 +65,10 @@ class Pulses:
         self._last: dict[str, float] = {}
         self._processes: dict[str, Process] = {}
 
-    def beat(self, worker: str, process: Process) -> None:
-        """Note a sign of life."""
-        self._last[worker], self._processes[worker] = time.monotonic(), process
+    def beat(self, worker: str, process: Sequence[Any]) -> None:
+        """Note a sign of life, and the process that gave it."""
+        self._last[worker] = time.monotonic()
+        self._processes[worker] = int(process[0]), float(process[1])
 
     def forget(self, worker: str) -> None:
         """Note that a worker is gone."""
@@ -103,7 +105,7 @@ class Pulses:
     async def _is_frozen(self, worker: str) -> bool:
         """Ask whoever can see the process: this one, its nanny, or a worker beside it."""
         process = self._processes.get(worker)
-        if process is None:  # it has never said anything
+        if process is None:  # it was frozen before it could say anything
             return False
         seen = is_frozen(process)
         if seen is not None:

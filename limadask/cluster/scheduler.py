@@ -68,12 +68,9 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
                 )
             }
         )  # fmt: skip
-        scheduler.stream_handlers.update(
-            {
-                "limadask-tick": self._tick,
-                "limadask-receiver-ended": self._receiver_ended,
-            }
-        )
+        scheduler.stream_handlers["limadask-beat"] = self._pulses.beat
+        scheduler.stream_handlers["limadask-tick"] = self._tick
+        scheduler.stream_handlers["limadask-receiver-ended"] = self._receiver_ended
         scheduler.extensions["limadask"] = self
         self.spawn(self._watch())
 
@@ -266,7 +263,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
         parcels: Sequence[Parcel] = (),
         pressure: tuple[Level, float] = ("ok", inf),
     ) -> None:
-        self._pulses.beat(worker, (int(process[0]), float(process[1])))
+        self._pulses.beat(worker, process)
         run = self._coordinator.runs.get(uuid)
         if run is None:
             return

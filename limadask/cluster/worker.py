@@ -97,6 +97,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
                 "limadask-process": self._process_held,
             }
         )
+        # at once: a first run may be over before its first tick
+        worker.batched_send({"op": "limadask-beat", "process": self._process_identity})
         self._ticking = PeriodicCallback(self._tick, TICK * 1000)
         self._ticking.start()
 
@@ -384,10 +386,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     def _station(self, uuid: str, request: bytes) -> Station:
         if uuid not in self._stations:
-            host = get_address_host(self.address)
-            self._stations[uuid] = Station(
-                loads(request), str(self._worker.name), self.settings, host
-            )
+            name, host = str(self._worker.name), get_address_host(self.address)
+            self._stations[uuid] = Station(loads(request), name, self.settings, host)
         return self._stations[uuid]
 
     def _tick(self) -> None:

@@ -17,6 +17,7 @@ from limadask.cluster.link import Link
 from limadask.cluster.local import ProcessCluster, process_cluster
 from limadask_detectors import Simulator
 from limadask_tasks import Observe
+from tests.waiting import until
 
 CAMERA = Simulator(shape=(64, 48))
 BOUND = 60.0
@@ -143,9 +144,7 @@ def expected(dask_scheduler: Any) -> int:
 
 def freeze_known(cluster: ProcessCluster, client: Client) -> None:
     acquired(acquisition_of(client, workers=2))
-    deadline = time.monotonic() + BOUND
-    while client.run_on_scheduler(expected):
-        assert time.monotonic() < deadline, "an idle worker is expected to give signs of life"
+    until(lambda: not client.run_on_scheduler(expected))
     cluster.send("worker-1", signal.SIGSTOP)
 
 
@@ -154,7 +153,21 @@ def freeze_new(cluster: ProcessCluster, client: Client) -> None:
     cluster.send("worker-1", signal.SIGSTOP)
 
 
-@pytest.mark.parametrize(("freeze", "stale_after"), [(freeze_known, 600.0), (freeze_new, 1.0)])
+def processes(dask_scheduler: Any) -> int:
+    """Of how many workers the process is known."""
+    return len(dask_scheduler.plugins["limadask"]._pulses._processes)
+
+
+def freeze_unused(cluster: ProcessCluster, client: Client) -> None:
+    Link.of(client)
+    until(lambda: client.run_on_scheduler(processes) == 2)
+    cluster.send("worker-1", signal.SIGSTOP)
+
+
+@pytest.mark.parametrize(
+    ("freeze", "stale_after"),
+    [(freeze_known, 600.0), (freeze_unused, 600.0), (freeze_new, 1.0)],
+)
 def test_preparing_finds_a_frozen_worker_and_names_it(
     freeze: Callable[[ProcessCluster, Client], None], stale_after: float
 ) -> None:
