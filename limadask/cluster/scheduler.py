@@ -19,6 +19,7 @@ from limadask.cluster.graph import ticket_tasks
 from limadask.cluster.overview import Overview
 from limadask.cluster.pulse import LOOK, Pulses
 from limadask.cluster.records import forget_keys, shorten, streams_of
+from limadask.cluster.settings import freeze_objects
 from limadask.cluster.spans import Spans
 from limadask.cluster.tickets import ASSEMBLE, receive_keys, ticket_key
 from limadask.engine.coordinator import Coordinator
@@ -47,6 +48,7 @@ class LimadaskScheduler(SchedulerPlugin):  # type: ignore[misc]
 
     async def start(self, scheduler: Scheduler) -> None:
         """Install handlers."""
+        freeze_objects()
         self._scheduler = scheduler
         self._client: Client | None = None
         self._loop = asyncio.get_running_loop()

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from distributed import Client
+from waiting import until
 
 import limadask as ld
 from limadask.cluster import asking, installing
@@ -17,7 +18,6 @@ from limadask.cluster.link import Link
 from limadask.cluster.local import ProcessCluster, process_cluster
 from limadask_detectors import Simulator
 from limadask_tasks import Observe
-from tests.waiting import until
 
 CAMERA = Simulator(shape=(64, 48))
 BOUND = 60.0
