@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
@@ -52,7 +52,7 @@ class Blocks:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._tickets: dict[str, list[int]] = {processor: [] for processor in credits}
         self._kept: dict[int, tuple[str, Frames]] = {}
-        self._done: dict[int, None] = {}
+        self._done: OrderedDict[int, None] = OrderedDict()
         self._ended = False
         self._last_group: tuple[int, str] | None = None
         self.delivered = self.nb_let_go = self.nb_frames_let_go = 0
@@ -130,7 +130,7 @@ class Blocks:
         """Remember that a ticket has ended, for as long as it could be run again."""
         self._done[ticket] = None
         if len(self._done) > KEPT_TICKETS:
-            del self._done[next(iter(self._done))]
+            self._done.popitem(last=False)
 
     def undone(self) -> Iterable[Frames]:
         """Return the blocks without a receipt, in order: what is left without a scheduler."""
