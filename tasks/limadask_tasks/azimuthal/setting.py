@@ -168,8 +168,8 @@ def method_of(task: AzimuthalTask) -> IntegrationMethod:
     device = task.opencl
     engine = "cython" if device is None else "opencl"
     wanted = len(task.bins), task.splitting, "csr", engine
-    target = None if device == "any" else device
-    found = IntegrationMethod.select_method(*wanted, target=target, degradable=False)
+    given = {"target" if isinstance(device, tuple) else "target_type": device}
+    found = IntegrationMethod.select_method(*wanted, **given, degradable=False)
     if found:
         return found[0]
     known = IntegrationMethod.select_method(*wanted, degradable=False)

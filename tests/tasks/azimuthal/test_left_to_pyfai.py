@@ -86,20 +86,21 @@ def test_threads_integrate_at_the_same_time_by_integrators_of_their_own() -> Non
 
 
 @pytest.fixture(scope="module")
-def device() -> tuple[int, int]:
-    """An OpenCL device; there is one wherever pocl is installed."""
+def devices() -> tuple[str, str, tuple[int, int]]:
+    """All names of an OpenCL device; there is one wherever pocl is installed."""
     pytest.importorskip("pyopencl", reason="pyopencl is not installed")
     from pyFAI.method_registry import IntegrationMethod
 
     found = IntegrationMethod.select_method(1, "bbox", "csr", "opencl", degradable=False)
     if not found:
         pytest.skip("pyFAI finds no OpenCL device")
-    target: tuple[int, int] = found[0].target
-    return target
+    return "any", found[0].target_type, found[0].target
 
 
 @pytest.mark.parametrize("kind", ["1d", "2d", "clip"])
-def test_opencl_devices_give_the_same_numbers(device: tuple[int, int], kind: str) -> None:
+def test_opencl_devices_give_the_same_numbers(
+    devices: tuple[str, str, tuple[int, int]], kind: str
+) -> None:
     ai, images = integrator(SHAPE), counts(5, (2, 1, *SHAPE))
     config: Any = {"poni": ai.get_config()}
     tasks = {
@@ -109,7 +110,7 @@ def test_opencl_devices_give_the_same_numbers(device: tuple[int, int], kind: str
     }
     task = tasks[kind]
     expected = integrated(task, images, Mask(MASK))
-    for chosen in ("any", device):
+    for chosen in devices:
         found = integrated(task.replace(opencl=chosen), images, Mask(MASK))
         for name in expected:
             alike(found[name], expected[name], 1e-4)  # OpenCL sums in single precision
