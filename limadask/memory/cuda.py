@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -34,7 +35,7 @@ class PinnedAllocator(NamedAllocator):
         """
         cuda = _cuda()
         try:  # not by CuPy's pool, which would keep it
-            memory = cuda.PinnedMemoryPointer(cuda.PinnedMemory(max(nbytes, 1)), 0)
+            memory = cuda.PinnedMemoryPointer(cuda.PinnedMemory(nbytes + mmap.PAGESIZE), 0)
         except RuntimeError as error:  # CUDARuntimeError is one
             raise _refused(nbytes, error) from error
         return _zeroed(memory.ptr, nbytes, memory)
@@ -60,7 +61,7 @@ class ManagedAllocator(NamedAllocator):
         """
         cuda = _cuda()
         try:
-            memory = cuda.ManagedMemory(max(nbytes, 1))
+            memory = cuda.ManagedMemory(nbytes + mmap.PAGESIZE)
         except RuntimeError as error:
             raise _refused(nbytes, error) from error
         return _zeroed(memory.ptr, nbytes, memory)
@@ -86,8 +87,8 @@ def _refused(nbytes: int, error: RuntimeError) -> MemoryError:
 
 
 def _zeroed(pointer: int, nbytes: int, memory: Any) -> NDArray[np.uint8]:
-    """Return the bytes there are, which keep their memory."""
-    there = (ctypes.c_uint8 * max(nbytes, 1)).from_address(pointer)
+    """Return bytes from the first page on, which keep their memory: small ones share pages."""
+    there = (ctypes.c_uint8 * nbytes).from_address(-(-pointer // mmap.PAGESIZE) * mmap.PAGESIZE)
     buffer = lent(np.ctypeslib.as_array(there)[:nbytes], _let_go, memory)
     buffer[:] = 0
     return buffer

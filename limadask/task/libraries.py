@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from limadask.errors import ConfigError
 
 Device = Literal["cpu", "gpu"]
+_REACHED = 1, 3
+"""``cudaMemoryTypeHost`` and ``cudaMemoryTypeManaged``, of CUDA's runtime."""
 
 
 class Library(ABC):
@@ -58,8 +61,12 @@ class Torch(Library):
 
     def given(self, pixels: NDArray[Any]) -> Any:
         """Return a tensor; a copy, since a tensor may always be written to."""
-        tensor = self._torch.from_numpy(pixels.copy())
-        return tensor.pin_memory().to("cuda", non_blocking=True) if self._is_gpu else tensor
+        if not self._is_gpu:
+            return self._torch.from_numpy(pixels.copy())
+        dense = np.ascontiguousarray(pixels)
+        there = self._torch.from_numpy(_as_writable(dense))
+        staged = there if there.is_pinned() else there.pin_memory()
+        return staged.to("cuda", non_blocking=True)
 
     def back(self, array: Any) -> NDArray[Any]:
         """Return the values of a tensor."""
@@ -86,9 +93,11 @@ class Cupy(Library):
         self._own = threading.local()
 
     def given(self, pixels: NDArray[Any]) -> Any:
-        """Return an array on the GPU, by page-locked memory of this thread."""
-        staged = self._staging(pixels)
-        np.copyto(staged, pixels)
+        """Return an array on the GPU, by page-locked memory of this thread if it is in no such."""
+        staged = pixels
+        if not self._is_locked(pixels):
+            staged = self._staging(pixels)
+            np.copyto(staged, pixels)
         array = self._cupy.empty(pixels.shape, pixels.dtype)
         array.set(staged, stream=self._stream())
         return array
@@ -106,6 +115,13 @@ class Cupy(Library):
             self._own.stream = self._cupy.cuda.Stream(non_blocking=True)
         return self._own.stream
 
+    def _is_locked(self, pixels: NDArray[Any]) -> bool:
+        """Tell whether the GPU copies from there by itself, as from a pool that is ``pinned``."""
+        if not pixels.flags.c_contiguous:
+            return False
+        attributes = self._cupy.cuda.runtime.pointerGetAttributes(pixels.ctypes.data)
+        return int(attributes.type) in _REACHED
+
     def _staging(self, pixels: NDArray[Any]) -> NDArray[Any]:
         """Return page-locked memory, the same for all blocks of a thread."""
         room = getattr(self._own, "room", None)
@@ -114,6 +130,15 @@ class Cupy(Library):
                 self._cupy.cuda.alloc_pinned_memory(pixels.nbytes), np.uint8, pixels.nbytes
             )
         return room[: pixels.nbytes].view(pixels.dtype).reshape(pixels.shape)
+
+
+def _as_writable(dense: NDArray[Any]) -> NDArray[Any]:
+    """Return the same memory as if it could be written to: PyTorch warns of other.
+
+    Only for who reads it, and as long as ``dense`` is there.
+    """
+    room = (ctypes.c_uint8 * dense.nbytes).from_address(dense.ctypes.data)
+    return np.ctypeslib.as_array(room).view(dense.dtype).reshape(dense.shape)
 
 
 def library(name: str, device: Device) -> Library:

@@ -15,6 +15,7 @@ import h5py
 import numpy as np
 import pytest
 from distributed import Client
+from graphics import has_gpu
 from modules import readers
 
 import limadask as ld
@@ -100,7 +101,7 @@ CASES: dict[str, tuple[str, str]] = {
     "numa": ("numa", ""),
     "pages": ("pages", ""),
     "shared": ("shared", ""),
-    "managed": ("pages", "allocator managed: there is no CuPy"),
+    "managed": ("managed", "") if has_gpu() else ("pages", "allocator managed: there is no CuPy"),
 }
 """What is asked for, what is really there, and what is said of it."""
 

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import importlib.util
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -103,7 +104,7 @@ class Memory:
     def __init__(self, nbytes: int) -> None:
         if nbytes > 1 << 20:
             raise RuntimeError("cudaErrorMemoryAllocation: out of memory")
-        self.room = (ctypes.c_uint8 * nbytes)(*([9] * nbytes))
+        self.room = (ctypes.c_uint8 * nbytes)(*([9] * nbytes))  # not blank
         self.ptr = ctypes.addressof(self.room)
         ALIVE.add(self.ptr)
 
@@ -137,7 +138,8 @@ def test_memory_of_a_gpu_goes_with_its_last_view(
     assert not view.any()
     view[:] = 5
     gc.collect()
-    assert {address(view) - 10} == ALIVE
+    (begin,) = ALIVE
+    assert 0 <= address(view) - 10 - begin < mmap.PAGESIZE
     assert int(view.sum()) == 50
     assert (allocator.name, allocator.traits.device) == (kind.name, "cuda")
     assert allocator.warnings == []

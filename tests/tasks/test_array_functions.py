@@ -12,7 +12,6 @@ from distributed import Client
 import limadask as ld
 from limadask.frames import Spec
 from limadask.geometry import Grid
-from limadask.task.libraries import library
 from limadask_detectors import Simulator
 from limadask_tasks import Observe
 
@@ -123,17 +122,3 @@ def test_it_runs_on_a_cluster(client: Client) -> None:
     truth = np.stack([camera.frame(number).values for number in range(30)]) // 2
     assert (seen.values == truth).all()
     assert (top["top"].values == truth.max(axis=(2, 3))).all()
-
-
-@pytest.mark.gpu
-@pytest.mark.parametrize("arrays", ["cupy", "torch"])
-def test_pixels_go_to_the_gpu_and_back(arrays: str) -> None:
-    pytest.importorskip(arrays)
-    try:
-        found = library(arrays, "gpu")
-    except ld.ConfigError as error:
-        pytest.skip(str(error))
-    pixels = np.random.default_rng(1).integers(0, 900, (5, 2, 6, 8)).astype("i4")
-    pixels.flags.writeable = False
-    with found.working():
-        assert (found.back(found.given(pixels) * 2) == pixels * 2).all()
