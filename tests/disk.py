@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 _MOUNT = 'mount -t tmpfs -o size="$1" limadask "$2" && shift 2 && exec "$@"'
@@ -40,6 +41,12 @@ def on_small_disk(script: Path, disk: Path, *arguments: str, size: str = "2m") -
     assert ended.returncode == 0, f"status {ended.returncode}\n{ended.stdout}\n{ended.stderr}"
     told: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
     return told
+
+
+def is_in_memory(folder: Path) -> bool:
+    """Tell whether a folder is on no disk, but in memory."""
+    mounted = (one for one in psutil.disk_partitions(all=True) if one.fstype == "tmpfs")
+    return folder.stat().st_dev in {os.stat(one.mountpoint).st_dev for one in mounted}
 
 
 def fill(disk: Path, name: str = "filler", free: int = 0) -> Path:

@@ -66,7 +66,9 @@ class Pulses:
         self._processes: dict[str, Process] = {}
 
     def beat(self, worker: str, process: Sequence[Any]) -> None:
-        """Note a sign of life, and the process that gave it."""
+        """Note a sign of life, and the process that gave it; one that comes late counts no more."""
+        if worker not in self._scheduler.workers:
+            return
         self._last[worker] = time.monotonic()
         self._processes[worker] = int(process[0]), float(process[1])
 
@@ -84,7 +86,7 @@ class Pulses:
         ----------
         busy:
             Those that take part in a run, from the moment on when they are chosen; the others
-            give no signs.
+            give one sign, when limadask comes to them.
         late:
             By how many seconds the scheduler itself is late: that is nobody's fault.
         preparing:

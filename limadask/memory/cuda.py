@@ -89,7 +89,7 @@ def _refused(nbytes: int, error: RuntimeError) -> MemoryError:
 def _zeroed(pointer: int, nbytes: int, memory: Any) -> NDArray[np.uint8]:
     """Return bytes from the first page on, which keep their memory: small ones share pages."""
     there = (ctypes.c_uint8 * nbytes).from_address(-(-pointer // mmap.PAGESIZE) * mmap.PAGESIZE)
-    buffer = lent(np.ctypeslib.as_array(there)[:nbytes], _let_go, memory)
+    buffer = lent(np.ctypeslib.as_array(there), _let_go, memory)
     buffer[:] = 0
     return buffer
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ctypes
 import threading
 from abc import ABC, abstractmethod
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, Literal
 
@@ -31,7 +32,7 @@ class Library(ABC):
         """Return an array of the library as one of NumPy's."""
 
     def working(self) -> AbstractContextManager[Any]:
-        """Return what surrounds each block of work."""
+        """Return what surrounds each block of work: given pixels must stay there till its end."""
         return nullcontext()
 
 
@@ -72,9 +73,15 @@ class Torch(Library):
         """Return the values of a tensor."""
         return np.asarray(array.detach().cpu().numpy())
 
-    def working(self) -> AbstractContextManager[Any]:
-        """Compute no gradients."""
-        return self._torch.no_grad()  # type: ignore[no-any-return]
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Compute no gradients; in the end nothing is read any more."""
+        with self._torch.no_grad():
+            try:
+                yield
+            finally:
+                if self._is_gpu:
+                    self._torch.cuda.current_stream().synchronize()
 
 
 class Cupy(Library):
@@ -95,7 +102,7 @@ class Cupy(Library):
     def given(self, pixels: NDArray[Any]) -> Any:
         """Return an array on the GPU, by page-locked memory of this thread if it is in no such."""
         staged = pixels
-        if not self._is_locked(pixels):
+        if not self._is_reached(pixels):
             staged = self._staging(pixels)
             np.copyto(staged, pixels)
         array = self._cupy.empty(pixels.shape, pixels.dtype)
@@ -106,16 +113,22 @@ class Cupy(Library):
         """Return the values of an array on the GPU."""
         return np.asarray(self._cupy.asnumpy(array, stream=self._stream()))
 
-    def working(self) -> AbstractContextManager[Any]:
-        """Work in the thread's own stream."""
-        return self._stream()  # type: ignore[no-any-return]
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Work in the thread's own stream; in the end nothing is read any more."""
+        stream = self._stream()
+        with stream:
+            try:
+                yield
+            finally:
+                stream.synchronize()
 
     def _stream(self) -> Any:
         if not hasattr(self._own, "stream"):
             self._own.stream = self._cupy.cuda.Stream(non_blocking=True)
         return self._own.stream
 
-    def _is_locked(self, pixels: NDArray[Any]) -> bool:
+    def _is_reached(self, pixels: NDArray[Any]) -> bool:
         """Tell whether the GPU copies from there by itself, as from a pool that is ``pinned``."""
         if not pixels.flags.c_contiguous:
             return False

@@ -96,12 +96,13 @@ def compare(acquisition: ld.Acquisition) -> list[str]:
         return [str(one["allocator/name"].asstr()[()]) for one in workers if "allocator" in one]
 
 
+NO_GPU = "allocator managed: (there is no CuPy|CuPy finds no GPU)"
 CASES: dict[str, tuple[str, str]] = {
     "mapped": ("mapped", ""),
     "numa": ("numa", ""),
     "pages": ("pages", ""),
     "shared": ("shared", ""),
-    "managed": ("managed", "") if has_gpu() else ("pages", "allocator managed: there is no CuPy"),
+    "managed": ("managed", "") if has_gpu() else ("pages", NO_GPU),
 }
 """What is asked for, what is really there, and what is said of it."""
 

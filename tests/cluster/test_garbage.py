@@ -36,8 +36,18 @@ def test_what_stays_is_not_searched() -> None:
         untouched = client.run_on_scheduler(search)
         Link.of(client)
         for told in (client.run_on_scheduler(search), *client.run(search).values()):
-            assert told["thresholds"] == GARBAGE
+            assert told["thresholds"][:2] == GARBAGE[:2]  # Python 3.14 knows no third one
             assert told["frozen"] > STAY
             assert told["took"] < untouched["took"] / 2
         assert not client.run_on_scheduler(again)
     assert untouched["frozen"] == 0, "Python or Dask does it by now: it is not ours to do"
+
+
+def test_a_user_s_process_and_one_that_does_not_search_are_left_alone(client: Client) -> None:
+    before = gc.get_threshold(), gc.get_freeze_count()
+    freeze_objects()
+    assert (gc.get_threshold(), gc.get_freeze_count()) == before
+    with process_cluster(1) as cluster, Client(cluster.address) as other:
+        other.run_on_scheduler(gc.set_threshold, 0)
+        Link.of(other)
+        assert other.run_on_scheduler(gc.get_freeze_count) == 0

@@ -148,14 +148,19 @@ def freeze_known(cluster: ProcessCluster, client: Client) -> None:
     cluster.send("worker-1", signal.SIGSTOP)
 
 
+def processes(dask_scheduler: Any, forgotten: bool = False) -> int:
+    """Of how many workers the process is known."""
+    known = dask_scheduler.plugins["limadask"]._pulses._processes
+    if forgotten:
+        known.clear()
+    return len(known)
+
+
 def freeze_new(cluster: ProcessCluster, client: Client) -> None:
     Link.of(client)
+    until(lambda: client.run_on_scheduler(processes) == 2)
     cluster.send("worker-1", signal.SIGSTOP)
-
-
-def processes(dask_scheduler: Any) -> int:
-    """Of how many workers the process is known."""
-    return len(dask_scheduler.plugins["limadask"]._pulses._processes)
+    client.run_on_scheduler(processes, forgotten=True)  # as if it had been frozen before it spoke
 
 
 def freeze_unused(cluster: ProcessCluster, client: Client) -> None:
