@@ -32,7 +32,8 @@ class Link:
 
     def __init__(self, client: Client) -> None:
         self._client = weakref.ref(client)
-        self._listeners: dict[str, weakref.WeakSet[Listener]] = {}
+        self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
+        self._changing = threading.Lock()
         self._seen: dict[str, int] = {}
         install(client)
         client.subscribe_topic(TOPIC, self._hear)
@@ -104,9 +105,9 @@ class Link:
 
     def listen(self, *uuids: str) -> Listener:
         """Return a listener that hears the events of some acquisitions from now on."""
-        listener = Listener()
-        for uuid in uuids:
-            self._listeners.setdefault(uuid, weakref.WeakSet()).add(listener)
+        listener = Listener(frozenset(uuids))
+        with self._changing:
+            self._listeners.add(listener)
         return listener
 
     def _hear(self, stamped: tuple[float, dict[str, Any]]) -> None:
@@ -116,7 +117,9 @@ class Link:
             self._seen[event.uuid] = event.last
             if len(self._seen) > KNOWN:
                 del self._seen[next(iter(self._seen))]
-        for listener in list(self._listeners.get(event.uuid, ())):
+        with self._changing:
+            listeners = [one for one in self._listeners if event.uuid in one.uuids]
+        for listener in listeners:
             listener.put(event)
 
     def _ask(
@@ -143,9 +146,16 @@ class Link:
 
 
 class Listener:
-    """The events of some acquisitions, waiting to be read; nothing is called back."""
+    """The events of some acquisitions, waiting to be read; nothing is called back.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    uuids:
+        The acquisitions.
+    """
+
+    def __init__(self, uuids: frozenset[str]) -> None:
+        self.uuids = uuids
         self._events: queue.SimpleQueue[Event] = queue.SimpleQueue()
 
     def put(self, event: Event) -> None:

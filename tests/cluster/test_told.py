@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import xarray as xr
 from distributed import Client
 
 import limadask as ld
+from limadask.cluster.link import Link
 from limadask.cluster.local import process_cluster
 from limadask_detectors import Simulator
 from limadask_tasks import Failing, RoiStatistics, SaveHdf5
@@ -182,3 +185,21 @@ def test_files_win_over_the_ledger(tmp_path: Path) -> None:
             assert np.array_equal(file["entry/data/data"][number], expected)
     for number, fate in enumerate(status):
         assert fate == ld.Status.PRESENT or cause[number], number
+
+
+def test_a_client_remembers_no_acquisition_that_nobody_listens_to(client: Client) -> None:
+    listener = Link.of(client).listen("some", "others")
+
+    def known() -> set[str]:
+        gc.collect()
+        return {uuid for one in Link.of(client)._listeners for uuid in one.uuids}
+
+    assert {"some", "others"} <= known()
+    link, sizes = vars(Link.of(client)), sys.getsizeof
+    before = {name: sizes(value) for name, value in link.items()}
+    for number in range(1000):
+        Link.of(client).listen(f"over-{number}")
+    assert not any(one.startswith("over") for one in known())
+    assert {name: sizes(value) for name, value in link.items()} == before
+    del listener
+    assert not {"some", "others"} & known()
