@@ -156,17 +156,15 @@ def processes(dask_scheduler: Any, forgotten: bool = False) -> int:
     return len(known)
 
 
-def freeze_new(cluster: ProcessCluster, client: Client) -> None:
-    Link.of(client)
-    until(lambda: client.run_on_scheduler(processes) == 2)
-    cluster.send("worker-1", signal.SIGSTOP)
-    client.run_on_scheduler(processes, forgotten=True)  # as if it had been frozen before it spoke
-
-
 def freeze_unused(cluster: ProcessCluster, client: Client) -> None:
     Link.of(client)
     until(lambda: client.run_on_scheduler(processes) == 2)
     cluster.send("worker-1", signal.SIGSTOP)
+
+
+def freeze_new(cluster: ProcessCluster, client: Client) -> None:
+    freeze_unused(cluster, client)
+    client.run_on_scheduler(processes, forgotten=True)  # as if it had been frozen before it spoke
 
 
 @pytest.mark.parametrize(
