@@ -17,13 +17,19 @@ GARBAGE = 700, 10, 1
 """After how many new objects, and smaller looks, Python looks for garbage: as usual, but for the
 whole look, which is cheap once :func:`freeze_objects` was there. Dask's ``dask worker`` sets thrice
 the usual, for all three."""
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
+SHARED_HEAPS = 2
+"""Heaps of malloc beside one for each thread that processes. By default every thread has its own,
+up to eight times the number of cores, and each heap keeps what its largest blocks once took: a
+worker grew in steps for as long as it ran. With fewer, threads that process wait for each other."""
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _TRIM_BYTES = 512 << 20
 _MMAP_BYTES = 32 << 20  # the most that glibc accepts
 
 
-def tune_process() -> dict[str, Any]:
+def tune_process(threads: int) -> dict[str, Any]:
     """Set the switch interval and the allocator; return what was set.
+
+    To be called before the ``threads`` that process start, so that each of them has its own heap.
 
     Dask's nanny lets malloc give memory back as soon as 64 kB are free, so that every buffer of
     some MB costs its page faults again: up to three times the time of a decompression.
@@ -35,6 +41,7 @@ def tune_process() -> dict[str, Any]:
         libc = ctypes.CDLL(None)
         done["malloc_trim_threshold"] = bool(libc.mallopt(_M_TRIM_THRESHOLD, _TRIM_BYTES))
         done["malloc_mmap_threshold"] = bool(libc.mallopt(_M_MMAP_THRESHOLD, _MMAP_BYTES))
+        done["malloc_arena_max"] = bool(libc.mallopt(_M_ARENA_MAX, threads + SHARED_HEAPS))
     except (OSError, AttributeError) as error:  # another C library than glibc
         done["malloc"] = f"not set: {error}"
     return done

@@ -67,7 +67,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._labels: dict[str, str] = {}
         self._prefixes: set[str] = set()
         self.lasting, self._memory = Lasting(), ProcessMemory(worker)
-        self.settings, self._process_identity = tune_process(), own_process()
+        self.settings, self._process_identity = tune_process(worker.state.nthreads), own_process()
         self.transfers = Transfers(worker, self._blocks)
         self._pool = PriorityPool(worker.state.nthreads, tune_thread)
         self._walks = Walks(self._pool)
