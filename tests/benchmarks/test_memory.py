@@ -71,9 +71,10 @@ def test_large_allocations_are_counted_and_no_others(library: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["decoded", "saved_packed"])
-def test_what_is_warm_allocates_nothing_large(library: Path, name: str) -> None:
-    assert allocations.sites_of(name, library) == []
+@pytest.mark.parametrize("name", sorted(set(cases.CASES) - {"copied"}))
+def test_what_is_warm_allocates_nothing_large_but_chunks(library: Path, name: str) -> None:
+    sites = allocations.sites_of(name, library)
+    assert sum(one.count for one in sites) <= cases.CASES[name].limit * cases.BLOCKS, sites
 
 
 @pytest.mark.slow

@@ -60,6 +60,7 @@ LEAKING = """
     for line in sys.stdin:
         kept += [b"x" * (1 << 20), os.open(os.devnull, os.O_RDONLY)]
         kept.append(os.memfd_create("limadask-test"))
+        os.write(kept[-1], bytes(1 << 20))
         kept.append(threading.Thread(target=threading.Event().wait, daemon=True))
         kept[-1].start()
         print("more", flush=True)
@@ -87,7 +88,8 @@ def test_everything_a_process_leaks_is_seen() -> None:
             process.stdin.flush()
             assert process.stdout.readline() == "more\n"
             watch.look()
-        for kind, per_look in (("memory", 1), ("descriptors", 2), ("segments", 1), ("threads", 1)):
+        leaks = {"memory": 1, "shared": 1, "descriptors": 2, "segments": 1, "threads": 1}
+        for kind, per_look in leaks.items():
             trend = watch.trends(kind)["leaking"]
             assert trend.growth == pytest.approx(7 * per_look, rel=0.3), kind
             assert watch.trends(kind)["calm"].growth < 2, kind
@@ -105,7 +107,7 @@ def test_a_process_that_is_gone_is_left_out() -> None:
 def test_a_part_or_a_leak_that_is_none_is_refused() -> None:
     with pytest.raises(BadParameter, match="endless, series"):
         soak(print, parts=["short"])
-    with pytest.raises(BadParameter, match="memory, descriptors, threads"):
+    with pytest.raises(BadParameter, match="memory, descriptors, threads, segments"):
         soak(print, sabotage="money")
 
 
@@ -164,10 +166,11 @@ def test_an_endless_run_does_not_grow() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("_small")
-def test_a_leaking_task_is_found() -> None:
-    found = grown(endless(lambda text: None, 20, sabotage="memory"))
-    assert found
-    assert all("_memory_worker-" in one for one in found)
+@pytest.mark.parametrize("leak", ["memory", "segments"])
+def test_a_leaking_task_is_found(leak: str) -> None:
+    found = grown(endless(lambda text: None, 20, sabotage=leak))
+    assert any(one.startswith(f"soak_{leak}") and "worker-" in one for one in found), found
+    assert leak != "memory" or all("_memory_worker-" in one for one in found)
 
 
 @pytest.mark.slow

@@ -55,7 +55,7 @@ def rate(images: Images, frames: int, threads: int) -> float:
 def main(asked: str) -> None:
     """Decode, and print how fast."""
     fields: dict[str, Any] = json.loads(asked)
-    tune_process()
+    tune_process(fields.get("threads", 1))
     print(rate(Images.of(**fields.pop("images", {})), **fields), flush=True)
 
 

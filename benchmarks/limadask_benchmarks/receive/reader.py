@@ -31,7 +31,7 @@ KINDS: Mapping[str, Callable[[], Read]] = {
 def main(asked: str) -> None:
     """Read series, line by line."""
     fields: dict[str, Any] = json.loads(asked)
-    tune_process()
+    tune_process(1)
     read, images = KINDS[fields.pop("kind")](), Images.of(**fields.pop("images", {}))
     print("ready", flush=True)
     for line in sys.stdin:

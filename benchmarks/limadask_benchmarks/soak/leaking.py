@@ -11,12 +11,12 @@ import xarray as xr
 
 import limadask as ld
 
-Leak = Literal["memory", "descriptors", "threads"]
+Leak = Literal["memory", "descriptors", "threads", "segments"]
 LEAKS: tuple[Leak, ...] = get_args(Leak)
 NBYTES = 512 << 10
 """Bytes a block."""
 EVERY = 8
-"""Blocks for each descriptor or thread."""
+"""Blocks for each descriptor, thread or segment."""
 _kept: list[object] = []
 _count = 0
 
@@ -40,6 +40,8 @@ class Leaking(ld.Task):
     def _taken(self) -> object:
         if self.leak == "descriptors":
             return os.open(os.devnull, os.O_RDONLY)
+        if self.leak == "segments":
+            return os.memfd_create("limadask-leak")
         waiting = threading.Thread(target=threading.Event().wait, daemon=True)
         waiting.start()
         return waiting

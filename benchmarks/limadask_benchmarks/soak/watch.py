@@ -20,7 +20,7 @@ from limadask_benchmarks.results import Figure
 from limadask_benchmarks.soak.trend import WARM, Trend
 
 MIB = 1 << 20
-LEAST = {"memory": 1.0, "descriptors": 2.0, "segments": 0.5, "threads": 1.0}
+LEAST = {"memory": 1.0, "shared": 1.0, "descriptors": 2.0, "segments": 0.5, "threads": 1.0}
 """Growth that counts for nothing: MiB, or how many."""
 RECORDS = {
     "distributed.admin.low-level-log-length": 100,
@@ -40,6 +40,8 @@ class Sample:
     memory:
         MiB of the process; neither program code, nor shared memory. Pages that it has from the
         server which forked it count from the beginning: they become its own one by one.
+    shared:
+        MiB of shared memory of ours that it has open, of the pages that are there.
     descriptors, threads:
         How many there are.
     segments:
@@ -47,6 +49,7 @@ class Sample:
     """
 
     memory: float
+    shared: float
     descriptors: int
     segments: int
     threads: int
@@ -64,10 +67,10 @@ class Sample:
         lines = (process / "smaps_rollup").read_text().splitlines()[1:]
         sizes = {name: rest.split()[0] for name, _, rest in (line.partition(":") for line in lines)}
         memory = sum(int(sizes[name]) for name in ("Anonymous", "Swap"))
-        opened = list(_opened(process / "fd"))
-        segments = sum(one.startswith(f"/memfd:{OURS}") for one in opened)
+        opened = _opened(process / "fd")
+        segments = [path for path, name in opened.items() if name.startswith(f"/memfd:{OURS}")]
         threads = len(os.listdir(process / "task"))
-        return cls(memory / 1024, len(opened), segments, threads)
+        return cls(memory / 1024, _held(segments) / MIB, len(opened), len(segments), threads)
 
 
 class Watch:
@@ -157,9 +160,20 @@ def left_behind(processes: Collection[int]) -> set[str]:
     return {str(path) for path in (*Path("/dev/shm").glob(f"*{OURS}*"), *claimed)}  # noqa: S108
 
 
-def _opened(folder: Path) -> list[str]:
-    found = []
-    for name in os.listdir(folder):
+def _opened(folder: Path) -> dict[Path, str]:
+    """Return what a process has open, by the descriptors' paths."""
+    found = {}
+    for path in folder.iterdir():
         with suppress(FileNotFoundError):
-            found.append(os.readlink(folder / name))
+            found[path] = os.readlink(path)
     return found
+
+
+def _held(paths: Collection[Path]) -> int:
+    """Return the bytes of files in memory that are there, each counted once."""
+    found = {}
+    for path in paths:
+        with suppress(FileNotFoundError):
+            about = path.stat()
+            found[about.st_ino] = about.st_blocks * 512
+    return sum(found.values())
