@@ -10,8 +10,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
+
+from limadask.memory.system import is_in_memory
 
 _MOUNT = 'mount -t tmpfs -o size="$1" limadask "$2" && shift 2 && exec "$@"'
 
@@ -43,10 +44,11 @@ def on_small_disk(script: Path, disk: Path, *arguments: str, size: str = "2m") -
     return told
 
 
-def is_in_memory(folder: Path) -> bool:
-    """Tell whether a folder is on no disk, but in memory."""
-    mounted = (one for one in psutil.disk_partitions(all=True) if one.fstype == "tmpfs")
-    return folder.stat().st_dev in {os.stat(one.mountpoint).st_dev for one in mounted}
+def on_disk(folder: Path) -> Path:
+    """Return a folder; skip where it is in memory, as ``/tmp`` is on some systems."""
+    if is_in_memory(folder):
+        pytest.skip(f"{folder} is in memory")
+    return folder
 
 
 def fill(disk: Path, name: str = "filler", free: int = 0) -> Path:

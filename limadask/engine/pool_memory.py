@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from limadask.engine.disk import why_no_disk
 from limadask.memory import (
     Allocator,
     Fallback,
@@ -36,6 +37,18 @@ class PoolMemory:
         self._chosen = self._chosen.within(buffers.folder or folder)
         self._taken: Allocator = UntouchedAllocator()
         self._warnings: list[str] = []
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether it is part of what the computer has free, and so bound by that."""
+        traits = self._chosen.traits
+        is_on_disk = bool(traits.folder) and not why_no_disk(traits.folder)
+        return not (traits.reserved or is_on_disk)
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether it was set aside before, and no limit of a process counts it."""
+        return self._chosen.traits.reserved
 
     @property
     def pages(self) -> PageAllocator | None:
@@ -86,4 +99,10 @@ class PoolMemory:
     def warnings(self) -> list[str]:
         """Why it is not what was asked for."""
         more = self._taken.warnings if isinstance(self._taken, Fallback) else []
-        return [*self._warnings, *more]
+        folder = self._taken.traits.folder
+        nowhere = why_no_disk(folder) if folder else []
+        return [
+            *self._warnings,
+            *(f"allocator {self._taken.name}: {why}" for why in nowhere),
+            *more,
+        ]

@@ -66,7 +66,7 @@ class Station:
         self._prepared: Prepared | None = None
         self._ready: Ready | None = None
         self._pool: BufferPool | None = None
-        self._spool: Spool | None = None
+        self.spool: Spool | None = None
         self._gauge: Gauge | None = None
         self._controls = self.keeps = False
         self.cores: Collection[int] = ()
@@ -180,7 +180,12 @@ class Station:
             )  # fmt: skip
         folder = self.request.buffers.folder or deferral.folder
         try:
-            self._spool = Spool(folder, self.pool_size[1], uuid=self.request.uuid)
+            self.spool = Spool(
+                folder,
+                self.pool_size[1],
+                lambda nbytes: self._pool.lend_spare(nbytes) if self._pool else None,
+                self.request.uuid,
+            )
         except OSError as error:
             raise ConfigError(
                 f"frames cannot be held there: {error}",
@@ -192,7 +197,7 @@ class Station:
             return statistics.left if (statistics := self.pool_statistics()) else 0
 
         return HeldBlocks(
-            credits, group, self._spool, prepared.nb_slots, free, deferral.failed, deferral.ahead
+            credits, group, self.spool, prepared.nb_slots, free, deferral.failed, deferral.ahead
         )
 
     @property
@@ -347,8 +352,12 @@ class Station:
 
     def close(self) -> Closed:
         """Drain sums and close the sinks."""
-        self._pool = None  # its memory goes with the last block
-        return self.processing.close() if self.processing is not None else Closed([], {}, [])
+        pool, self._pool = self._pool, None  # its memory goes with the last block
+        try:
+            return self.processing.close() if self.processing is not None else Closed([], {}, [])
+        finally:
+            if pool is not None:
+                pool.retire()
 
     def record(self, fields: dict[str, Any]) -> RunRecord:
         """Complete what the coordinator knows of the run's end by what the worker knows."""
@@ -390,8 +399,8 @@ class Station:
         actions: list[Callable[[], object]] = [self.end_polls, self.give_back]
         if self.processing is not None:
             actions.append(self.processing.release)
-        if self._spool is not None:
-            actions.append(self._spool.close)
+        if self.spool is not None:
+            actions.append(self.spool.close)
         self._all(actions)
 
     def _all(self, actions: Sequence[Callable[[], object]]) -> None:

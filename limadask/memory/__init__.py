@@ -13,7 +13,8 @@ from limadask.memory.huge import HugeAllocator
 from limadask.memory.locked import LockedAllocator
 from limadask.memory.mapped import MappedAllocator
 from limadask.memory.numa import NumaAllocator
-from limadask.memory.pool import BufferPool, PoolStatistics
+from limadask.memory.pool import BufferPool
+from limadask.memory.pool_statistics import PoolStatistics
 from limadask.memory.pressure import LEVELS, Judge, Level, Pressure
 from limadask.memory.reader import SharedReader, opened
 from limadask.memory.scratch import Scratch, owning

@@ -29,8 +29,9 @@ class Budget:
     def bound(self, owner: str, nbytes: int | None) -> None:
         """Be told what the process may have; of several owners' bounds the lowest holds."""
         with self._lock:
-            self._bounds.pop(owner, None)
-            if nbytes is not None:
+            if nbytes is None:
+                self._bounds.pop(owner, None)
+            else:
                 self._bounds[owner] = nbytes
 
     @property
@@ -41,7 +42,8 @@ class Budget:
     @property
     def used(self) -> int:
         """Bytes there are; those mapped of other processes' memory count in both."""
-        return sum(one.allocated + one.mapped for one in self._meters.usages())
+        usages = self._meters.usages()
+        return sum(one.allocated - one.reserved + one.mapped for one in usages)
 
     @property
     def left(self) -> int | None:

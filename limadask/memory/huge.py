@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.memory.allocator import PRIVATE, NamedAllocator
+from limadask.memory.system import populate
 from limadask.memory.traits import Traits
 
 MEMINFO = Path("/proc/meminfo")
@@ -28,7 +29,7 @@ class HugeAllocator(NamedAllocator):
     @property
     def traits(self) -> Traits:
         """What its memory is like."""
-        return Traits(page_nbytes=_huge_pages()[0], locked=True)
+        return Traits(page_nbytes=_huge_pages()[0], locked=True, reserved=True)
 
     def allocate(self, nbytes: int) -> NDArray[np.uint8]:
         """Return zeroed bytes in huge pages of their own, shape ``(nbytes,)``.
@@ -40,15 +41,16 @@ class HugeAllocator(NamedAllocator):
         """
         size, free = _huge_pages()
         needed = -(-max(nbytes, 1) // size)
-        try:  # they are set aside for us here: touching them cannot fail
+        try:
             pages = mmap.mmap(-1, needed * size, flags=PRIVATE | _MAP_HUGETLB)
+            buffer = np.frombuffer(pages, np.uint8, nbytes)
+            populate(pages, buffer, size)  # a control group may allow fewer than there are
         except OSError as error:
             raise MemoryError(
                 f"{needed} huge pages of {size >> 10} KiB are needed, {free} are free ({error}); "
-                f"more are set aside by `sysctl vm.nr_hugepages=NUMBER`"
+                f"more are set aside by `sysctl vm.nr_hugepages=NUMBER`, and a control group may "
+                f"use as many as its hugetlb controller says"
             ) from error
-        buffer = np.frombuffer(pages, np.uint8, nbytes)
-        buffer[::size] = 0
         return buffer
 
 

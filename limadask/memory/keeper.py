@@ -24,17 +24,22 @@ class Kept(Protocol):
     def shrink(self) -> None:
         """Give back what has not been needed for a while."""
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether it has nothing, and never will."""
+
 
 class Keeper:
     """Serves all pools of a process in one thread, which ends when there are none any more.
 
     Pages cost time when they are first touched: some 50 ms for a large block, which no acquisition
-    thread has. The keeper keeps no pool alive.
+    thread has. The keeper keeps no pool alive but those that wait for the last of their memory.
     """
 
     def __init__(self, look: float = LOOK) -> None:
         self._look = look
         self._pools: weakref.WeakSet[Kept] = weakref.WeakSet()
+        self._leaving: set[Kept] = set()
         self._asked: queue.SimpleQueue[weakref.ref[Kept]] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -49,8 +54,14 @@ class Keeper:
                 )
                 self._thread.start()
 
+    def see_off(self, pool: Kept) -> None:
+        """Look after a pool until it is gone, and keep it alive till then."""
+        with self._lock:
+            self._leaving.add(pool)
+        self.add(pool)
+
     def ask(self, pool: Kept) -> None:
-        """Let a pool grow soon; returns at once."""
+        """Let a pool grow soon; returns at once, and may be called from a destructor."""
         self._asked.put(weakref.ref(pool))
 
     @property
@@ -66,6 +77,7 @@ class Keeper:
                 continue
             due = time.monotonic() + self._look
             self._shrink_all()
+            self._let_go()
             with self._lock:
                 if not self._pools:
                     self._thread = None
@@ -79,6 +91,11 @@ class Keeper:
             return
         if pool is not None:
             _safely(pool.grow)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        with self._lock:
+            self._leaving = {one for one in self._leaving if not one.is_gone}
 
     def _shrink_all(self) -> None:
         with self._lock:

@@ -23,8 +23,9 @@ _WITHOUT_DESCRIPTOR: dict[str, Any] = {"trackfd": False} if sys.version_info >= 
 class MappedAllocator(NamedAllocator):
     """Files without a name, mapped into memory: the system moves to the disk what memory lacks.
 
-    Their room on the disk is taken before the first frame, and is free again with the last view or
-    the process, however that ends. It does not fall back: plain memory would be too small.
+    Room on the disk is taken as a pool takes its slots, the floor's before the first frame, and is
+    free again with the last view or the process, however that ends. It does not fall back: plain
+    memory would be too small.
     """
 
     name: ClassVar[str] = "mapped"

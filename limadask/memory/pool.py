@@ -8,17 +8,18 @@ import threading
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from limadask.memory.allocator import Allocator, PageAllocator, UntouchedAllocator
+from limadask.memory.allocator import Allocator, PageAllocator, UntouchedAllocator, address
 from limadask.memory.budget import BUDGET, Budget
 from limadask.memory.keeper import KEEPER, Keeper
 from limadask.memory.loan import lent
+from limadask.memory.pool_statistics import PoolStatistics
+from limadask.memory.system import is_in_memory
 from limadask.memory.usage import METERS, Stage, Tally, Usage
 
 logger = logging.getLogger(__name__)
@@ -28,50 +29,6 @@ IDLE = 5
 """Looks of the keeper during which slots were not needed, before they are given back."""
 RETRY = 5.0
 """Seconds after which growing is tried again where it was refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class PoolStatistics:
-    """What a pool holds and has lent.
-
-    Parameters
-    ----------
-    slots:
-        Slots there are.
-    slot_nbytes:
-        Bytes of each.
-    free:
-        Slots not lent at the moment.
-    lowest:
-        Fewest that could ever have been lent, those counted that would have been made for it.
-    lent:
-        Loans so far.
-    ceiling:
-        Slots there may be.
-    high_water:
-        Most that were ever lent at a time.
-    refused:
-        Why it does not grow although it should, empty where it does.
-    """
-
-    slots: int
-    slot_nbytes: int
-    free: int
-    lowest: int
-    lent: int
-    ceiling: int
-    high_water: int
-    refused: str = ""
-
-    @property
-    def most(self) -> int:
-        """Slots there can be, those lent counted: fewer than the ceiling where it cannot grow."""
-        return self.slots - self.free + self.left
-
-    @property
-    def left(self) -> int:
-        """Slots that can still be lent, those counted that would be made for it."""
-        return self.free + (0 if self.refused else max(0, self.ceiling - self.slots))
 
 
 class BufferPool:
@@ -125,17 +82,20 @@ class BufferPool:
         # deque too. What came back last is lent first: it may still be in the cache
         self._free: deque[NDArray[np.uint8]] = deque()
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._gone: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._returned: deque[NDArray[np.uint8]] = deque()  # to a pool that lends no more
         self._lock = threading.Lock()
-        self._slots = self._being_made = self._made = self._lent = self._highest = 0
+        self._slots = self._being_made = self._made = self._lent = self._highest = self._gone = 0
+        self._reserved_being_made = 0
         self._least_free, self._free_before = 0, deque[int](maxlen=IDLE)
         self._retired = self._has_asked = False
         self._refused, self._retry = "", 0.0
         self._beside: Tally | None = None
         self._allocator = allocator or PageAllocator()
-        self._is_file = bool(self._allocator.traits.folder)
+        folder = self._allocator.traits.folder
+        self._is_file = bool(folder) and not is_in_memory(folder)
         is_none = isinstance(self._allocator, UntouchedAllocator) or self._is_file
         self._counted = 0 if is_none else slot_nbytes  # bytes of a slot that are memory
+        self._reserved = set[int]()  # where slots begin that were set aside before
         METERS.add(self)
         while self._slots < slots:
             self._add_slot()
@@ -156,6 +116,8 @@ class BufferPool:
         nbytes = prod(shape) * dtype.itemsize
         if nbytes > self.slot_nbytes:
             raise ValueError(f"{shape} {dtype} needs {nbytes} bytes, a slot has {self.slot_nbytes}")
+        if self._retired:
+            return None
         self._look_ahead()  # a refusal may have been for a while only
         memory = self._take(timeout)
         if memory is None:
@@ -167,6 +129,14 @@ class BufferPool:
             self._highest = max(self._highest, self._slots - free)
         self._look_ahead()
         return lent(memory, self._take_back, memory)[:nbytes].view(dtype).reshape(shape)
+
+    def lend_spare(self, nbytes: int) -> NDArray[np.uint8] | None:
+        """Lend a slot as bytes, but the last one, which whoever fills the pool may need; or None.
+
+        What comes back from disk lies in the pool so, as long as there is room, and is shared where
+        the pool is.
+        """
+        return self.lend((nbytes,), np.uint8) if self._tokens.qsize() > 1 else None
 
     def array(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Lend a slot as an array, or other memory where none is free or large enough.
@@ -185,18 +155,14 @@ class BufferPool:
         return memory.view(dtype).reshape(shape)
 
     def retire(self) -> None:
-        """Lend nothing more: give free memory back, and the rest as soon as it comes back."""
+        """Lend nothing more: give free memory back, and the rest soon after it comes back."""
         self._retired, self._refused = True, "it lends nothing any more"
-        with suppress(queue.Empty):
-            while True:
-                self._tokens.get_nowait()
-                memory = self._free.pop()
-                if self._allocator.renew(memory):
-                    self._give_back(memory)
-                self._gone.put(None)
+        self._settle()
+        if not self.is_gone:
+            self._keeper.see_off(self)
 
     def grow(self) -> None:
-        """Add slots until enough are free; may take its time."""
+        """Add slots until enough are free, or give back what is; may take its time."""
         self._has_asked = False
         while self._is_short() and not self._retired:
             try:
@@ -206,11 +172,11 @@ class BufferPool:
                 self._retry = time.monotonic() + RETRY
             else:
                 self._refused = "" if not self._retired else self._refused
-        if self._retired:
-            self.retire()  # it may not have seen the last one
+        self._settle()
 
     def shrink(self) -> None:
         """Give back slots that were not needed during the last :data:`IDLE` calls."""
+        self._settle()
         with self._lock:
             self._free_before.append(self._least_free)
             self._least_free = self._tokens.qsize()
@@ -234,6 +200,11 @@ class BufferPool:
         return self._retired
 
     @property
+    def is_gone(self) -> bool:
+        """Whether it lends nothing any more, and all its memory has been given back."""
+        return self._retired and not self._present
+
+    @property
     def uuid(self) -> str:
         """The acquisition it is for."""
         return self._owner[1]
@@ -246,12 +217,12 @@ class BufferPool:
     @property
     def _present(self) -> int:
         """Slots that there are, those counted that are being made."""
-        return self._slots + self._being_made - self._gone.qsize()
+        return self._slots + self._being_made - self._gone
 
     def usage(self) -> Usage:
         """Return what the pool holds, as everything that holds memory does."""
         with self._lock:
-            out = self._slots - self._gone.qsize() - self._tokens.qsize()
+            out = self._slots - self._gone - self._tokens.qsize()
             return Usage(
                 *self._owner,
                 allocated=self.nbytes,
@@ -261,13 +232,14 @@ class BufferPool:
                 loans=self._lent,
                 allocator=self._allocator.name,
                 on_disk=self._present * self.slot_nbytes if self._is_file else 0,
+                reserved=(len(self._reserved) + self._reserved_being_made) * self._counted,
             )
 
     def statistics(self) -> PoolStatistics:
         """Return what the pool holds and has lent."""
         with self._lock:
             return PoolStatistics(
-                self._slots - self._gone.qsize(),
+                self._slots - self._gone,
                 self.slot_nbytes,
                 self._tokens.qsize(),
                 self.ceiling - self._highest,
@@ -293,20 +265,36 @@ class BufferPool:
         return is_short and time.monotonic() >= self._retry
 
     def _add_slot(self) -> None:
-        with self._budget.room(self._counted) as is_granted:
+        is_reserved = self._allocator.traits.reserved
+        with self._budget.room(0 if is_reserved else self._counted) as is_granted:
             self._being_made += is_granted
+            self._reserved_being_made += is_granted and is_reserved
         if not is_granted:
             raise MemoryError(self._budget.refusal(self.slot_nbytes))
         try:
             memory = self._allocator.allocate(self.slot_nbytes)
-        except BaseException:
-            self._being_made -= 1
-            raise
+            if is_reserved:
+                self._check_fallback(memory)
+        finally:
+            with self._lock:
+                self._being_made -= 1
+                self._reserved_being_made -= is_reserved
         with self._lock:
-            self._being_made -= 1
             self._slots += 1
             self._made += 1
+            if is_reserved and self._allocator.traits.reserved:
+                self._reserved.add(address(memory))
             self._put(memory)
+
+    def _check_fallback(self, memory: NDArray[np.uint8]) -> None:
+        """Let go of memory that was to be set aside, is not, and that there is no room for."""
+        if self._allocator.traits.reserved:
+            return
+        with self._budget.room(self._counted) as is_granted:
+            pass
+        if not is_granted:
+            self._give_back(memory)
+            raise MemoryError(self._budget.refusal(self.slot_nbytes))
 
     def _drop_slot(self) -> None:
         """Give back the slot that was not used for longest, if it is free and nobody reads it."""
@@ -315,7 +303,7 @@ class BufferPool:
         except queue.Empty:
             return
         memory = self._free.popleft()
-        if not self._allocator.renew(memory):
+        if not self._is_unread(memory):
             self._put(memory)
             return
         self._give_back(memory)
@@ -323,17 +311,47 @@ class BufferPool:
         with self._lock:
             self._slots -= 1
 
+    def _settle(self) -> None:
+        """Give back what a retired pool has, but for what another process still reads."""
+        if not self._retired:
+            return
+        with suppress(queue.Empty):
+            while True:
+                self._tokens.get_nowait()
+                self._returned.append(self._free.pop())
+        for _ in range(len(self._returned)):
+            try:
+                memory = self._returned.popleft()
+            except IndexError:  # another thread does the same
+                return
+            if not self._is_unread(memory):
+                self._returned.append(memory)
+                continue
+            self._give_back(memory)
+            del memory
+            with self._lock:
+                self._gone += 1
+
+    def _is_unread(self, memory: NDArray[np.uint8]) -> bool:
+        """Tell whether a slot that is given back may go: no other process reads it."""
+        try:
+            return self._allocator.renew(memory)
+        except Exception:  # any allocator's code; the slot is not used any more
+            logger.exception("a slot of %d bytes cannot be made ready", self.slot_nbytes)
+            return True
+
     def _give_back(self, memory: NDArray[np.uint8]) -> None:
+        with self._lock:
+            self._reserved.discard(address(memory))
         try:
             self._allocator.free(memory)
         except Exception:  # any allocator's code; the slot is not used any more
             logger.exception("a slot of %d bytes could not be given back", self.slot_nbytes)
 
     def _take_back(self, memory: NDArray[np.uint8]) -> None:
+        self._put(memory)
         if self._retired:
-            self._gone.put(None)
-        else:
-            self._put(memory)
+            self._keeper.ask(self)  # an allocator's code is not for destructors
 
     def _put(self, memory: NDArray[np.uint8]) -> None:
         self._free.append(memory)

@@ -27,6 +27,9 @@ class Traits:
         What else reaches it by itself, such as ``cuda``; empty for the processor alone.
     folder:
         Where the file is that it is part of; empty where it is none.
+    reserved:
+        Whether it was set aside before, so that it is no part of what the computer has free, nor of
+        what a process is said to have.
     """
 
     page_nbytes: int = mmap.PAGESIZE
@@ -36,6 +39,7 @@ class Traits:
     shared: bool = False
     device: str = ""
     folder: str = ""
+    reserved: bool = False
 
     def told(self) -> dict[str, Any]:
         """Return what is not as plain memory is, as plain data."""

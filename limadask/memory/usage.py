@@ -40,6 +40,10 @@ class Usage:
         Bytes of other processes' memory that can be read here; these count it as theirs.
     on_disk:
         Bytes that are kept in files for want of memory.
+    reserved:
+        Bytes of what is allocated that were set aside before, so that no budget counts them.
+    unmapped:
+        Bytes of what is allocated that lie in files in memory, and are not the process's own.
     """
 
     stage: Stage
@@ -53,6 +57,8 @@ class Usage:
     allocator: str = "system"
     mapped: int = 0
     on_disk: int = 0
+    reserved: int = 0
+    unmapped: int = 0
 
 
 class Metered(Protocol):

@@ -128,7 +128,8 @@ class Buffers(Model):
 
     nbytes: ByteSize | None = None
     """Bound of the pool, such as ``512 MiB``; None takes a quarter of the worker's memory, at
-    most 1 GiB. The process must stay below 60 % of the worker's limit, 300 MiB of it for itself."""
+    most 1 GiB. The process must stay below 60 % of the worker's limit, of which it needs 300 MiB
+    itself, or more if it has more by then."""
     least_nbytes: ByteSize | None = None
     """What the pool has from the beginning, and always; the rest, up to ``nbytes``, comes and goes
     as it is needed. None takes enough blocks for all threads that process."""
@@ -142,11 +143,6 @@ class Buffers(Model):
     """Where the memory comes from: the name of an allocator, or a mapping with that name as
     ``type`` and its own keys. ``auto``: shared memory where other workers of the computer process,
     plain pages else."""
-
-    @property
-    def is_on_disk(self) -> bool:
-        """Whether frames are kept in files, so that there may be more of them than memory."""
-        return isinstance(self.allocator, NamedAllocator) and bool(self.allocator.traits.folder)
 
     def absolute(self, folder: Path) -> Self:
         """Return the same, with a relative path taken from ``folder``."""

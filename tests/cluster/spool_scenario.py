@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from pathlib import Path
 
 from disk import fill
@@ -20,6 +21,7 @@ ROOM = 300_000
 def main() -> None:
     """Acquire more than pool and disk hold, process later, print what became of the frames."""
     disk = Path(sys.argv[1])
+    warnings.simplefilter("ignore", ld.FallbackWarning)  # this disk is in memory
     fill(disk, free=ROOM)
     pipe = ld.Pipeline()
     pipe.add("stats", RoiStatistics(rois=[ld.Rect(0, 0, 64, 48)]))

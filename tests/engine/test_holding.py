@@ -10,11 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from disk import on_disk
 
 from limadask.engine.blocks import Ending
 from limadask.engine.holding import HeldBlocks
 from limadask.engine.spool import Spool
 from limadask.frames import Frames
+from limadask.memory import Budget, BufferPool, Usage
+from limadask.memory.system import is_in_memory
+from limadask.memory.usage import Meters
 
 SHAPE = (2, 1, 3, 4)
 NBYTES = int(np.prod(SHAPE)) * 2
@@ -183,6 +187,52 @@ def test_places_of_a_spool_are_used_again(tmp_path: Path) -> None:
     spool.close()
     with pytest.raises(FileNotFoundError, match="closed"):
         spool.read(two)
+
+
+def test_what_comes_back_lies_in_the_pool_while_it_has_slots_to_spare(tmp_path: Path) -> None:
+    pool = BufferPool(2, NBYTES)
+    spool = Spool(str(tmp_path), NBYTES, pool.lend_spare)
+    written = [spool.write(block(number)) for number in range(3)]
+    read = [spool.read(one) for one in written]
+    assert (pool.statistics().free, spool._read.usage().allocated) == (1, 2 * NBYTES)
+    for number, one in enumerate(read):
+        np.testing.assert_array_equal(one.pixels, block(number).pixels)
+    pool.retire()
+    assert pool.lend_spare(NBYTES) is None
+    spool.close()
+
+
+def test_what_is_on_disk_is_no_memory(tmp_path: Path) -> None:
+    spool = Spool(str(on_disk(tmp_path)), NBYTES)
+    first = spool.write(block(0))
+    spool.write(block(1))
+    assert spool.usage() == Usage("hold", on_disk=2 * NBYTES)
+    read = spool.read(first)
+    assert spool.usage() == Usage("hold", on_disk=NBYTES)
+    assert read.nbytes == NBYTES
+    spool.close()
+    assert spool.usage() == Usage("hold")
+
+
+@pytest.mark.skipif(not is_in_memory("/dev/shm"), reason="/dev/shm is not in memory")
+def test_a_folder_in_memory_gets_what_the_budget_has_left() -> None:
+    own = Meters()
+    budget = Budget(own)
+    budget.bound("test", 2 * NBYTES)
+    spool = Spool("/dev/shm", NBYTES, budget=budget)
+    own.add(spool)
+    first = spool.write(block(0))
+    spool.write(block(1))
+    assert (spool.usage().allocated, spool.usage().on_disk, budget.left) == (2 * NBYTES, 0, 0)
+    assert spool.usage().unmapped == 2 * NBYTES
+    with pytest.raises(OSError, match="do not fit") as refused:
+        spool.write(block(2))
+    assert refused.value.errno == errno.ENOSPC
+    np.testing.assert_array_equal(spool.read(first).pixels, block(0).pixels)
+    assert spool.usage().in_use == NBYTES
+    assert spool.write(block(2)).place == first.place
+    spool.close()
+    assert spool.usage().allocated == 0
 
 
 def test_in_a_live_run_blocks_are_handed_on_from_the_beginning(make: Make, tmp_path: Path) -> None:

@@ -6,16 +6,19 @@ import gc
 import os
 import re
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from disk import on_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from limadask.engine.pool_memory import PoolMemory
 from limadask.errors import ConfigError
 from limadask.memory import (
+    Allocator,
     Budget,
     BufferPool,
     Fallback,
@@ -32,6 +35,10 @@ from limadask.memory import (
     Traits,
 )
 from limadask.memory.allocator import address
+from limadask.memory.keeper import Keeper
+from limadask.memory.system import is_in_memory
+from limadask.memory.usage import Meters
+from limadask.parameters import Buffers
 
 ALL: list[type[NamedAllocator]] = [
     HugeAllocator, LockedAllocator, ManagedAllocator, MappedAllocator, NumaAllocator,
@@ -174,94 +181,104 @@ def test_a_file_is_not_memory_that_a_budget_has_to_grant(tmp_path: Path) -> None
     budget.bound("test", budget.used + SIZE)
     with pytest.raises(MemoryError, match="do not fit"):
         BufferPool(2, SIZE, budget=budget)
-    pool = BufferPool(2, SIZE, MappedAllocator(folder=str(tmp_path)), budget=budget)
+    pool = BufferPool(2, SIZE, MappedAllocator(folder=str(on_disk(tmp_path))), budget=budget)
     assert pool.nbytes == 0
     assert (pool.usage().on_disk, pool.usage().allocator) == (2 * SIZE, "mapped")
 
 
-def test_the_folder_of_the_buffers_serves_files_that_have_none(tmp_path: Path) -> None:
-    given = MappedAllocator(folder="/scratch")
-    assert MappedAllocator().within("/scratch") == given
-    assert given.within("/elsewhere") == given
-    assert MappedAllocator(folder="a").absolute(tmp_path).folder == str(tmp_path / "a")
-    assert MappedAllocator().absolute(tmp_path) == MappedAllocator()
-    assert PageAllocator().within("/scratch") == PageAllocator()
+@pytest.mark.skipif(not is_in_memory("/dev/shm"), reason="/dev/shm is not in memory")
+def test_a_file_in_memory_is_memory(tmp_path: Path) -> None:
+    budget = Budget()
+    budget.bound("test", budget.used + SIZE)
+    with pytest.raises(MemoryError, match="do not fit"):
+        BufferPool(2, SIZE, MappedAllocator(folder="/dev/shm"), budget=budget)
+    pool = BufferPool(1, SIZE, MappedAllocator(folder="/dev/shm"), budget=budget)
+    assert (pool.nbytes, pool.usage().on_disk) == (SIZE, 0)
+    told = PoolMemory(Buffers(allocator="mapped", folder="/dev/shm"), "/", stays=False)
+    told.open(1, SIZE, None, has_readers=False)
+    (text,) = told.warnings
+    assert text.startswith("allocator mapped: /dev/shm is in memory")
+    assert told.is_bound
+    assert not is_in_memory(tmp_path / "not there")
 
 
-@pytest.mark.parametrize("slots", [1, 1 << 30])
-def test_a_file_that_cannot_be_made_is_a_mistake_and_nothing_takes_its_place(
-    tmp_path: Path, slots: int
-) -> None:
-    folder = tmp_path / "missing" if slots == 1 else tmp_path
-    with pytest.raises(ConfigError, match="cannot be kept in a file there") as caught:
-        Fallback(MappedAllocator(folder=str(folder)), slots, SIZE)
-    error = caught.value
-    assert (error.node, error.field, error.value) == ("buffers", "folder", str(folder))
-    assert ("No such file" in error.message) == (slots == 1)
-    assert (f"{slots * SIZE} bytes are needed" in error.message) == (slots > 1)
+class Reserved(NamedAllocator):
+    """Pages that were set aside, of which there are as many as one says."""
 
-
-class Failing(NamedAllocator):
-    """Has memory for so many buffers only."""
-
-    name: ClassVar[str] = "scarce"
-    made: ClassVar[dict[int, int]] = {}
-    """Addresses of the buffers that are out, and their bytes."""
-
-    nb_buffers: int = 0
+    name: ClassVar[str] = "reserved"
+    few: int
 
     @property
     def traits(self) -> Traits:
-        return Traits(device="test")
+        return Traits(reserved=True)
+
+    def open(self, slots: int, slot_nbytes: int) -> Allocator:
+        return SetAside(self.few)
+
+
+class SetAside:
+    name = Reserved.name
+    traits = Traits(reserved=True)
+
+    def __init__(self, left: int) -> None:
+        self._left = left
 
     def allocate(self, nbytes: int) -> NDArray[np.uint8]:
-        if len(self.made) >= self.nb_buffers:
-            raise MemoryError(f"only {self.nb_buffers} are there")
-        buffer = PageAllocator().allocate(nbytes)
-        self.made[address(buffer)] = nbytes
-        return buffer
+        if not self._left:
+            raise MemoryError("no more of them")
+        self._left -= 1
+        return np.zeros(nbytes, np.uint8)
 
-    def free(self, buffer: NDArray[np.uint8]) -> None:
-        del self.made[address(buffer)]
+    def renew(self, buffer: NDArray[np.uint8]) -> bool:
+        return True
 
-
-@given(has=st.integers(0, 4), wanted=st.integers(1, 4))
-def test_what_lacks_is_plain_memory_and_told_once(has: int, wanted: int) -> None:
-    Failing.made.clear()
-    allocator = Fallback(Failing(nb_buffers=has), wanted, 100)
-    buffers = [allocator.allocate(100) for _ in range(wanted)]
-    own = min(has, wanted)
-    assert set(Failing.made) == {address(one) for one in buffers[:own]}
-    if wanted <= has:
-        assert (allocator.name, allocator.traits.device) == ("scarce", "test")
-        assert allocator.warnings == []
-    else:
-        assert allocator.name == ("scarce+pages" if has else "pages")
-        assert allocator.traits == Traits()
-        text = f"allocator scarce: only {has} are there. Plain pages are taken instead"
-        assert allocator.warnings == [text]
-    for one in buffers:
-        assert allocator.renew(one)
-        allocator.free(one)
-    assert Failing.made == {}
+    def free(self, buffer: NDArray[np.uint8]) -> None: ...
 
 
-def test_shared_memory_falls_back_to_plain_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(buffer: NDArray[np.uint8]) -> None:
-        raise OSError(12, "Cannot allocate memory")
+def test_what_was_set_aside_needs_no_room_and_what_falls_back_does() -> None:
+    own = Meters()
+    budget = Budget(own)
+    budget.bound("test", SIZE)
+    memory = PoolMemory(Buffers(allocator=Reserved(few=3)), "/", stays=False)
+    assert (memory.is_bound, memory.is_reserved) == (False, True)
+    allocator = memory.open(6, SIZE, None, has_readers=False)
+    pool = BufferPool(3, SIZE, allocator, budget=budget, ceiling=6, keeper=Asleep())
+    own.add(pool)
+    assert (pool.usage().allocated, pool.usage().reserved) == (3 * SIZE, 3 * SIZE)
+    assert budget.left == SIZE
+    assert memory.told() == {"name": "reserved", "reserved": True}
+    held = [pool.lend((SIZE,), "u1") for _ in range(3)]
+    pool.grow()
+    assert memory.told() == {"name": "reserved+pages"}
+    (text,) = memory.warnings
+    assert "no more of them. Plain pages are taken instead" in text
+    assert (pool.slots, pool.usage().reserved, budget.left) == (4, 3 * SIZE, 0)
+    held.append(pool.lend((SIZE,), "u1"))
+    pool.grow()
+    assert (pool.slots, "do not fit" in pool.statistics().refused) == (4, True)
+    pool.retire()
+    held.clear()
+    gc.collect()
+    pool.grow()
+    assert (pool.usage().allocated, pool.usage().reserved, budget.left) == (0, 0, SIZE)
 
-    monkeypatch.setattr("limadask.memory.locked.lock_pages", refused)
-    shared = SharedAllocator(2, 100, LockedAllocator())
-    allocator = Fallback(LockedAllocator(), 2, 100, shared)
-    pool = BufferPool(2, 100, allocator)
-    taken = [pool.lend((100,), "u1") for _ in range(2)]
-    handles = [shared.handle(one) for one in taken if one is not None]
-    assert {one.slot for one in handles if one is not None} == {0, 1}
-    assert allocator.name == "shared"
-    assert len(allocator.warnings) == 1
-    assert "RLIMIT_MEMLOCK is" in allocator.warnings[0]
+
+def test_the_slot_at_which_it_falls_back_needs_room_too() -> None:
+    own = Meters()
+    budget = Budget(own)
+    budget.bound("test", SIZE // 2)
+    allocator = Fallback(Reserved(few=1), 2, SIZE)
+    pool = BufferPool(1, SIZE, allocator, budget=budget, ceiling=2, keeper=Asleep())
+    own.add(pool)
+    held = pool.lend((SIZE,), "u1")
+    assert held is not None
+    pool.grow()
+    assert (pool.slots, "do not fit" in pool.statistics().refused) == (1, True)
 
 
-def test_an_allocator_without_allocate_says_what_to_do() -> None:
-    with pytest.raises(NotImplementedError, match="open it first"):
-        SharedMemory().allocate(1)
+class Asleep(Keeper):
+    """A keeper that does nothing by itself."""
+
+    def add(self, pool: Any) -> None: ...
+
+    def ask(self, pool: Any) -> None: ...

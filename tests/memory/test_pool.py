@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import mmap
+import os
 import threading
 import time
 from typing import Any
@@ -12,8 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waiting import until
 
-from limadask.memory import BufferPool, PageAllocator, Traits
+from limadask.memory import BufferPool, PageAllocator, SharedAllocator, Traits
+from limadask.memory.allocator import address
+from limadask.memory.keeper import Keeper
+from limadask.memory.reader import SharedReader
 
 
 class Counting:
@@ -25,6 +30,7 @@ class Counting:
 
     def __init__(self) -> None:
         self.made: list[np.ndarray[Any, Any]] = []
+        self.freed: list[tuple[int, str]] = []
 
     def allocate(self, nbytes: int) -> np.ndarray[Any, Any]:
         self.made.append(np.zeros(nbytes, np.uint8))
@@ -33,7 +39,8 @@ class Counting:
     def renew(self, buffer: np.ndarray[Any, Any]) -> bool:
         return True
 
-    def free(self, buffer: np.ndarray[Any, Any]) -> None: ...
+    def free(self, buffer: np.ndarray[Any, Any]) -> None:
+        self.freed.append((address(buffer), threading.current_thread().name))
 
 
 def free(pool: BufferPool) -> int:
@@ -223,6 +230,60 @@ def test_a_retired_pool_gives_its_memory_back() -> None:
     assert pool.nbytes == 200
     assert pool.lend((100,), "uint8") is None
     lent.pop()
-    assert pool.nbytes == 100
+    until(lambda: pool.nbytes == 100)
+    assert not pool.is_gone
     lent.clear()
+    until(lambda: pool.is_gone)
     assert pool.nbytes == 0
+
+
+def test_each_buffer_of_a_retired_pool_is_freed_once_by_no_destructor() -> None:
+    allocator = Counting()
+    pool = BufferPool(4, 100, allocator)
+    lent = [pool.lend((100,), "uint8") for _ in range(3)]
+    pool.retire()
+    del pool  # as a station does: the last blocks come back later
+    assert len(allocator.freed) == 1
+    lent.clear()
+    until(lambda: len(allocator.freed) == 4)
+    assert sorted(at for at, _ in allocator.freed) == sorted(map(address, allocator.made))
+    assert {thread for _, thread in allocator.freed[1:]} == {"limadask-pools"}
+
+
+def test_an_allocator_that_fails_keeps_no_retired_pool(caplog: pytest.LogCaptureFixture) -> None:
+    allocator = Counting()
+    pool = BufferPool(2, 100, allocator)
+    held = pool.lend((100,), "uint8")
+    allocator.renew = lambda buffer: 1 // 0  # type: ignore[method-assign]
+    pool.retire()
+    assert pool.nbytes == 100
+    del held
+    until(lambda: pool.is_gone)
+    assert len(allocator.freed) == 2
+    assert "cannot be made ready" in caplog.text
+
+
+def test_shared_pages_of_a_retired_pool_go_when_nobody_reads_them() -> None:
+    allocator = SharedAllocator(2, 1 << 20)
+    pool = BufferPool(2, 1 << 20, allocator, keeper=Keeper(0.05))
+    lent = [pool.lend((1 << 20,), "uint8") for _ in range(2)]
+    handle = allocator.handle(lent[0])
+    assert handle is not None
+
+    def held() -> int:
+        """Bytes of the segment that are there, the counters' page left out."""
+        there = os.stat(f"/proc/self/fd/{allocator.segment.descriptor}").st_blocks * 512
+        return there - mmap.PAGESIZE
+
+    assert held() == 2 << 20
+    reader = SharedReader("run")
+    reader.open(allocator.segment)
+    read = reader.read(handle)
+    assert read is not None
+    pool.retire()
+    lent.clear()
+    until(lambda: held() == 1 << 20)
+    assert pool.nbytes == 1 << 20
+    del read
+    until(lambda: held() == 0)
+    assert pool.is_gone
