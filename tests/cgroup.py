@@ -40,6 +40,13 @@ class MemoryGroup:
             pytest.skip(f"memory cannot be limited here: {error}")
 
     @property
+    def killed(self) -> int:
+        """How many processes the kernel has ended for want of memory."""
+        name = "memory.oom_control" if self._version == 1 else "memory.events"
+        told = (self._folder / name).read_text().split()
+        return int(told[told.index("oom_kill") + 1])
+
+    @property
     def reached(self) -> int:
         """How often the limit was reached, and memory had to be freed before there was more."""
         if self._version == 1:

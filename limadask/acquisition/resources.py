@@ -13,7 +13,8 @@ def resources(client: Client) -> xr.Dataset:
     """Return what each worker uses now, dims ``worker``, ``stage`` and ``node``.
 
     Of memory for frames, by worker and stage, in bytes: ``allocated``, ``in_use``, ``high_water``,
-    the most that was in use, and ``allocation_rate``, B/s. Of a worker's process: ``cpu`` (cores),
+    the most that was in use, and ``allocation_rate``, B/s; ``on_disk``, frames in files, and
+    ``allocator``, the names of where it comes from. Of a worker's process: ``cpu`` (cores),
     ``memory`` and its ``memory_limit`` (B), ``disk_read`` and ``disk_write`` (B/s); of its whole
     computer: ``network_received`` and ``network_sent`` (B/s). Of its queues: ``blocks_held``,
     received and without a receipt, ``blocks_queued``, which wait for a thread, ``tickets``, which

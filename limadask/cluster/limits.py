@@ -9,7 +9,7 @@ import psutil
 from dask.utils import parse_bytes
 
 PROCESS_NBYTES = 300 << 20
-"""Bytes of a worker's process besides what it holds of frames."""
+"""Bytes that a worker's process is left at least besides what it holds of frames."""
 RESERVE = 0.1
 """Part of a computer's memory that is left to others, where workers have no limit of their own."""
 GROUPS = (
@@ -19,7 +19,7 @@ GROUPS = (
 """Files of a control group that tell its limit and its use, and what of that can be dropped."""
 
 
-def budget_nbytes(memory_limit: int | None, neighbours: int, used: int) -> int:
+def budget_nbytes(memory_limit: int | None, neighbours: int, used: int, itself: int = 0) -> int:
     """Return the bytes that frames may have in a worker's process, all stages together.
 
     Dask begins to spill at 60 % of the limit and pauses at 80 %: pools that brought the process
@@ -34,9 +34,11 @@ def budget_nbytes(memory_limit: int | None, neighbours: int, used: int) -> int:
         Workers that share its computer, itself among them.
     used:
         Bytes that frames have there now.
+    itself:
+        Bytes that the process has besides.
     """
     if memory_limit:
-        return max(0, int(0.6 * memory_limit) - PROCESS_NBYTES)
+        return max(0, int(0.6 * memory_limit) - max(PROCESS_NBYTES, itself))
     available, total = available_nbytes()
     return used + max(0, available - int(RESERVE * total)) // max(1, neighbours)
 

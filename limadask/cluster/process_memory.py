@@ -18,7 +18,7 @@ LEAST = 64 << 20
 class ProcessMemory:
     """Judges what a worker's process holds besides its pools, which are judged for themselves.
 
-    What it held when a run began there counts as the process itself. For one thread.
+    What it held when a run began there counts as the process itself. To be looked at by one thread.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ class ProcessMemory:
     def begin(self, alone: bool) -> None:
         """Take note that a run begins, and whether it is the only one."""
         if alone:
-            self._judge, self._itself = Judge(), self._unmetered()
+            self._judge, self._itself = Judge(), self.unmetered
 
     def look(self) -> Pressure:
         """Return how full it is now; nothing presses where there is no limit."""
@@ -41,12 +41,13 @@ class ProcessMemory:
         room = int(FULL * limit) - self._itself - sum(_metered()) if limit else 0
         if not self._itself or room < LEAST:
             return Pressure()
-        used = max(0, self._unmetered() - self._itself)
+        used = max(0, self.unmetered - self._itself)
         found = self._judge.judge(time.monotonic(), used, room)
         return Pressure() if found.level == "ok" else found  # a process always grows a little
 
-    def _unmetered(self) -> int:
-        """Return the resident bytes that are neither a pool's nor shared with this process."""
+    @property
+    def unmetered(self) -> int:
+        """Resident bytes that are neither a pool's nor shared with this process."""
         info, (own, mapped) = self._process.memory_info(), _metered()
         read = min(mapped, int(getattr(info, "shared", 0)))  # what is mapped and not read is none
         return max(0, int(info.rss) - own - read)
@@ -55,4 +56,5 @@ class ProcessMemory:
 def _metered() -> tuple[int, int]:
     """Return the bytes that pools have here, and those that others share with this process."""
     usages = [one for one in METERS.usages() if one.allocator != "none"]
-    return sum(one.allocated for one in usages), sum(one.mapped for one in usages)
+    own = sum(one.allocated - one.reserved - one.unmapped for one in usages)
+    return own, sum(one.mapped for one in usages)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from math import isnan
 from typing import Any
 
 from distributed import Worker
@@ -19,7 +20,7 @@ from limadask.monitoring.sampler import EVERY, Sampler, high_water
 
 
 class Resources:
-    """Samples a worker's process, and answers who asks; touched by its event loop alone.
+    """Samples a worker's process, and answers who asks, in any thread.
 
     Parameters
     ----------
@@ -35,6 +36,7 @@ class Resources:
         self._worker, self._pool, self._stations = worker, pool, stations
         self._sampler = Sampler()
         self._nodes = NodeSeconds()
+        self._began: dict[str, dict[str, float]] = {}
         worker.handlers["limadask_resources"] = self._answer
         self._looking = PeriodicCallback(self._sampler.look, EVERY * 1000)
         self._looking.start()
@@ -49,9 +51,27 @@ class Resources:
         """Take note of the time that a block took."""
         self._nodes.take(receipt)
 
-    def high_water(self, uuid: str) -> dict[str, int]:
-        """Return the most bytes in use by stage, of one acquisition and of what serves all."""
-        return high_water(METERS.usages(), uuid)
+    def begin(self, uuid: str) -> None:
+        """Count from now on what is used while an acquisition is there."""
+        self._began[uuid] = self._sampler.totals()
+
+    def end(self, uuid: str) -> None:
+        """Count no more for an acquisition."""
+        self._began.pop(uuid, None)
+
+    def of_run(self, uuid: str) -> dict[str, Any]:
+        """Return what an acquisition has used, as plain data.
+
+        ``memory``: the most bytes in use by stage, of it and of what serves all. ``used``: what the
+        whole process has used since it began, others' acquisitions included.
+        """
+        now = self._sampler.totals()
+        before = self._began.get(uuid, now)
+        used = {name: value - before[name] for name, value in now.items()}
+        return {
+            "memory": high_water(METERS.usages(), uuid),
+            "used": {name: value for name, value in used.items() if not isnan(value)},
+        }
 
     def told(self) -> dict[str, Any]:
         """Return all of it as plain data."""

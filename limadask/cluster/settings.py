@@ -20,7 +20,8 @@ the usual, for all three."""
 SHARED_HEAPS = 2
 """Heaps of malloc beside one for each thread that processes. By default every thread has its own,
 up to eight times the number of cores, and each heap keeps what its largest blocks once took: a
-worker grew in steps for as long as it ran. With fewer, threads that process wait for each other."""
+worker grew in steps for as long as it ran. With fewer, threads that process wait for each other.
+Where a process has made more than eight before limadask comes to it, glibc heeds no limit."""
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 _TRIM_BYTES = 512 << 20
 _MMAP_BYTES = 32 << 20  # the most that glibc accepts

@@ -7,7 +7,6 @@ be opened there is sent by TCP. Which way it is, is found out at ``prepare`` by 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import dask
 import numpy as np
 from dask.sizeof import sizeof
 from distributed import Worker
+from distributed.comm.addressing import get_address_host
 from distributed.protocol import to_serialize
 
 from limadask.engine.blocks import Answer, Blocks, Ending
@@ -32,7 +32,6 @@ from limadask.memory import (
     SharedReader,
 )
 
-logger = logging.getLogger(__name__)
 SHARED_FROM = 1 << 20
 """Bytes of a block from which on shared memory is faster than TCP (docs/benchmarks.md)."""
 FETCH = 30.0
@@ -98,33 +97,43 @@ class Transfers:
         slot_nbytes: int,
         processors: Iterable[str],
         pages: PageAllocator | None = None,
-    ) -> SharedAllocator | None:
-        """Return shared memory for a pool, if some other processing worker can open it."""
+    ) -> tuple[SharedAllocator | None, list[str]]:
+        """Return shared memory for a pool, if some other processing worker can open it.
+
+        And why not all workers of this computer can, to whom blocks go by TCP then.
+        """
         others = [one for one in processors if one != self._worker.address]
         wanted = dask.config.get("limadask.shared-memory", True)
         if not (wanted and others and slots and slot_nbytes >= SHARED_FROM):
-            return None
+            return None, []
         try:
             allocator = SharedAllocator(slots, slot_nbytes, pages)
         except MemoryError as error:
-            logger.info("blocks of acquisition %s go by TCP: %s", uuid, error)
-            return None
+            return None, [f"blocks go to all other workers by TCP: {error}"]
         tried = await asyncio.gather(*(self._try(uuid, allocator.segment, one) for one in others))
-        able = {one for one, opens in zip(others, tried, strict=True) if opens}
+        told = dict(zip(others, tried, strict=True))
+        able = {one for one, refusal in told.items() if not refusal}
+        host = get_address_host(self._worker.address)
+        unable = [
+            f"blocks go to {one} by TCP: {refusal}"
+            for one, refusal in told.items()
+            if refusal and get_address_host(one) == host
+        ]
         if not able:
-            return None
+            return None, unable
         self._shared[uuid] = allocator, able
-        return allocator
+        return allocator, unable
 
-    async def _try(self, uuid: str, segment: Segment, processor: str) -> bool:
+    async def _try(self, uuid: str, segment: Segment, processor: str) -> str:
+        """Let a worker open a segment; return why it cannot."""
         try:
             async with asyncio.timeout(TRIAL):
                 answer = await self._worker.rpc(processor).limadask_open_shared(
                     uuid=uuid, segment=dumps(segment)
                 )
-        except OSError:  # TimeoutError is one
-            return False
-        return bool(answer["result"])
+        except OSError as error:  # TimeoutError is one
+            return f"it does not answer ({error or type(error).__name__})"
+        return str(answer["result"])
 
     def hand_over(self, uuid: str, answer: Answer, processor: str) -> Answer | SharedBlock:
         """Return what travels to a processing worker in place of a block."""
@@ -152,24 +161,23 @@ class Transfers:
                 await self._worker.rpc(address).identity()
 
     async def open_shared(self, uuid: str, segment: bytes) -> dict[str, Any]:
-        """Tell whether a receiver's pool can be opened, and fits under the memory limit here.
+        """Tell why a receiver's pool cannot be opened, or does not fit here; empty if it does.
 
         What a process has read of shared memory counts as its own.
         """
         found: Segment = loads(segment)
         reader = self._readers.get(uuid) or SharedReader(uuid)
         if uuid in self._over:
-            return {"result": False}
+            return {"result": "its acquisition is over there"}
         try:
             with BUDGET.room(found.nbytes) as is_granted:
                 if not is_granted:
                     raise MemoryError(BUDGET.refusal(found.nbytes))
                 reader.open(found)
         except (OSError, MemoryError) as error:
-            logger.info("blocks of acquisition %s come by TCP: %s", uuid, error)
-            return {"result": False}
+            return {"result": f"shared memory cannot be opened there: {error}"}
         self._readers[uuid] = reader
-        return {"result": True}
+        return {"result": ""}
 
     async def take(self, uuid: str, ticket: int, block: Answer | SharedBlock) -> Answer:
         """Return the block itself."""

@@ -19,12 +19,11 @@ from limadask.cluster.answers import answer_of
 from limadask.cluster.equipment import Equipment
 from limadask.cluster.lasting import Lasting
 from limadask.cluster.leaving import leave
-from limadask.cluster.limits import budget_nbytes
 from limadask.cluster.nanny import look
 from limadask.cluster.parking import park
 from limadask.cluster.process_memory import ProcessMemory
 from limadask.cluster.pulse import own_process
-from limadask.cluster.records import forget_keys, shorten
+from limadask.cluster.records import shorten, tidy
 from limadask.cluster.resources import Resources
 from limadask.cluster.settings import release_memory, tune_process, tune_thread
 from limadask.cluster.spans import merge_digests
@@ -71,7 +70,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self.transfers = Transfers(worker, self._blocks)
         self._pool = PriorityPool(worker.state.nthreads, tune_thread)
         self._walks = Walks(self._pool)
-        self._equipment = Equipment(worker, self.transfers, self._pool)
+        self._equipment = Equipment(worker, self.transfers, self._pool, self._memory)
         self.resources = Resources(worker, self._pool, self._stations)
         worker.extensions["limadask"] = self
         worker.handlers.update(
@@ -217,8 +216,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     async def _greet(self, uuid: str, neighbours: int) -> dict[str, Any]:
         """Give signs of life from now on, until the run is released; know what frames may have."""
         self._greeted.add(uuid)
-        limit = self._worker.memory_manager.memory_limit
-        BUDGET.bound(self.address, budget_nbytes(limit, neighbours, BUDGET.used))
+        self._equipment.bound(neighbours)
         return {"result": None}
 
     async def _open(self, uuid: str, request: bytes, index: int, count: int) -> dict[str, Any]:
@@ -325,14 +323,14 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
 
     async def _close(self, uuid: str) -> dict[str, Any]:
         def work(station: Station) -> dict[str, Any]:
-            memory = self.resources.high_water(uuid)
+            resources = self.resources.of_run(uuid)
             closed = station.close()
             dumped = {node: dumps(parts) for node, parts in closed.parts.items()}
             return {
                 "receipts": closed.receipts,
                 "parts": dumped,
                 "trouble": closed.trouble,
-                "memory": memory,
+                "resources": {**resources, "settings": self._equipment.told(uuid)},
                 "parcels": station.end_polls(),
             }
 
@@ -364,6 +362,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         self._ranks.pop(uuid, None)
         self._labels.pop(uuid, None)
         self._equipment.release(uuid)
+        self.resources.end(uuid)
         self._walks.forget(uuid)
         if station is None:
             return {"result": None}
@@ -387,17 +386,14 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     def _station(self, uuid: str, request: bytes) -> Station:
         if uuid not in self._stations:
             name, host = str(self._worker.name), get_address_host(self.address)
+            self.resources.begin(uuid)
             self._stations[uuid] = Station(loads(request), name, self.settings, host)
         return self._stations[uuid]
 
     def _tick(self) -> None:
         for uuid in self._greeted:
             self._tell(uuid)
-        try:
-            forget_keys()
-            merge_digests(self._worker, self._prefixes)
-        except Exception:  # Dask's own affairs; without signs of life we would be taken for dead
-            logger.exception("Dask's records cannot be cut short")
+        tidy(lambda: merge_digests(self._worker, self._prefixes))
 
     def _tell(self, uuid: str) -> None:
         """Give a sign of life, and tell how far a run has come."""
@@ -412,7 +408,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if details := station.receiving.details:
             logger.error("receiver of acquisition %s: %s", uuid, details)
         error = station.receiving.progress.error
-        progress = {**station.progress(), "memory": self.resources.high_water(uuid)}
+        resources = {**self.resources.of_run(uuid), "settings": self._equipment.told(uuid)}
+        progress = {**station.progress(), "resources": resources}
         self._send("limadask-receiver-ended", uuid, progress=progress, error=error)
 
     def _send(self, operation: str, uuid: str, **message: Any) -> None:

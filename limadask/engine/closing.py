@@ -68,7 +68,7 @@ async def _close_sinks(run: Run) -> None:
         for trouble in answer["trouble"]:
             run.note(trouble)
         run.recording.take_all(answer["parcels"])
-        run.memory.note(worker.name, answer["memory"])
+        run.consumption.take(worker.name, answer["resources"])
         for node, part in answer["parts"].items():
             run.parts[node].append(part)
     living = run.crew.living_processors
@@ -124,7 +124,7 @@ async def _join(run: Run) -> None:
         "error": run.error,
         "series": run.recording.dump(),
         "statistics": run.recording.statistics(),
-        "settings": run.settings,
+        "settings": {**run.settings, **run.consumption.settings},
         "waterfall": waterfall_of(run),
     }
     made: dict[str, Any] = {"files": {}, "trouble": ["no worker is left that could"]}

@@ -129,5 +129,5 @@ class Recording(Recorder):
             "frames": run.account.ledger.counts(),
             "acquiring_time": acquiring,
             "workers_lost": len(run.crew.lost),
-            "memory_high_water": run.memory.dump(),
+            **run.consumption.dump(),
         }

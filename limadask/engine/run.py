@@ -15,8 +15,8 @@ from statemachine import State
 
 from limadask.engine import closing, detecting, preparing, receivers
 from limadask.engine.account import Account
+from limadask.engine.consumption import Consumption
 from limadask.engine.crew import Crew
-from limadask.engine.high_water import HighWater
 from limadask.engine.joint_account import JointAccount
 from limadask.engine.messages import dumps
 from limadask.engine.options import Bounds, Options, Timing
@@ -74,7 +74,7 @@ class Run:
         self.parts: dict[str, list[bytes]] = {}
         self.files: dict[str, str] = {}
         self.settings: dict[str, dict[str, Any]] = {}
-        self.memory = HighWater()
+        self.consumption = Consumption()
         self.error, self.pickled_error, self.ready = "", b"", b""
         self.stopped = self.stalled = self.has_started = self.told_end = False
         self.prepares_ahead = self.gave_back = self._leaving = False
@@ -212,7 +212,7 @@ class Run:
     def receiver_ended(self, worker: str, progress: Mapping[str, Any], error: str) -> None:
         """Take that a receiver's thread has ended."""
         self.tick(worker, progress)
-        self.memory.note(self.crew.name(worker), progress.get("memory", {}))
+        self.consumption.take(self.crew.name(worker), progress.get("resources", {}))
         self.crew.end(worker)
         if error:
             self.fail(f"the receiver on {self.crew.name(worker)} ended with {error}")

@@ -13,6 +13,7 @@ OF_STAGES: tuple[Field, ...] = (
     ("memory_allocated_bytes", "Memory that there is for frames.", "allocated", "gauge"),
     ("memory_in_use_bytes", "Memory that holds frames now.", "in_use", "gauge"),
     ("memory_high_water_bytes", "Most memory that held frames.", "high_water", "gauge"),
+    ("disk_held_bytes", "Frames in files, for want of memory.", "on_disk", "gauge"),
     ("memory_obtained_bytes", "Memory allocated so far.", "obtained", "counter"),
 )
 """Those of :meth:`limadask.monitoring.sampler.Sampler.told`, for each stage."""

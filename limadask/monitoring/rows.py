@@ -17,7 +17,7 @@ HEADS = ("worker", "cores", "memory / limit", "read/s", "written/s", "blocks", "
 
 @dataclass(frozen=True, slots=True)
 class StageRow:
-    """Memory for frames at one stage; how full it is, and was at most, of 1."""
+    """Memory for frames at one stage; how full it is, and was at most, of 1; frames in files."""
 
     stage: str
     in_use: str
@@ -26,6 +26,12 @@ class StageRow:
     rate: str
     fill: float
     most: float
+    on_disk: str = ""
+
+    @property
+    def text(self) -> str:
+        """What is in use, in words."""
+        return f"{self.stage} {self.in_use} of {self.allocated}{self.on_disk}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +55,7 @@ def as_text(table: xr.Dataset) -> str:
     """Return the table for a terminal."""
     lines = [LINE.format(*HEADS, "memory for frames: in use of allocated (most)")]
     for row in rows(table):
-        stages = "; ".join(
-            f"{one.stage} {one.in_use} of {one.allocated} ({one.high_water})" for one in row.stages
-        )
+        stages = "; ".join(f"{one.text} ({one.high_water})" for one in row.stages)
         lines.append(LINE.format(*row.cells, stages if row.answers else "does not answer"))
     return "\n".join(line.rstrip() for line in lines)
 
@@ -91,13 +95,14 @@ def _stages(one: xr.Dataset) -> Iterator[StageRow]:
     """Yield the stages that have, or had, memory."""
     for stage in one["stage"].values:
         here = one.sel(stage=stage)
-        names = ("in_use", "allocated", "high_water", "allocation_rate")
-        in_use, allocated, high_water, rate = (float(here[name]) for name in names)
+        names = ("in_use", "allocated", "high_water", "allocation_rate", "on_disk")
+        in_use, allocated, high_water, rate, on_disk = (float(here[name]) for name in names)
         size = max(allocated, high_water)
-        if size > 0:
+        if size > 0 or on_disk > 0:
             yield StageRow(
                 str(stage), _bytes(in_use), _bytes(allocated), _bytes(high_water), _bytes(rate),
-                in_use / size, high_water / size,
+                in_use / max(1, size), high_water / max(1, size),
+                f", {_bytes(on_disk)} on disk" if on_disk > 0 else "",
             )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
@@ -33,6 +34,8 @@ class Totals(NamedTuple):
 class Sampler:
     """Looks at this process every second, so that rates are known at once when somebody asks.
 
+    Any thread may ask.
+
     Parameters
     ----------
     usages:
@@ -50,12 +53,13 @@ class Sampler:
         self.obtained: Counter[str] = Counter()
         """Bytes that were allocated by stage, of memory that is gone included."""
         self._known: dict[tuple[str, str, str], int] = {}
+        self._lock = threading.Lock()
         self._looks: deque[tuple[float, Totals, Counter[str]]] = deque(maxlen=2)
         self.look()
 
     def look(self) -> None:
         """Remember how much was used until now."""
-        self._count(list(self._usages()))
+        self._count()
         self._looks.append((self._clock(), self._totals(), self.obtained.copy()))
 
     def told(self) -> dict[str, Any]:
@@ -63,8 +67,7 @@ class Sampler:
 
         Bytes, bytes/s, and cores; NaN where this system does not tell.
         """
-        usages = list(self._usages())
-        self._count(usages)
+        usages = self._count()
         now, totals = self._clock(), self._totals()
         then, before, obtained = self._looks[0]
         seconds = now - then if now - then >= LEAST else UNKNOWN
@@ -79,19 +82,29 @@ class Sampler:
                 "high_water": sum(one.high_water for one in usages if one.stage == stage),
                 "obtained": self.obtained[stage],
                 "allocation_rate": (self.obtained[stage] - obtained[stage]) / seconds,
+                "on_disk": sum(one.on_disk for one in usages if one.stage == stage),
+                "allocator": _allocators(one for one in usages if one.stage == stage),
             }
             for stage in STAGES
         }
         return {"stages": stages, "memory": self._process.memory_info().rss, **rates}
 
-    def _count(self, usages: list[Usage]) -> None:
+    def totals(self) -> dict[str, float]:
+        """Return what was used until now: cores' seconds, and bytes."""
+        self._count()
+        return {"allocated": float(sum(self.obtained.values())), **self._totals()._asdict()}
+
+    def _count(self) -> list[Usage]:
         """Add what was allocated since the last time; what is new has allocated all it has."""
         totals: Counter[tuple[str, str, str]] = Counter()
-        for one in usages:
-            totals[one.stage, one.uuid, one.node] += one.total
-        for key, total in totals.items():
-            self.obtained[key[0]] += max(0, total - self._known.get(key, 0))
-        self._known = dict(totals)
+        with self._lock:
+            usages = list(self._usages())
+            for one in usages:
+                totals[one.stage, one.uuid, one.node] += one.total
+            for key, total in totals.items():
+                self.obtained[key[0]] += max(0, total - self._known.get(key, 0))
+            self._known = dict(totals)
+        return usages
 
     def _totals(self) -> Totals:
         times = self._process.cpu_times()
@@ -107,6 +120,12 @@ def _counters(ask: Callable[[], Any], *names: str) -> tuple[float, ...]:
     except (AttributeError, OSError, psutil.Error):
         counters = None
     return tuple(float(getattr(counters, name, UNKNOWN)) for name in names)
+
+
+def _allocators(usages: Iterable[Usage]) -> str:
+    """Return where the memory of a stage comes from, empty where it has none."""
+    names = (one.allocator for one in usages if one.allocated or one.on_disk)
+    return ", ".join(sorted(set(names)))
 
 
 def high_water(usages: Iterable[Usage], uuid: str) -> dict[str, int]:

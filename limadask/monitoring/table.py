@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from limadask.monitoring.sampler import STAGES
 
-OF_STAGES = {"allocated": "B", "in_use": "B", "high_water": "B", "allocation_rate": "B/s"}
+OF_STAGES = {
+    "allocated": "B", "in_use": "B", "high_water": "B", "allocation_rate": "B/s", "on_disk": "B",
+}  # fmt: skip
 """Variables with dims ``worker`` and ``stage``, and their units."""
 OF_WORKERS = {
     "cpu": "cores",
@@ -55,6 +57,7 @@ def table(answers: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
         name: ("worker", _numbers([one.get(name) for one in told]), {"units": units})
         for name, units in OF_WORKERS.items()
     }
+    allocators = [[str(one.get("allocator", "")) for one in row] for row in held]
     seconds = [[one["nodes"].get(node, 0.0) if one else None for node in nodes] for one in told]
     return xr.Dataset(
         {
@@ -65,6 +68,7 @@ def table(answers: Mapping[str, Mapping[str, Any]]) -> xr.Dataset:
         {
             "worker": [one["name"] for one in known.values()],
             "stage": list(STAGES),
+            "allocator": (("worker", "stage"), np.array(allocators, str).reshape(-1, len(STAGES))),
             "node": np.array(nodes, str),
             "address": ("worker", list(known)),
             "host": ("worker", [one["host"] for one in known.values()]),

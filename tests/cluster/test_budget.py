@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import psutil
 import pytest
 import xarray as xr
 from distributed import Client
@@ -20,7 +22,7 @@ from limadask_detectors import Simulator
 CAMERA = Simulator(shape=(1024, 1024))
 MIB = 1 << 20
 BOUND = 60.0
-SLOTS, PER_BLOCK = 45, 10
+SLOTS, PER_BLOCK = 24, 10
 
 
 class Gated(ld.Task):
@@ -35,6 +37,17 @@ class Gated(ld.Task):
         return block[:, :, :8, :8].copy()
 
 
+class Heavy(Gated):
+    """Has a large table besides."""
+
+    nbytes: int
+
+    def setup(self, spec: ld.Spec, *others: ld.Spec) -> Any:
+        table = np.ones(self.nbytes, np.uint8)
+        run = super().setup(spec, *others)
+        return lambda block: (run(block), table)[0]
+
+
 def look(dask_worker: Any) -> dict[str, Any]:
     """What Dask thinks of a worker, and what frames have there."""
     spilled = getattr(dask_worker.data, "spilled_total", None)
@@ -44,6 +57,7 @@ def look(dask_worker: Any) -> dict[str, Any]:
         "spilled": spilled.disk if spilled else 0,
         "pid": os.getpid(),
         "allocated": sum(one.allocated for one in pools),
+        "resident": psutil.Process().memory_info().rss,
         "total": sum(one.total for one in pools),
         "left": memory.BUDGET.left,
     }
@@ -83,6 +97,27 @@ def test_a_full_pool_makes_dask_neither_spill_nor_pause_nor_kill(
             assert told["pid"] == before[receiver]["pid"]
         assert sum(acquisition.record().counts().values()) == 2 * SLOTS * PER_BLOCK
     until(lambda: client.run(look)[receiver]["allocated"] == 0)
+
+
+def test_what_a_task_has_set_up_is_left_to_it(client: Client, tmp_path: Path) -> None:
+    """The pool grows less where the process itself has more than it usually needs."""
+    block, heavy = PER_BLOCK * 2 * MIB, 500 * MIB
+    pipe = ld.Pipeline()
+    pipe.add("heavy", Heavy(gate=str(tmp_path / "gate"), nbytes=heavy))
+    buffers = ld.Buffers(nb_frames_per_block=PER_BLOCK, nbytes=SLOTS * block)
+    with ld.Acquisition(
+        client, CAMERA, pipe, nb_frames=2 * SLOTS * PER_BLOCK, expo_time=0, buffers=buffers
+    ) as acquisition:
+        acquisition.prepare()
+        acquisition.start()
+        until(lambda: 0 in acquisition.statistics()["free"].values())
+        (full,) = (one for one in client.run(look).values() if one["allocated"])
+        (tmp_path / "gate").touch()
+        acquisition.wait(timeout=BOUND)
+    assert full["resident"] > full["allocated"] + heavy
+    assert full["resident"] <= 0.6 * 2048 * MIB + 64 * MIB  # Python and NumPy need a little on top
+    assert full["allocated"] < SLOTS * block
+    assert sum(acquisition.record().counts().values()) == 2 * SLOTS * PER_BLOCK
 
 
 @pytest.mark.parametrize("nbytes", [1200 * MIB])

@@ -5,21 +5,27 @@ from __future__ import annotations
 import os
 import re
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import h5py
 import numpy as np
 import pytest
+from disk import on_disk
 from distributed import Client
 from graphics import has_gpu
 from modules import readers
+from numpy.typing import NDArray
+from waiting import until
 
 import limadask as ld
 from limadask.cluster.local import process_cluster
+from limadask.memory import NamedAllocator, PageAllocator
+from limadask.memory.system import is_in_memory
 from limadask_detectors import Simulator
 from limadask_tasks import SaveHdf5
 
@@ -47,12 +53,15 @@ def mapped_files(folder: str) -> int:
     return sum(folder in line for line in Path("/proc/self/maps").read_text().splitlines())
 
 
-def acquisition_of(client: Client, folder: Path, allocator: Any, **fields: Any) -> ld.Acquisition:
-    pipe = ld.Pipeline()
+def acquisition_of(
+    client: Client, folder: Path, allocator: Any, pipe: ld.Pipeline | None = None, **fields: Any
+) -> ld.Acquisition:
+    pipe = pipe or ld.Pipeline()
     pipe.add("file", SaveHdf5(folder=str(folder / "out"), prefix="run"))
     buffers = ld.Buffers(
-        nb_frames_per_block=1, nbytes=6 * FRAME, allocator=allocator, folder=str(folder)
-    )
+        nb_frames_per_block=1, nbytes=6 * FRAME, least_nbytes=4 * FRAME, allocator=allocator,
+        folder=str(folder),
+    )  # fmt: skip
     given = {"nb_frames": NB_FRAMES, "expo_time": 2e-3, **fields}
     return ld.Acquisition(client, CAMERA, pipe, buffers=buffers, **given)
 
@@ -112,7 +121,8 @@ def test_memory_is_what_was_asked_for_or_it_is_told_why_not(
     client: Client, tmp_path: Path, asked: str
 ) -> None:
     really, said = CASES[asked]
-    with acquisition_of(client, tmp_path, asked) as acquisition:
+    folder = on_disk(tmp_path) if asked == "mapped" else tmp_path
+    with acquisition_of(client, folder, asked) as acquisition:
         with told_once(said):
             acquisition.prepare()
         (told,) = settings(acquisition)
@@ -125,7 +135,7 @@ def test_memory_is_what_was_asked_for_or_it_is_told_why_not(
         finish(acquisition)
     assert compare(acquisition) == [really]
     assert os.listdir(tmp_path) == ["out"]
-    assert sum(client.run(mapped_files, str(tmp_path)).values()) == 0
+    until(lambda: sum(client.run(mapped_files, str(tmp_path)).values()) == 0)
 
 
 def test_huge_pages_or_the_number_that_lacks(client: Client, tmp_path: Path) -> None:
@@ -170,7 +180,7 @@ def test_pages_of_any_kind_are_shared_with_who_processes(
 def test_blocks_in_memory_that_others_cannot_read_go_by_tcp_and_that_is_told(
     client: Client, tmp_path: Path
 ) -> None:
-    with acquisition_of(client, tmp_path, "mapped", topology=SEPARATE) as acquisition:
+    with acquisition_of(client, on_disk(tmp_path), "mapped", topology=SEPARATE) as acquisition:
         with told_once("allocator mapped: other processes cannot read it, so blocks go .* by TCP"):
             acquisition.prepare()
         assert readers(client) == 0
@@ -178,10 +188,64 @@ def test_blocks_in_memory_that_others_cannot_read_go_by_tcp_and_that_is_told(
     compare(acquisition)
 
 
+class Few(NamedAllocator):
+    """Pages of which there are enough for a pool as it begins."""
+
+    name: ClassVar[str] = "few"
+
+    def open(self, slots: int, slot_nbytes: int) -> FewPages:
+        return FewPages()
+
+
+class FewPages(PageAllocator):
+    name: ClassVar[str] = "few"
+    left: int = 4
+
+    def allocate(self, nbytes: int) -> NDArray[np.uint8]:
+        object.__setattr__(self, "left", self.left - 1)
+        if self.left < 0:
+            raise MemoryError("there are four of them")
+        return super().allocate(nbytes)
+
+
+@ld.task(arrays="numpy")
+def slowly(frames: Any) -> Any:
+    """The same frames, after a while."""
+    time.sleep(0.02)
+    return frames
+
+
+def test_a_pool_that_falls_back_as_it_grows_is_told_in_the_master(
+    client: Client, tmp_path: Path
+) -> None:
+    pipe = ld.Pipeline()
+    pipe.add("slowly", slowly())
+    with acquisition_of(client, tmp_path, Few(), pipe=pipe, expo_time=1e-3) as acquisition:
+        acquisition.prepare()
+        (told,) = settings(acquisition)
+        assert told["allocator"]["name"] == "few"
+        finish(acquisition)
+    assert compare(acquisition) == ["few+pages"]
+    with h5py.File(acquisition.files["file"]) as file:
+        (one,) = file["entry/parameters/software/settings/workers"].values()
+        (said,) = one["warnings"].asstr()[()]
+    assert said == "allocator few: there are four of them. Plain pages are taken instead"
+
+
+@pytest.mark.skipif(not is_in_memory("/dev/shm"), reason="/dev/shm is not in memory")
+def test_a_folder_in_memory_for_frames_that_wait_is_told(client: Client, tmp_path: Path) -> None:
+    buffers = ld.Buffers(folder="/dev/shm")
+    policy = ld.Policy(on_overrun="hold")
+    said = told_once("frames that are held: /dev/shm is in memory")
+    acquisition = ld.Acquisition(client, CAMERA, nb_frames=2, policy=policy, buffers=buffers)
+    with acquisition, said:
+        acquisition.prepare()
+
+
 def test_a_burst_in_files_may_be_larger_than_memory(tmp_path: Path) -> None:
     with process_cluster(1) as cluster, Client(cluster.address) as client:  # without a limit
         for allocator in ("pages", "mapped"):
-            with acquisition_of(client, tmp_path, allocator) as acquisition:
+            with acquisition_of(client, on_disk(tmp_path), allocator) as acquisition:
                 few = client.run(_pretend_little_memory, 4 * FRAME)
                 assert list(few.values()) == [4 * FRAME]
                 if allocator == "pages":

@@ -20,6 +20,12 @@ def test_a_worker_with_a_limit_stays_below_where_dask_spills(limit: int) -> None
     assert budget > 0.6 * limit - PROCESS_NBYTES - 1
 
 
+def test_a_process_that_has_much_itself_leaves_less_to_frames() -> None:
+    assert budget_nbytes(10 * GIB, 1, 0, itself=GIB // 10) == 6 * GIB - PROCESS_NBYTES
+    assert budget_nbytes(10 * GIB, 1, 0, itself=2 * GIB) == 4 * GIB
+    assert budget_nbytes(10 * GIB, 1, 0, itself=7 * GIB) == 0
+
+
 def test_a_limit_that_has_no_room_for_frames_grants_none() -> None:
     assert budget_nbytes(100 << 20, 1, 0) == 0
 

@@ -62,6 +62,9 @@ def metrics(port: int) -> dict[str, Any]:
     return {one.name: one for one in text_string_to_metric_families(text)}
 
 
+TRAFFIC = {"disk_read", "disk_write", "network_received", "network_sent"}
+
+
 def value(found: dict[str, Any], name: str, **labels: str) -> float:
     """The only value of a metric with some labels."""
     (sample,) = (
@@ -90,6 +93,8 @@ def test_resources_and_metrics_tell_of_a_run_that_goes_on(client: Client, tmp_pa
     allocated = here["allocated"].sel(stage="receive")
     assert floor <= allocated <= software.pool_nbytes
     assert 0 < here["high_water"].sel(stage="receive") <= software.pool_nbytes
+    assert "pages" in str(here["allocator"].sel(stage="receive").values)
+    assert (here["on_disk"] == 0).all()
     assert here["tickets"] > 0
     assert here["threads"] == 1
     assert here["seconds"].sel(node=["half", "file"]).values.min() > 0
@@ -165,6 +170,11 @@ def test_the_master_file_has_waterfall_and_statistics(ended: ld.Acquisition) -> 
         high_water = statistics["memory_high_water"]
         assert set(high_water) == {*software.receivers, *software.processors}
         assert 0 < high_water[receiver]["receive"][()] <= software.pool_nbytes
+        used = {name: one[()] for name, one in statistics["used"][receiver].items()}
+        assert used["allocated"] >= high_water[receiver]["receive"][()]
+        assert 0 < used["cpu"] < 60
+        assert set(used) == {"allocated", "cpu", *TRAFFIC}
+        assert set(statistics["used"]) == set(high_water)
         assert set(statistics["seconds_waiting"]) == {"wait", "transit", "queue"}
         assert statistics["seconds_by_node/half"][()] > 0
         assert file[group]["duration"].attrs["units"] == "s"

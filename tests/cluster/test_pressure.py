@@ -286,7 +286,7 @@ def test_a_scan_loop_that_pauses_in_time_loses_nothing(client: Client) -> None:
             may.set()
 
     with acquisition(
-        client, slots=80, sink=Slow(seconds=0.02), trigger_mode="software",
+        client, slots=80, sink=Slow(seconds=0.05), trigger_mode="software",
         nb_frames=triggers * PER_BLOCK, nb_frames_per_trigger=PER_BLOCK, policy=LOSSY["newest"],
     ) as made:  # fmt: skip
         watcher = threading.Thread(target=watch, args=(made.events(), made))

@@ -40,7 +40,7 @@ def test_pools_are_judged_for_themselves() -> None:
     pool = BufferPool(4, 1 << 20)
     process.held += pool.nbytes
     assert process.look() == Pressure()
-    assert process._unmetered() == GIB
+    assert process.unmetered == GIB
 
 
 def test_what_a_second_run_finds_there_is_not_the_process_itself() -> None:
@@ -64,7 +64,7 @@ def test_a_worker_says_its_limit(client: Client) -> None:
         memory = dask_worker.extensions["limadask"]._memory
         held = np.ones(1 << 20)  # so that there is something to measure
         memory.begin(alone=True)
-        assert memory._unmetered() > held.nbytes
+        assert memory.unmetered > held.nbytes
         return dask_worker.memory_manager.memory_limit, memory.look().level
 
     import limadask as ld

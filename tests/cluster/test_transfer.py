@@ -19,6 +19,7 @@ import xarray as xr
 from dask.sizeof import sizeof
 from distributed import Client
 from modules import readers, share
+from waiting import until
 
 import limadask as ld
 from limadask.cluster.local import process_cluster
@@ -129,7 +130,7 @@ def test_blocks_go_through_shared_memory_and_slots_come_back(
         finish(acquisition)  # four times as many frames as slots
     assert saved(acquisition) == set(range(24))
     assert readers(client) == 0
-    assert opened(client) == []
+    until(lambda: not opened(client), 10.0)
 
 
 @pytest.mark.usefixtures("by_tcp")
@@ -158,6 +159,38 @@ def test_a_block_that_cannot_be_opened_is_fetched(client: Client, tmp_path: Path
     assert saved(acquisition) == set(range(24))
 
 
+def test_that_a_worker_of_the_same_computer_cannot_open_it_is_told(
+    client: Client, tmp_path: Path
+) -> None:
+    said = r"blocks go to tcp://\S+ by TCP: shared memory cannot be opened there: .*another user"
+    with acquisition_of(client, tmp_path) as acquisition:
+        before = client.run(_refuse_to_open)
+        try:
+            with pytest.warns(ld.FallbackWarning, match=said) as caught:
+                acquisition.prepare()
+        finally:
+            client.run(_open_again)
+        assert readers(client) == 0
+        finish(acquisition)
+    assert len(caught) == len(before) - 1, "one for each that processes"
+    assert saved(acquisition) == set(range(24))
+
+
+def _refuse_to_open() -> None:
+    from limadask.memory import reader
+
+    def refuse(segment: Any) -> int:
+        raise PermissionError("the memory of another user")
+
+    reader.opened, reader.as_it_was = refuse, reader.opened
+
+
+def _open_again() -> None:
+    from limadask.memory import reader
+
+    reader.opened = reader.as_it_was
+
+
 @pytest.mark.parametrize(("left", "opens"), [(None, True), (300 << 20, True), (60 << 20, False)])
 def test_what_the_budget_of_a_process_has_no_room_for_is_not_opened(
     left: int | None, opens: bool
@@ -170,7 +203,8 @@ def test_what_the_budget_of_a_process_has_no_room_for_is_not_opened(
         answer = asyncio.run(transfers.open_shared("run", dumps(allocator.segment)))
     finally:
         BUDGET.bound("test", None)
-    assert answer == {"result": opens}
+    assert (answer["result"] == "") == opens
+    assert opens or "do not fit" in answer["result"]
     assert BUDGET.used - before == (allocator.segment.nbytes if opens else 0)
 
 
@@ -178,7 +212,8 @@ def test_an_offer_after_the_end_is_refused() -> None:
     allocator = SharedAllocator(1, FRAME)
     transfers = Transfers(SimpleNamespace(), lambda uuid: None)
     transfers.release("run")
-    assert asyncio.run(transfers.open_shared("run", dumps(allocator.segment))) == {"result": False}
+    answer = asyncio.run(transfers.open_shared("run", dumps(allocator.segment)))
+    assert answer == {"result": "its acquisition is over there"}
 
 
 def test_a_task_cannot_write_into_what_others_read(run: RunIt) -> None:

@@ -21,10 +21,15 @@ MIB = 1 << 20
 
 def told(name: str, **fields: Any) -> dict[str, Any]:
     """What a worker says."""
-    empty = dict.fromkeys(("allocated", "in_use", "high_water", "obtained", "allocation_rate"), 0)
+    empty: dict[str, Any] = dict.fromkeys(
+        ("allocated", "in_use", "high_water", "obtained", "allocation_rate"), 0
+    )
+    empty |= {"on_disk": 0, "allocator": ""}
     stages = {stage: dict(empty) for stage in STAGES}
     stages["receive"] |= {"allocated": 100 * MIB, "in_use": 25 * MIB, "high_water": 75 * MIB,
-                          "obtained": 300 * MIB, "allocation_rate": 2.5}  # fmt: skip
+                          "obtained": 300 * MIB, "allocation_rate": 2.5,
+                          "allocator": "locked, pages"}  # fmt: skip
+    stages["hold"]["on_disk"] = 50 * MIB
     usual = {**dict.fromkeys(OF_WORKERS, 1), "blocks_processed": 9, "nodes": {"bin": 2.5}}
     return {"name": name, "host": "here", "stages": stages, **usual, **fields}
 
@@ -65,8 +70,11 @@ def test_a_cluster_without_workers_is_an_empty_table() -> None:
 def test_words_and_page_tell_the_memory_of_each_stage_in_use() -> None:
     found = table(answers(w=told("<b>w", nodes={"<i>": 1.0})))
     assert "receive 25.00 MiB of 100.00 MiB (75.00 MiB)" in as_text(found)
+    assert "hold 0 B of 0 B, 50.00 MiB on disk" in as_text(found)
+    assert found["allocator"].isel(worker=0).sel(stage="receive") == "locked, pages"
     page = resources_html(found, "ended: <u>")
     assert "receive 25.00 MiB of 100.00 MiB" in page
+    assert "hold 0 B of 0 B, 50.00 MiB on disk" in page
     assert '<rect width="25.0"' in page
     assert "decode" not in page
     assert not any(markup in page for markup in ("<b>", "<i>", "<u>"))
