@@ -41,6 +41,8 @@ MAKES_SOME = """
     print(json.dumps([asdict(site) for site in sites]))
 """
 
+SOAK = pytest.mark.soak
+
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -71,7 +73,13 @@ def test_large_allocations_are_counted_and_no_others(library: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", sorted(set(cases.CASES) - {"copied"}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        "corrected_saved", "decoded", "integrated", "saved_packed",
+        *(pytest.param(one, marks=SOAK) for one in ("corrected", "saved", "saved_plain")),
+    ],
+)  # fmt: skip
 def test_what_is_warm_allocates_nothing_large_but_chunks(library: Path, name: str) -> None:
     sites = allocations.sites_of(name, library)
     assert sum(one.count for one in sites) <= cases.CASES[name].limit * cases.BLOCKS, sites

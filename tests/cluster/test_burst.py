@@ -34,6 +34,8 @@ POLICIES = {
     "every": ld.Policy(on_overrun="drop", drop={"every": 3}),
     "abort": ld.Policy(on_overrun="abort"),
 }
+ALIKE, MORE = ("pause", "newest", "every"), pytest.mark.soak
+"""Policies whose memory is as that of others."""
 
 
 @ld.task(arrays="numpy", plan={"total": "u8"})
@@ -84,7 +86,9 @@ def test_frames_wait_in_a_file_when_memory_is_full(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize(
+    "policy", [pytest.param(one, marks=MORE) if one in ALIKE else one for one in POLICIES]
+)
 def test_what_is_ten_times_too_slow_ends_as_its_policy_says_and_not_by_the_kernel(
     policy: str, tmp_path: Path
 ) -> None:
