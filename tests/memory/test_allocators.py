@@ -282,3 +282,91 @@ class Asleep(Keeper):
     def add(self, pool: Any) -> None: ...
 
     def ask(self, pool: Any) -> None: ...
+
+
+def test_the_folder_of_the_buffers_serves_files_that_have_none(tmp_path: Path) -> None:
+    given = MappedAllocator(folder="/scratch")
+    assert MappedAllocator().within("/scratch") == given
+    assert given.within("/elsewhere") == given
+    assert MappedAllocator(folder="a").absolute(tmp_path).folder == str(tmp_path / "a")
+    assert MappedAllocator().absolute(tmp_path) == MappedAllocator()
+    assert PageAllocator().within("/scratch") == PageAllocator()
+
+
+@pytest.mark.parametrize("slots", [1, 1 << 30])
+def test_a_file_that_cannot_be_made_is_a_mistake_and_nothing_takes_its_place(
+    tmp_path: Path, slots: int
+) -> None:
+    folder = tmp_path / "missing" if slots == 1 else tmp_path
+    with pytest.raises(ConfigError, match="cannot be kept in a file there") as caught:
+        Fallback(MappedAllocator(folder=str(folder)), slots, SIZE)
+    error = caught.value
+    assert (error.node, error.field, error.value) == ("buffers", "folder", str(folder))
+    assert ("No such file" in error.message) == (slots == 1)
+    assert (f"{slots * SIZE} bytes are needed" in error.message) == (slots > 1)
+
+
+class Failing(NamedAllocator):
+    """Has memory for so many buffers only."""
+
+    name: ClassVar[str] = "scarce"
+    made: ClassVar[dict[int, int]] = {}
+    """Addresses of the buffers that are out, and their bytes."""
+
+    nb_buffers: int = 0
+
+    @property
+    def traits(self) -> Traits:
+        return Traits(device="test")
+
+    def allocate(self, nbytes: int) -> NDArray[np.uint8]:
+        if len(self.made) >= self.nb_buffers:
+            raise MemoryError(f"only {self.nb_buffers} are there")
+        buffer = PageAllocator().allocate(nbytes)
+        self.made[address(buffer)] = nbytes
+        return buffer
+
+    def free(self, buffer: NDArray[np.uint8]) -> None:
+        del self.made[address(buffer)]
+
+
+@given(has=st.integers(0, 4), wanted=st.integers(1, 4))
+def test_what_lacks_is_plain_memory_and_told_once(has: int, wanted: int) -> None:
+    Failing.made.clear()
+    allocator = Fallback(Failing(nb_buffers=has), wanted, 100)
+    buffers = [allocator.allocate(100) for _ in range(wanted)]
+    own = min(has, wanted)
+    assert set(Failing.made) == {address(one) for one in buffers[:own]}
+    if wanted <= has:
+        assert (allocator.name, allocator.traits.device) == ("scarce", "test")
+        assert allocator.warnings == []
+    else:
+        assert allocator.name == ("scarce+pages" if has else "pages")
+        assert allocator.traits == Traits()
+        text = f"allocator scarce: only {has} are there. Plain pages are taken instead"
+        assert allocator.warnings == [text]
+    for one in buffers:
+        assert allocator.renew(one)
+        allocator.free(one)
+    assert Failing.made == {}
+
+
+def test_shared_memory_falls_back_to_plain_shared_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(buffer: NDArray[np.uint8]) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("limadask.memory.locked.lock_pages", refused)
+    shared = SharedAllocator(2, 100, LockedAllocator())
+    allocator = Fallback(LockedAllocator(), 2, 100, shared)
+    pool = BufferPool(2, 100, allocator)
+    taken = [pool.lend((100,), "u1") for _ in range(2)]
+    handles = [shared.handle(one) for one in taken if one is not None]
+    assert {one.slot for one in handles if one is not None} == {0, 1}
+    assert allocator.name == "shared"
+    assert len(allocator.warnings) == 1
+    assert "RLIMIT_MEMLOCK is" in allocator.warnings[0]
+
+
+def test_an_allocator_without_allocate_says_what_to_do() -> None:
+    with pytest.raises(NotImplementedError, match="open it first"):
+        SharedMemory().allocate(1)
