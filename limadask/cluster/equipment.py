@@ -10,7 +10,6 @@ from distributed import Worker
 from limadask.cluster.answers import answer_of
 from limadask.cluster.limits import budget_nbytes, pool_nbytes
 from limadask.cluster.process_memory import ProcessMemory
-from limadask.cluster.settings import release_memory
 from limadask.cluster.transfer import Transfers
 from limadask.engine.pinning import Pinning
 from limadask.engine.pool_memory import PoolMemory
@@ -52,7 +51,6 @@ class Equipment:
         """
         limit = self._worker.memory_manager.memory_limit
         if limit or neighbours:
-            release_memory()  # what malloc keeps is not needed
             itself = self._process.unmetered
             most = budget_nbytes(limit, neighbours or 1, BUDGET.used, itself)
             BUDGET.bound(self._worker.address, most)

@@ -216,6 +216,7 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
     async def _greet(self, uuid: str, neighbours: int) -> dict[str, Any]:
         """Give signs of life from now on, until the run is released; know what frames may have."""
         self._greeted.add(uuid)
+        release_memory()  # what malloc keeps is not needed
         self._equipment.bound(neighbours)
         return {"result": None}
 

@@ -14,6 +14,7 @@ from limadask.memory import (
     SharedMemory,
     UntouchedAllocator,
 )
+from limadask.memory.system import is_in_memory
 from limadask.parameters import Buffers
 
 
@@ -42,7 +43,7 @@ class PoolMemory:
     def is_bound(self) -> bool:
         """Whether it is part of what the computer has free, and so bound by that."""
         traits = self._chosen.traits
-        is_on_disk = bool(traits.folder) and not why_no_disk(traits.folder)
+        is_on_disk = bool(traits.folder) and not is_in_memory(traits.folder)
         return not (traits.reserved or is_on_disk)
 
     @property

@@ -78,7 +78,6 @@ class Spool:
         self._file: IO[bytes] | None = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115
         self._using, self._lock = threading.Lock(), threading.Lock()
         """Of the file, for as long as the disk takes; and of what is told of it at any time."""
-        self._is_closed = False
         self._free: list[int] = []
         self._places = 0
         self._uuid, self._budget, self._is_in_memory = uuid, budget, is_in_memory(folder)
@@ -94,7 +93,7 @@ class Spool:
         """Return what lies on disk, or in memory where the folder is no better."""
         with self._lock:
             most = self._places * self._block_nbytes
-            there = 0 if self._is_closed else most
+            there = 0 if self._file is None else most
             held = there - len(self._free) * self._block_nbytes if there else 0
         if not self._is_in_memory:
             return Usage("hold", self._uuid, on_disk=held)
@@ -150,8 +149,6 @@ class Spool:
             if self._file is not None:
                 self._file.close()
                 self._file = None
-        with self._lock:
-            self._is_closed = True
 
     def _let_go(self, place: int) -> None:
         with self._lock:

@@ -7,7 +7,6 @@ import queue
 import threading
 import time
 from collections import deque
-from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -82,9 +81,8 @@ class BufferPool:
         # deque too. What came back last is lent first: it may still be in the cache
         self._free: deque[NDArray[np.uint8]] = deque()
         self._tokens: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._returned: deque[NDArray[np.uint8]] = deque()  # to a pool that lends no more
         self._lock = threading.Lock()
-        self._slots = self._being_made = self._made = self._lent = self._highest = self._gone = 0
+        self._slots = self._being_made = self._made = self._lent = self._highest = 0
         self._reserved_being_made = 0
         self._least_free, self._free_before = 0, deque[int](maxlen=IDLE)
         self._retired = self._has_asked = False
@@ -217,12 +215,12 @@ class BufferPool:
     @property
     def _present(self) -> int:
         """Slots that there are, those counted that are being made."""
-        return self._slots + self._being_made - self._gone
+        return self._slots + self._being_made
 
     def usage(self) -> Usage:
         """Return what the pool holds, as everything that holds memory does."""
         with self._lock:
-            out = self._slots - self._gone - self._tokens.qsize()
+            out = self._slots - self._tokens.qsize()
             return Usage(
                 *self._owner,
                 allocated=self.nbytes,
@@ -239,7 +237,7 @@ class BufferPool:
         """Return what the pool holds and has lent."""
         with self._lock:
             return PoolStatistics(
-                self._slots - self._gone,
+                self._slots,
                 self.slot_nbytes,
                 self._tokens.qsize(),
                 self.ceiling - self._highest,
@@ -275,11 +273,14 @@ class BufferPool:
             memory = self._allocator.allocate(self.slot_nbytes)
             if is_reserved:
                 self._check_fallback(memory)
-        finally:
+        except BaseException:
             with self._lock:
                 self._being_made -= 1
                 self._reserved_being_made -= is_reserved
-        with self._lock:
+            raise
+        with self._lock:  # it counts at any moment: the budget would give its room away
+            self._being_made -= 1
+            self._reserved_being_made -= is_reserved
             self._slots += 1
             self._made += 1
             if is_reserved and self._allocator.traits.reserved:
@@ -313,24 +314,8 @@ class BufferPool:
 
     def _settle(self) -> None:
         """Give back what a retired pool has, but for what another process still reads."""
-        if not self._retired:
-            return
-        with suppress(queue.Empty):
-            while True:
-                self._tokens.get_nowait()
-                self._returned.append(self._free.pop())
-        for _ in range(len(self._returned)):
-            try:
-                memory = self._returned.popleft()
-            except IndexError:  # another thread does the same
-                return
-            if not self._is_unread(memory):
-                self._returned.append(memory)
-                continue
-            self._give_back(memory)
-            del memory
-            with self._lock:
-                self._gone += 1
+        for _ in range(self._tokens.qsize() if self._retired else 0):
+            self._drop_slot()
 
     def _is_unread(self, memory: NDArray[np.uint8]) -> bool:
         """Tell whether a slot that is given back may go: no other process reads it."""
