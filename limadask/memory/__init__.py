@@ -9,6 +9,7 @@ from limadask.memory.allocator import (
 from limadask.memory.budget import BUDGET, Budget
 from limadask.memory.cuda import ManagedAllocator, PinnedAllocator
 from limadask.memory.fallback import Fallback
+from limadask.memory.fitted import FittedPool
 from limadask.memory.huge import HugeAllocator
 from limadask.memory.locked import LockedAllocator
 from limadask.memory.mapped import MappedAllocator
@@ -17,7 +18,7 @@ from limadask.memory.pool import BufferPool
 from limadask.memory.pool_statistics import PoolStatistics
 from limadask.memory.pressure import LEVELS, Judge, Level, Pressure
 from limadask.memory.reader import SharedReader, opened
-from limadask.memory.scratch import Scratch, owning
+from limadask.memory.scratch import Freed, Scratch, owning
 from limadask.memory.shared import Handle, Segment, SharedAllocator, SharedMemory
 from limadask.memory.traits import Traits
 from limadask.memory.usage import METERS, Metered, Meters, Stage, Tally, Usage
@@ -30,6 +31,8 @@ __all__ = [
     "Budget",
     "BufferPool",
     "Fallback",
+    "FittedPool",
+    "Freed",
     "Handle",
     "HugeAllocator",
     "Judge",

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import prod
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -26,15 +26,12 @@ class Scratch:
     """
 
     def __init__(self) -> None:
-        owner = _owner.get()
-        self._uuid, self._node = ("", "") if owner is None else (owner.uuid, owner.node)
+        self._uuid, self._node = owned(self)
         self._lock = threading.Lock()
         self._total = self._highest = self._count = 0
         self._rooms: weakref.WeakSet[_Room] = weakref.WeakSet()
         self._own = threading.local()
         METERS.add(self)
-        if owner is not None:
-            owner.made.add(self)
 
     def array(self, key: Hashable, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return this thread's array of a key, C-contiguous; it holds anything."""
@@ -92,22 +89,38 @@ class _Room:
         self.nbytes = 0
 
 
+class Freed(Protocol):
+    """Memory that is freed when the run is over."""
+
+    def free(self) -> None:
+        """Let go of it."""
+
+
 class _Owner(NamedTuple):
-    """Whose the scratch is that is made meanwhile."""
+    """Whose the memory is that is made meanwhile."""
 
     uuid: str
     node: str
-    made: weakref.WeakSet[Scratch]
+    made: weakref.WeakSet[Freed]
 
 
 _owner: ContextVar[_Owner | None] = ContextVar("limadask_scratch_owner", default=None)
 
 
 @contextmanager
-def owning(uuid: str, node: str, made: weakref.WeakSet[Scratch]) -> Iterator[None]:
-    """Let scratch that is made meanwhile belong to a node; ``made`` knows it while it lives."""
+def owning(uuid: str, node: str, made: weakref.WeakSet[Freed]) -> Iterator[None]:
+    """Let memory that is made meanwhile belong to a node; ``made`` knows it while it lives."""
     token = _owner.set(_Owner(uuid, node, made))
     try:
         yield
     finally:
         _owner.reset(token)
+
+
+def owned(memory: Freed) -> tuple[str, str]:
+    """Let memory belong to the node it is made for; return the acquisition and the node, or ""."""
+    owner = _owner.get()
+    if owner is None:
+        return "", ""
+    owner.made.add(memory)
+    return owner.uuid, owner.node

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
 from limadask.frames import Codec, Frames, Mosaic, Packed
-from limadask.memory import BufferPool, Scratch, Tally, owning
+from limadask.memory import BufferPool, Freed, Tally, owning
 from limadask.parameters import Policy
 from limadask.pipeline.accumulation import AccumulateStep
 from limadask.pipeline.memories import Memories
@@ -124,7 +124,7 @@ class Program:
         self._variants: dict[Any, list[Step]] = {}
         self._lock, self._turns = threading.Lock(), Turns()
         self._decoded: BufferPool | None = None
-        self._made: weakref.WeakSet[Scratch] = weakref.WeakSet()
+        self._made: weakref.WeakSet[Freed] = weakref.WeakSet()
         self._chunks = Tally("chunks", uuid)
         self._tile = _tile(plan)
         self._memories = Memories(plan, policy.on_error, uuid, fresh, self._tile)
@@ -193,8 +193,8 @@ class Program:
             with self._noted(step.name):
                 step.close()
         self.writers, self._is_closed = {}, True
-        for scratch in self._made:
-            scratch.free()
+        for memory in self._made:
+            memory.free()
         return parts
 
     def _write_results(self) -> None:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Labels, Spec, spec_of, unlabelled
+from limadask.memory import FittedPool
 from limadask.task.contract import Task
-from limadask.task.libraries import Device, Library, library
+from limadask.task.libraries import Device, Library, Memory, library
 from limadask.task.outcome import Promise, promised
 from limadask.task.products import Products, Variable, dataset
 
@@ -74,12 +75,17 @@ class ArrayFunctionTask(Task):
 
 
 class ArrayCall:
-    """A function with its library: NumPy's arrays in, and out."""
+    """A function with its library: NumPy's arrays in, and out.
+
+    Frames come back to memory that is used again; by-products to new one, since users keep them.
+    """
 
     def __init__(
         self, library: Library, function: Callable[..., Any], fields: Mapping[str, Any]
     ) -> None:
         self._library, self._function, self._fields = library, function, fields
+        allocator = library.allocator
+        self._memory: Memory = np.empty if allocator is None else FittedPool(allocator).array
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[Any] | dict[str, NDArray[Any]]:
         """Return what the function makes of frames ``(frame, band, y, x)``."""
@@ -88,7 +94,7 @@ class ArrayCall:
             result = self._function(self._library.given(pixels), **self._fields)
             if isinstance(result, Mapping):
                 return {str(name): back(one) for name, one in result.items()}
-            return back(result)
+            return back(result, self._memory)
 
 
 def _described(result: Any, spec: Spec, name: str) -> Spec | Products:

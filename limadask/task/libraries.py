@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, Literal
@@ -14,7 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
+from limadask.memory import Allocator, PinnedAllocator
 
+Memory = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
+"""Where frames may lie: an array, C-contiguous, of a shape and a type."""
 Device = Literal["cpu", "gpu"]
 _REACHED = 1, 3
 """``cudaMemoryTypeHost`` and ``cudaMemoryTypeManaged``, of CUDA's runtime."""
@@ -28,8 +31,13 @@ class Library(ABC):
         """Return an array of the library with these pixels; they may be read-only."""
 
     @abstractmethod
-    def back(self, array: Any) -> NDArray[Any]:
-        """Return an array of the library as one of NumPy's."""
+    def back(self, array: Any, memory: Memory = np.empty) -> NDArray[Any]:
+        """Return an array of the library as one of NumPy's, in ``memory`` where it is copied."""
+
+    @property
+    def allocator(self) -> Allocator | None:
+        """The kind of memory that arrays come back to at full speed; None where none is copied."""
+        return None
 
     def working(self) -> AbstractContextManager[Any]:
         """Return what surrounds each block of work: given pixels must stay there till its end."""
@@ -46,7 +54,7 @@ class Standard(Library):
         """Return the pixels, uncopied where the library can share them."""
         return self._module.asarray(pixels)
 
-    def back(self, array: Any) -> NDArray[Any]:
+    def back(self, array: Any, memory: Memory = np.empty) -> NDArray[Any]:
         """Return the array, uncopied where it can be shared."""
         return np.asarray(array) if hasattr(array, "__array__") else np.from_dlpack(array)
 
@@ -69,9 +77,20 @@ class Torch(Library):
         staged = there if there.is_pinned() else there.pin_memory()
         return staged.to("cuda", non_blocking=True)
 
-    def back(self, array: Any) -> NDArray[Any]:
+    def back(self, array: Any, memory: Memory = np.empty) -> NDArray[Any]:
         """Return the values of a tensor."""
-        return np.asarray(array.detach().cpu().numpy())
+        tensor = array.detach()
+        if not tensor.is_cuda:
+            return np.asarray(tensor.numpy())
+        dtype = self._torch.empty(0, dtype=tensor.dtype).numpy().dtype
+        there = memory(tuple(tensor.shape), dtype)
+        self._torch.from_numpy(there).copy_(tensor)
+        return there
+
+    @property
+    def allocator(self) -> Allocator | None:
+        """Page-locked memory, from a GPU."""
+        return PinnedAllocator() if self._is_gpu else None
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -109,9 +128,16 @@ class Cupy(Library):
         array.set(staged, stream=self._stream())
         return array
 
-    def back(self, array: Any) -> NDArray[Any]:
+    def back(self, array: Any, memory: Memory = np.empty) -> NDArray[Any]:
         """Return the values of an array on the GPU."""
-        return np.asarray(self._cupy.asnumpy(array, stream=self._stream()))
+        there = memory(array.shape, array.dtype)
+        self._cupy.asnumpy(array, stream=self._stream(), out=there)
+        return there
+
+    @property
+    def allocator(self) -> Allocator | None:
+        """Page-locked memory."""
+        return PinnedAllocator()
 
     @contextmanager
     def working(self) -> Iterator[None]:

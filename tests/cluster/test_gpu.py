@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import numpy as np
 import pytest
 from distributed import Client
 from graphics import has_gpu
+from waiting import until
 
 import limadask as ld
 from limadask.cluster.local import process_cluster
-from limadask.memory import BufferPool, ManagedAllocator, PageAllocator, PinnedAllocator
+from limadask.memory import METERS, BufferPool, ManagedAllocator, PageAllocator, PinnedAllocator
+from limadask.task.array_function import ArrayCall
 from limadask.task.libraries import Cupy, Library, library
 from limadask_detectors import Simulator
 from limadask_tasks import SaveHdf5
@@ -43,6 +46,10 @@ def cupy() -> Any:
     if not has_gpu():
         pytest.skip("no GPU here that CuPy has")
     return sys.modules["cupy"]
+
+
+def doubled(frames: Any) -> Any:
+    return frames * 2
 
 
 def there_and_back(found: Library, pixels: Any) -> Any:
@@ -80,6 +87,58 @@ def test_memory_of_the_gpu_s_kinds_is_what_it_says(cupy: Any) -> None:
         assert int(array.sum(dtype="u8")) == 7 * slot.nbytes
     with pytest.raises(MemoryError, match="CUDA refuses"):  # too much managed memory may hang it
         PinnedAllocator().allocate(1 << 50)
+
+
+def test_frames_come_back_to_page_locked_memory_that_is_used_again(cupy: Any, arrays: str) -> None:
+    call = ArrayCall(library(arrays, "gpu"), doubled, {})
+    pixels = np.random.default_rng(2).integers(0, 900, (4, 1, 60, 80)).astype("i4")
+
+    def comes_back_pinned() -> bool:
+        result = call(pixels)
+        assert isinstance(result, np.ndarray)
+        assert (result == pixels * 2).all()
+        kind = cupy.cuda.runtime.pointerGetAttributes(result.ctypes.data).type
+        return int(kind) == 1 and not result.flags.owndata
+
+    until(comes_back_pinned)
+    assert all(comes_back_pinned() for _ in range(20))
+    [told] = [one for one in METERS.usages() if one.allocator == "pinned" and one.loans > 20]
+    assert told.allocated < 3 * pixels.nbytes
+
+
+def test_frames_that_do_not_lie_in_a_row_come_back_as_they_are(arrays: str) -> None:
+    call = ArrayCall(library(arrays, "gpu"), lambda frames: frames.swapaxes(2, 3)[:, :, 1:], {})
+    pixels = np.random.default_rng(3).integers(0, 900, (4, 2, 60, 80)).astype("i4")
+    for _ in range(3):
+        result = call(pixels)
+        assert isinstance(result, np.ndarray)
+        assert result.flags.c_contiguous
+        assert (result == pixels.swapaxes(2, 3)[:, :, 1:]).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_block_has_been_read_when_its_memory_is_used_again(arrays: str, kind: str) -> None:
+    """Each thread overwrites what it gave as soon as it has the result, and keeps results."""
+    call = ArrayCall(library(arrays, "gpu"), doubled, {})
+    wrong = list[tuple[int, int]]()
+
+    def work(thread: int) -> None:
+        shape, kept = (2, 1, 256, 512), list[tuple[int, Any]]()
+        memory = KINDS[kind]().allocate(int(np.prod(shape)) * 4).view("i4").reshape(shape)
+        for number in range(60):
+            memory[...] = 1000 * thread + number
+            kept = [*kept[-5:], (number, call(memory))]
+            wrong.extend(
+                (thread, one) for one, got in kept if not (got == 2 * (1000 * thread + one)).all()
+            )
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(120)
+    assert not wrong
+    assert not any(one.is_alive() for one in threads)
 
 
 def has_context() -> bool:

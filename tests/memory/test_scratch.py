@@ -9,7 +9,7 @@ import weakref
 import numpy as np
 import pytest
 
-from limadask.memory import METERS, Scratch, owning
+from limadask.memory import METERS, Freed, Scratch, owning
 
 
 def address(array: np.ndarray) -> int:  # type: ignore[type-arg]
@@ -55,7 +55,7 @@ def test_threads_do_not_share_it_and_their_end_frees_it() -> None:
 
 
 def test_it_belongs_to_the_node_it_was_made_for_and_is_freed_with_it() -> None:
-    made: weakref.WeakSet[Scratch] = weakref.WeakSet()
+    made: weakref.WeakSet[Freed] = weakref.WeakSet()
     with owning("1234", "sums", made):
         scratch = Scratch()
     assert list(made) == [scratch]
