@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import heapq
-from collections import OrderedDict, deque
+from array import array
+from collections import deque
 from collections.abc import Iterable, Mapping
 from enum import Enum
 
@@ -16,8 +17,8 @@ from numpy.typing import NDArray
 
 from limadask.frames import Frames
 
-KEPT_TICKETS = 10_000
-"""Ended tickets that are remembered, the last ones: many times as many as are out at a time."""
+KEPT_TICKETS = 1 << 16
+"""How far back ended tickets of a run are remembered: many times as many as are out at a time."""
 
 
 class Ending(Enum):
@@ -52,7 +53,7 @@ class Blocks:
         self._waiting: dict[int, asyncio.Future[Answer]] = {}
         self._tickets: dict[str, list[int]] = {processor: [] for processor in credits}
         self._kept: dict[int, tuple[str, Frames]] = {}
-        self._done: OrderedDict[int, None] = OrderedDict()
+        self._done = array("q", [-1]) * KEPT_TICKETS  # by number, modulo its length: never grows
         self._ended = False
         self._last_group: tuple[int, str] | None = None
         self.delivered = self.nb_let_go = self.nb_frames_let_go = 0
@@ -105,7 +106,7 @@ class Blocks:
 
         A rerun gets the block it had, or ``ABSENT``; it never waits for another one.
         """
-        if ticket in self._done:
+        if self._done[ticket % KEPT_TICKETS] == ticket:
             return Ending.ABSENT
         if ticket in self._kept:
             return self._kept[ticket][1]
@@ -128,9 +129,7 @@ class Blocks:
 
     def _finish(self, ticket: int) -> None:
         """Remember that a ticket has ended, for as long as it could be run again."""
-        self._done[ticket] = None
-        if len(self._done) > KEPT_TICKETS:
-            self._done.popitem(last=False)
+        self._done[ticket % KEPT_TICKETS] = ticket
 
     def undone(self) -> Iterable[Frames]:
         """Return the blocks without a receipt, in order: what is left without a scheduler."""
