@@ -17,6 +17,7 @@ from limadask.ledger import Failures, FateTable, Ledger
 from limadask.ledger.failures import KEPT
 from limadask.ledger.fates import MOST
 from limadask.ledger.stamps import LOOSE
+from limadask.ledger.steps import Steps
 
 ORDER = [Status.PENDING, Status.ABSENT, Status.VETOED, Status.PARTIAL, Status.PRESENT]
 """What is found outweighs what was presumed."""
@@ -162,7 +163,7 @@ def test_receivers_that_take_turns_leave_one_record() -> None:
     table = Ledger.load(ledger.dump()).to_dataset()
     assert "".join(table["receiver"].values) == "abc" * 40
     assert (table["timestamp"].values.astype("i8") == np.arange(120) * 1000).all()
-    assert sum(len(numbers) for numbers, *_ in ledger.dump()["stamps"]) == 6 * 2 * 8  # bytes
+    assert [len(steps) for (_, _, steps, _), *_ in ledger.dump()["stamps"]] == [1, 1, 1]  # bytes
 
 
 def dumped(ledger: Ledger) -> int:
@@ -267,6 +268,58 @@ def test_a_number_of_absent_frames_is_a_bound_whatever_is_expected() -> None:
     assert with_absent(200, None).excess(0.5) == ""  # nobody knows of how many
 
 
+def room(ledger: Ledger) -> int:
+    """Bytes that what is known of all frames takes."""
+    kept = [one for *both, _ in ledger._stamps._gathered for one in both]
+    counts = sum(one.counts.nbytes for one in kept if one.counts is not None)
+    return counts + sum(one.steps.nbytes for one in kept) + ledger._fates._codes.nbytes
+
+
+def test_frames_of_blocks_that_come_back_out_of_order_take_five_bytes() -> None:
+    ledger, count, size, draw = Ledger(), 1 << 17, 16, np.random.default_rng(1)
+    times = 1_700_000_000 * 10**9 + np.arange(count) * 10**6 + draw.integers(0, 10**5, count)
+    firsts = np.arange(0, count, size).reshape(-1, 4)
+    for first in draw.permuted(firsts, axis=1).ravel().tolist():
+        numbers = np.arange(first, first + size)
+        ledger.mark_frames(numbers, np.full(size, Status.PRESENT, np.uint8), str)
+        ledger.stamp(numbers, times[numbers], "r0")
+    assert room(ledger) < 5.1 * count
+    for one in (ledger, Ledger.load(ledger.dump())):
+        assert (one.to_dataset()["timestamp"].values.astype("i8") == times).all()
+
+
+def test_more_fates_than_a_byte_can_tell_apart_are_kept() -> None:
+    ledger = Ledger()
+    for number in range(300):
+        ledger.mark(number, number + 1, Status.ABSENT, f"cause {number}")
+    ledger.mark(300, 310, Status.PRESENT)
+    assert [cause for _, _, cause in ledger.ranges(Status.ABSENT)] == [
+        f"cause {number}" for number in range(300)
+    ]
+    assert told(Ledger.load(ledger.dump())) == told(ledger)
+
+
+@given(
+    st.one_of(
+        st.lists(st.integers(-(1 << 63), (1 << 63) - 1), min_size=1, max_size=40),
+        st.lists(st.sampled_from([1, 2, 300, 1 << 40]), min_size=1, max_size=60).map(
+            lambda steps: np.cumsum(steps).tolist()
+        ),
+        st.tuples(st.integers(-5, 1 << 62), st.integers(-3, 9), st.integers(1, 60)).map(
+            lambda told: [told[0] + told[1] * place for place in range(told[2])]
+        ),
+    )
+)
+@settings(max_examples=300)
+def test_steps_give_back_what_they_were_made_of(numbers: list[int]) -> None:
+    whole = np.array(numbers, np.int64)
+    steps = Steps.of(whole)
+    for one in (steps, Steps.load(steps.dump())):
+        assert len(one) == len(whole)
+        assert one.all().tolist() == numbers
+    assert steps.steps.nbytes <= whole.nbytes
+
+
 def test_many_stamps_take_little_more_room_than_their_times() -> None:
     ledger, count = Ledger(6000), 6000
     for first in range(0, count, 2):  # two receivers, by turns, blocks of one frame
@@ -274,7 +327,9 @@ def test_many_stamps_take_little_more_room_than_their_times() -> None:
             numbers = np.array([first + receiver])
             ledger.stamp(numbers, numbers * 10 + 7, f"r{receiver}")
     ledger.mark(0, count, Status.PRESENT)
-    assert len(ledger._stamps) < 2 * count / LOOSE + LOOSE
+    assert len(ledger._stamps._gathered) <= 2 * count / LOOSE
+    assert len(ledger._stamps._loose) < LOOSE
+    assert room(ledger) < 3 * count  # evenly spaced times take nothing
     for one in (ledger, Ledger.load(ledger.dump())):
         told = one.to_dataset()
         stamps = told["timestamp"].values.astype("datetime64[ns]").view(np.int64)
@@ -298,6 +353,9 @@ MALFORMED: list[tuple[str, Any]] = [
     ("fates.codes", b"\1"), ("fates.codes", b"\xff" * 4), ("fates.lengths", b"abc"),
     ("fates.lengths", bytes(24)), ("fates.lengths", b"\xff" * 16), ("stamps", 3),
     ("stamps", [(b"123", b"", "a")]), ("stamps", [b"1"]), ("failures", []), ("failures", None),
+    ("stamps", [((0, "|i1", b"1", b""), (0, "|i1", b"12", b""), "a")]),
+    ("stamps", [((0, "<f8", bytes(8), b""), (0, "|i1", b"1", b""), "a")]),
+    ("stamps", [((0, "|i1", b"12", bytes(8)), (0, "|i1", b"12", bytes(8)), "a")]),
     ("failures", ([("node", 3)], 0)),
 ]  # fmt: skip
 """What is changed in a dump, and into what; left out where it is an ellipsis."""

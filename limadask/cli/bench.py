@@ -10,6 +10,8 @@ from importlib.metadata import entry_points
 
 import click
 
+from limadask.cli.interrupt import terminable
+
 GROUP = "limadask.benchmarks"
 
 
@@ -52,7 +54,8 @@ def bench(
     if unknown := sorted(set(options) - set(inspect.signature(load).parameters)):
         click.echo(f"error: {name} knows no option --{unknown[0]}", err=True)
         sys.exit(2)
-    figures = load(say, **options)
+    with terminable():
+        figures = load(say, **options)
     say(f"{'what':18} {'value':>12} {'limit':>12} {'ratio':>8} {'repeats':>8}")
     for one in figures:
         say(f"{one.what:18} {one.value:12.4g} {one.limit:12.4g} {one.ratio:8.3f} {one.repeats:8d}")

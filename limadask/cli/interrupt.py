@@ -1,4 +1,4 @@
-"""What Ctrl-C does while something runs."""
+"""What Ctrl-C, and a polite request to end, do while something runs."""
 
 from __future__ import annotations
 
@@ -66,3 +66,13 @@ def interruptible(going: Acquisition | Batch) -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
         for asker in askers:
             asker.join(ANSWERED)
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """Let SIGTERM interrupt as Ctrl-C does, so that processes that were started are ended."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

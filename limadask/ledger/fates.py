@@ -1,4 +1,4 @@
-"""Status and cause of each frame: two bytes a frame, in whatever pattern they come."""
+"""Status and cause of each frame: a byte a frame, two where there are more than 256 fates."""
 
 from __future__ import annotations
 
@@ -82,11 +82,13 @@ class Fates:
 
     def __init__(self, table: FateTable) -> None:
         self.table, self.size = table, 0
-        self._codes = np.zeros(0, np.uint16)
+        self._codes: NDArray[np.uint8 | np.uint16] = np.zeros(0, np.uint8)
         self._counts = np.zeros(0, np.int64)
 
     def mark(self, where: Where, code: int) -> None:
         """Record a fate, where it outweighs what is known."""
+        if code > np.iinfo(self._codes.dtype).max:
+            self._codes = self._codes.astype(np.uint16)
         old = self._reached(where)
         lighter = self.table.weights[old] < self.table.weights[code]
         changed = np.bincount(old[lighter], minlength=len(self.table.fates))
@@ -99,7 +101,8 @@ class Fates:
 
     def codes(self, first: int, stop: int) -> NDArray[np.uint16]:
         """Return the codes of frames ``first ≤ i < stop``."""
-        return _padded(self._codes[first : min(stop, self.size)], stop - first)
+        known = self._codes[first : min(stop, self.size)]
+        return _padded(known.astype(np.uint16), stop - first)
 
     def runs(self, first: int, stop: int) -> Iterator[FrameRun]:
         """Yield runs of one fate among the frames ``first ≤ i < stop``, pending ones too."""
@@ -123,7 +126,7 @@ class Fates:
 
     def dump(self) -> dict[str, Any]:
         """Return it as plain data and bytes."""
-        codes = self._codes[: self.size]
+        codes = self.codes(0, self.size)
         starts = np.flatnonzero(np.diff(codes, prepend=codes[:1] + np.uint16(1)))
         told = {"fates": [(int(status), cause) for status, cause in self.table.fates]}
         if 4 * len(starts) < len(codes):
@@ -144,7 +147,7 @@ class Fates:
         made._counts[0] = 0
         return made
 
-    def _reached(self, where: Where) -> NDArray[np.uint16]:
+    def _reached(self, where: Where) -> NDArray[np.uint8 | np.uint16]:
         """Return the codes of some frames, a view where it is a range; makes room for them."""
         reach = where.stop if isinstance(where, slice) else int(where.max(initial=-1)) + 1
         if reach > len(self._codes):
