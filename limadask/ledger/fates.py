@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Status
+from limadask.ledger.steps import repeats
 
 _WEIGHT = {
     Status.PENDING: 0,
@@ -126,13 +127,11 @@ class Fates:
 
     def dump(self) -> dict[str, Any]:
         """Return it as plain data and bytes."""
-        codes = self.codes(0, self.size)
-        starts = np.flatnonzero(np.diff(codes, prepend=codes[:1] + np.uint16(1)))
-        told = {"fates": [(int(status), cause) for status, cause in self.table.fates]}
-        if 4 * len(starts) < len(codes):
-            lengths = np.diff(starts, append=len(codes))
-            return {**told, "codes": codes[starts].tobytes(), "lengths": lengths.tobytes()}
-        return {**told, "codes": codes.tobytes(), "lengths": b""}
+        codes, lengths = self.codes(0, self.size), b""
+        if (counted := repeats(codes)) is not None:
+            codes, lengths = codes[counted[0]], counted[1].tobytes()
+        told = [(int(status), cause) for status, cause in self.table.fates]
+        return {"fates": told, "codes": codes.tobytes(), "lengths": lengths}
 
     @classmethod
     def load(cls, data: dict[str, Any], table: FateTable) -> Fates:
@@ -142,7 +141,8 @@ class Fates:
         codes = np.array(known, np.uint16)[np.frombuffer(data["codes"], np.uint16)]
         if data["lengths"]:
             codes = np.repeat(codes, np.frombuffer(data["lengths"], np.int64))
-        made._codes, made.size = codes, len(codes)
+        is_small = codes.max(initial=0) <= np.iinfo(np.uint8).max
+        made._codes, made.size = codes.astype(np.uint8) if is_small else codes, len(codes)
         made._counts = np.bincount(codes, minlength=len(table.fates))
         made._counts[0] = 0
         return made

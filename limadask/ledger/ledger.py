@@ -90,6 +90,7 @@ class Ledger:
             self.nb_frames = nb_frames
         self.nb_frames = len(self)
         self.mark(0, self.nb_frames, Status.ABSENT, cause)
+        self._stamps.gather()
 
     def counts(self) -> dict[str, int]:
         """Return how many frames are present, partial, absent and vetoed."""
@@ -218,7 +219,7 @@ class Ledger:
             ledger._fates = Fates.load(data["fates"], ledger._fates.table)
             ledger._stamps = Stamps.load(data["stamps"])
             ledger.failures = Failures.load(data["failures"])
-        except (LookupError, TypeError, ValueError) as error:
+        except (LookupError, OverflowError, TypeError, ValueError) as error:
             raise ValueError(f"this is no dump of a ledger: {error!r}") from error
         return ledger
 

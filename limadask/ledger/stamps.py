@@ -1,17 +1,17 @@
-"""When frames were exposed, and who took them: 4 bytes a frame."""
+"""When frames were exposed, and who took them: 4 bytes a frame, where blocks are not tiny."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from limadask.ledger.steps import Dumped, Steps
 
-LOOSE = 256
-"""Stamps after which they are gathered."""
+LOOSE, FRAMES = 256, 4096
+"""Blocks of a receiver, and frames in these, after which they are gathered."""
 Stamp = tuple[NDArray[np.int64], NDArray[np.int64], str]
 """Frame numbers, their times, and who took them."""
 Gathered = tuple[Steps, Steps, str]
@@ -23,31 +23,38 @@ class Stamps:
 
     def __init__(self) -> None:
         self._gathered: list[Gathered] = []
-        self._loose: list[Stamp] = []
+        self._loose: dict[str, list[Stamp]] = defaultdict(list)
 
     def add(self, numbers: NDArray[np.int64], timestamps: NDArray[np.int64], receiver: str) -> None:
         """Record when frames were exposed, UTC nanoseconds, and who took them."""
         if not len(numbers):
             return
-        self._loose.append((numbers, timestamps, receiver))
-        if len(self._loose) == LOOSE:  # an array costs ten times what is in it, of a small block
-            self._gathered += self._together()
-            self._loose.clear()
+        loose = self._loose[receiver]
+        loose.append((numbers, timestamps, receiver))
+        # an array costs ten times what is in it, of a small block
+        if len(loose) >= LOOSE or sum(len(one) for one, *_ in loose) >= FRAMES:
+            self._gathered.append(_together(loose))
+            loose.clear()
+
+    def gather(self) -> None:
+        """Keep all of them in little memory: no more will come."""
+        self._gathered = self._all()
+        self._loose.clear()
 
     def receivers(self) -> set[str]:
         """Return all who took frames."""
-        return {receiver for *_, receiver in (*self._gathered, *self._loose)}
+        return {*self._loose, *(receiver for *_, receiver in self._gathered)}
 
     def __iter__(self) -> Iterator[Stamp]:
         """Yield frame numbers, their times, and who took them."""
         for numbers, times, receiver in self._gathered:
             yield numbers.all(), times.all(), receiver
-        yield from self._loose
+        for loose in self._loose.values():
+            yield from loose
 
     def dump(self) -> list[tuple[Dumped, Dumped, str]]:
         """Return them as plain data and bytes."""
-        gathered = [*self._gathered, *self._together()]
-        return [(numbers.dump(), times.dump(), name) for numbers, times, name in gathered]
+        return [(numbers.dump(), times.dump(), name) for numbers, times, name in self._all()]
 
     @classmethod
     def load(cls, data: list[tuple[Dumped, Dumped, str]]) -> Stamps:
@@ -59,13 +66,13 @@ class Stamps:
                 raise ValueError(f"there are not as many times as frames that {name!r} took")
         return made
 
-    def _together(self) -> Iterator[Gathered]:
-        """Yield the loose stamps of each receiver together, in the order of frames."""
-        by_receiver: dict[str, list[Stamp]] = defaultdict(list)
-        for one in self._loose:
-            by_receiver[one[2]].append(one)
-        for receiver, some in by_receiver.items():
-            numbers = np.concatenate([numbers for numbers, *_ in some])
-            times = np.concatenate([times for _, times, _ in some])
-            order = np.argsort(numbers, kind="stable")  # blocks do not come back in order
-            yield Steps.of(numbers[order]), Steps.of(times[order]), receiver
+    def _all(self) -> list[Gathered]:
+        return self._gathered + [_together(loose) for loose in self._loose.values() if loose]
+
+
+def _together(loose: Sequence[Stamp]) -> Gathered:
+    """Return the stamps of one receiver together, in the order of frames."""
+    numbers = np.concatenate([numbers for numbers, *_ in loose])
+    times = np.concatenate([times for _, times, _ in loose])
+    order = np.argsort(numbers, kind="stable")  # blocks do not come back in order
+    return Steps.of(numbers[order]), Steps.of(times[order]), loose[0][2]

@@ -18,7 +18,7 @@ from limadask.memory.pool import BufferPool
 from limadask.memory.pool_statistics import PoolStatistics
 from limadask.memory.pressure import LEVELS, Judge, Level, Pressure
 from limadask.memory.reader import SharedReader, opened
-from limadask.memory.scratch import Freed, Scratch, owning
+from limadask.memory.scratch import Freed, Memory, Scratch, owning
 from limadask.memory.shared import Handle, Segment, SharedAllocator, SharedMemory
 from limadask.memory.traits import Traits
 from limadask.memory.usage import METERS, Metered, Meters, Stage, Tally, Usage
@@ -40,6 +40,7 @@ __all__ = [
     "LockedAllocator",
     "ManagedAllocator",
     "MappedAllocator",
+    "Memory",
     "Metered",
     "Meters",
     "NamedAllocator",

@@ -14,7 +14,7 @@ from limadask.memory.pool import BufferPool
 from limadask.memory.scratch import owned
 
 MOST = 64
-"""Results that there is memory for at most, where they wait to be written."""
+"""Results that there is memory for at most: one for each thread, and what user code keeps."""
 
 
 class FittedPool:

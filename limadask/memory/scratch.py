@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from math import prod
@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from limadask.memory.usage import METERS, Usage
+
+Memory = Callable[[tuple[int, ...], Any], NDArray[Any]]
+"""Returns an array of a shape and type, C-contiguous, that holds anything."""
 
 
 class Scratch:

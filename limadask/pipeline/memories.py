@@ -7,10 +7,9 @@ from functools import partial
 import numpy as np
 
 from limadask.frames import Spec
-from limadask.memory import BufferPool, Scratch
+from limadask.memory import BufferPool, Memory, Scratch
 from limadask.parameters import OnError
 from limadask.pipeline.plan import Plan, PlannedNode
-from limadask.pipeline.tile import Memory
 from limadask.task import (
     Accumulating,
     Conversion,

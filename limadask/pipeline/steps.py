@@ -16,8 +16,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from limadask.frames import Codec, Frames, Labels, Spec, Status, unlabelled
+from limadask.memory import Memory
 from limadask.pipeline.plan import PlannedNode
-from limadask.pipeline.tile import Memory, Tile, Value, read_only
+from limadask.pipeline.tile import Tile, Value, read_only
 from limadask.pipeline.timing import ENCODE, WRITE, stage_of
 from limadask.task import (
     Conversion,

@@ -10,10 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.frames import Frames, Packed, SparsePixels
+from limadask.memory import Memory
 from limadask.task import Rows, Values
-
-Memory = Callable[[tuple[int, ...], Any], NDArray[Any]]
-"""Returns an array of a shape and type, C-contiguous, that holds anything."""
 
 
 class Tile:

@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
 from limadask.frames import Frames, Labels, Spec, spec_of, unlabelled
-from limadask.memory import FittedPool
+from limadask.memory import FittedPool, Memory
 from limadask.task.contract import Task
-from limadask.task.libraries import Device, Library, Memory, library
+from limadask.task.libraries import Device, Library, library
 from limadask.task.outcome import Promise, promised
 from limadask.task.products import Products, Variable, dataset
+
+Work = Callable[[xr.DataArray], xr.DataArray | xr.Dataset]
+"""What is done with a block."""
 
 
 class ArrayFunctionTask(Task):
@@ -55,20 +58,25 @@ class ArrayFunctionTask(Task):
             ) from error
         return _described(result, spec, self.task_name())
 
-    def setup(self, spec: Spec, *others: Spec) -> Callable[[xr.DataArray], Any]:
+    def setup(self, spec: Spec, *others: Spec) -> Work:
         """Find the library once for a worker."""
-        planned, call = self.plan(spec), ArrayCall(self._library(), self.function, dict(self))
+        found = self._library()
+        allocator = found.allocator
+        memory = np.empty if allocator is None else FittedPool(allocator).array
+        return self._work(spec, found, memory)
+
+    def __call__(self, block: xr.DataArray) -> xr.DataArray | xr.Dataset:
+        """Call the function with the pixels of one block."""
+        return self._work(spec_of(block), self._library(), np.empty)(block)
+
+    def _work(self, spec: Spec, found: Library, memory: Memory) -> Work:
+        planned, call = self.plan(spec), ArrayCall(found, self.function, dict(self), memory)
 
         def work(block: xr.DataArray) -> xr.DataArray | xr.Dataset:
             frames = unlabelled(block)
             return _labelled(call(np.ascontiguousarray(frames.pixels)), planned, frames)
 
         return work
-
-    def __call__(self, block: xr.DataArray) -> xr.DataArray | xr.Dataset:
-        """Call the function with the pixels of one block."""
-        result: xr.DataArray | xr.Dataset = self.setup(spec_of(block))(block)
-        return result
 
     def _library(self) -> Library:
         return library(self.arrays, self.device)
@@ -77,15 +85,18 @@ class ArrayFunctionTask(Task):
 class ArrayCall:
     """A function with its library: NumPy's arrays in, and out.
 
-    Frames come back to memory that is used again; by-products to new one, since users keep them.
+    Frames that are copied come back to ``memory``; by-products to new one, since users keep them.
     """
 
     def __init__(
-        self, library: Library, function: Callable[..., Any], fields: Mapping[str, Any]
+        self,
+        library: Library,
+        function: Callable[..., Any],
+        fields: Mapping[str, Any],
+        memory: Memory = np.empty,
     ) -> None:
         self._library, self._function, self._fields = library, function, fields
-        allocator = library.allocator
-        self._memory: Memory = np.empty if allocator is None else FittedPool(allocator).array
+        self._memory = memory
 
     def __call__(self, pixels: NDArray[Any]) -> NDArray[Any] | dict[str, NDArray[Any]]:
         """Return what the function makes of frames ``(frame, band, y, x)``."""

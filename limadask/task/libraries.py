@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from importlib import import_module
 from typing import Any, Literal
@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
-from limadask.memory import Allocator, PinnedAllocator
+from limadask.memory import Allocator, Memory, PinnedAllocator
 
-Memory = Callable[[tuple[int, ...], np.dtype[Any]], NDArray[Any]]
-"""Where frames may lie: an array, C-contiguous, of a shape and a type."""
 Device = Literal["cpu", "gpu"]
 _REACHED = 1, 3
 """``cudaMemoryTypeHost`` and ``cudaMemoryTypeManaged``, of CUDA's runtime."""
@@ -82,7 +80,7 @@ class Torch(Library):
         tensor = array.detach()
         if not tensor.is_cuda:
             return np.asarray(tensor.numpy())
-        dtype = self._torch.empty(0, dtype=tensor.dtype).numpy().dtype
+        dtype = self._torch.empty(0, dtype=tensor.dtype, device="cpu").numpy().dtype
         there = memory(tuple(tensor.shape), dtype)
         self._torch.from_numpy(there).copy_(tensor)
         return there
@@ -90,7 +88,7 @@ class Torch(Library):
     @property
     def allocator(self) -> Allocator | None:
         """Page-locked memory, from a GPU."""
-        return PinnedAllocator() if self._is_gpu else None
+        return _pinned() if self._is_gpu else None
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -129,7 +127,9 @@ class Cupy(Library):
         return array
 
     def back(self, array: Any, memory: Memory = np.empty) -> NDArray[Any]:
-        """Return the values of an array on the GPU."""
+        """Return the values of an array on the GPU, or of anything that NumPy takes."""
+        if not isinstance(array, self._cupy.ndarray):
+            return np.asarray(array)
         there = memory(array.shape, array.dtype)
         self._cupy.asnumpy(array, stream=self._stream(), out=there)
         return there
@@ -137,7 +137,7 @@ class Cupy(Library):
     @property
     def allocator(self) -> Allocator | None:
         """Page-locked memory."""
-        return PinnedAllocator()
+        return _pinned()
 
     @contextmanager
     def working(self) -> Iterator[None]:
@@ -169,6 +169,16 @@ class Cupy(Library):
                 self._cupy.cuda.alloc_pinned_memory(pixels.nbytes), np.uint8, pixels.nbytes
             )
         return room[: pixels.nbytes].view(pixels.dtype).reshape(pixels.shape)
+
+
+def _pinned() -> Allocator | None:
+    """Return the allocator of page-locked memory; None where CuPy, which makes it, does not."""
+    allocator = PinnedAllocator()
+    try:
+        allocator.allocate(1)
+    except MemoryError:
+        return None
+    return allocator
 
 
 def _as_writable(dense: NDArray[Any]) -> NDArray[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 
 import psutil
 import pytest
@@ -37,9 +38,15 @@ def test_a_benchmark_that_is_told_to_end_leaves_no_process(sign: signal.Signals)
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         started = [psutil.Process(int(pid)) for pid in process.stdout.readline().split()]
-        assert len(started) == 2
-        process.send_signal(sign)
-        process.communicate(timeout=60)
+        try:
+            assert len(started) == 2
+            process.send_signal(sign)
+            process.communicate(timeout=60)
+            _, left = psutil.wait_procs(started, timeout=30)
+        finally:
+            process.kill()
+            for one in started:
+                with suppress(psutil.NoSuchProcess):
+                    one.kill()
     assert process.returncode == 1
-    _, left = psutil.wait_procs(started, timeout=30)
     assert not left

@@ -17,7 +17,14 @@ from waiting import until
 
 import limadask as ld
 from limadask.cluster.local import process_cluster
-from limadask.memory import METERS, BufferPool, ManagedAllocator, PageAllocator, PinnedAllocator
+from limadask.memory import (
+    METERS,
+    BufferPool,
+    FittedPool,
+    ManagedAllocator,
+    PageAllocator,
+    PinnedAllocator,
+)
 from limadask.task.array_function import ArrayCall
 from limadask.task.libraries import Cupy, Library, library
 from limadask_detectors import Simulator
@@ -50,6 +57,19 @@ def cupy() -> Any:
 
 def doubled(frames: Any) -> Any:
     return frames * 2
+
+
+def pooled(arrays: str, function: Any) -> ArrayCall:
+    """A function whose frames come back to a pool."""
+    found = library(arrays, "gpu")
+    if (allocator := found.allocator) is None:
+        pytest.skip("no CuPy beside PyTorch")
+    return ArrayCall(found, function, {}, FittedPool(allocator).array)
+
+
+def loans() -> int:
+    """How many results have come back to page-locked memory, of pools that are there now."""
+    return sum(one.loans for one in METERS.usages() if one.allocator == "pinned")
 
 
 def there_and_back(found: Library, pixels: Any) -> Any:
@@ -90,7 +110,7 @@ def test_memory_of_the_gpu_s_kinds_is_what_it_says(cupy: Any) -> None:
 
 
 def test_frames_come_back_to_page_locked_memory_that_is_used_again(cupy: Any, arrays: str) -> None:
-    call = ArrayCall(library(arrays, "gpu"), doubled, {})
+    call = pooled(arrays, doubled)
     pixels = np.random.default_rng(2).integers(0, 900, (4, 1, 60, 80)).astype("i4")
 
     def comes_back_pinned() -> bool:
@@ -107,19 +127,32 @@ def test_frames_come_back_to_page_locked_memory_that_is_used_again(cupy: Any, ar
 
 
 def test_frames_that_do_not_lie_in_a_row_come_back_as_they_are(arrays: str) -> None:
-    call = ArrayCall(library(arrays, "gpu"), lambda frames: frames.swapaxes(2, 3)[:, :, 1:], {})
+    call = pooled(arrays, lambda frames: frames.swapaxes(2, 3)[:, :, 1:])
     pixels = np.random.default_rng(3).integers(0, 900, (4, 2, 60, 80)).astype("i4")
-    for _ in range(3):
+    before = loans()
+
+    def comes_back_pinned() -> bool:
         result = call(pixels)
         assert isinstance(result, np.ndarray)
         assert result.flags.c_contiguous
         assert (result == pixels.swapaxes(2, 3)[:, :, 1:]).all()
+        return loans() > before
+
+    until(comes_back_pinned)
+
+
+@pytest.mark.usefixtures("cupy")
+def test_a_by_product_that_is_no_array_of_the_library_is_taken_too() -> None:
+    call = ArrayCall(library("cupy", "gpu"), lambda frames: {"n": [int(frames.sum())]}, {})
+    result = call(np.ones((1, 1, 3, 4), "i4"))
+    assert isinstance(result, dict)
+    assert result["n"].tolist() == [12]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_block_has_been_read_when_its_memory_is_used_again(arrays: str, kind: str) -> None:
     """Each thread overwrites what it gave as soon as it has the result, and keeps results."""
-    call = ArrayCall(library(arrays, "gpu"), doubled, {})
+    call, before = pooled(arrays, doubled), loans()
     wrong = list[tuple[int, int]]()
 
     def work(thread: int) -> None:
@@ -139,6 +172,7 @@ def test_a_block_has_been_read_when_its_memory_is_used_again(arrays: str, kind: 
         one.join(120)
     assert not wrong
     assert not any(one.is_alive() for one in threads)
+    assert loans() > before
 
 
 def has_context() -> bool:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from limadask.engine.blocks import Blocks, Ending
+from limadask.engine.blocks import KEPT_TICKETS, Blocks, Ending
 from limadask.frames import Frames
 
 PROCESSORS = ("p", "q")
@@ -153,6 +153,20 @@ def test_a_waiting_ticket_is_served_when_its_block_comes() -> None:
         assert desk.blocks.get(ticket, "p") is desk.delivered[0]
         desk.acknowledge(ticket)
         assert desk.blocks.get(ticket, "p") is Ending.ABSENT
+
+    asyncio.run(play())
+
+
+def test_an_ended_ticket_is_not_taken_for_one_far_behind_it() -> None:
+    async def play() -> None:
+        blocks = Blocks({"p": 2})
+        for ticket in (0, KEPT_TICKETS):
+            future = blocks.get(ticket, "p")
+            assert isinstance(future, asyncio.Future)
+            blocks.deliver(made(ticket))
+            assert isinstance(await asyncio.wait_for(future, 1), Frames)
+            blocks.acknowledge(ticket)
+            assert blocks.get(ticket, "p") is Ending.ABSENT
 
     asyncio.run(play())
 

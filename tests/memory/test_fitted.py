@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from waiting import until
 
-from limadask.memory import METERS, FittedPool, Freed, PageAllocator, Traits, Usage, owning
+from limadask.memory import METERS, FittedPool, Freed, Traits, Usage, owning
 from limadask.memory.allocator import address
 
 
@@ -70,8 +70,9 @@ def test_slots_are_made_beside_the_work_as_large_as_results_are() -> None:
 
 
 def test_results_that_are_held_are_never_lent_again() -> None:
-    fitted, held = FittedPool(PageAllocator()), list[NDArray[np.int64]]()
-    numbers = count()
+    allocator, held = Told(), list[NDArray[np.int64]]()
+    fitted, numbers = FittedPool(allocator), count()
+    until(lambda: is_pooled(fitted, allocator, 256))
 
     def work() -> None:
         for _ in range(200):
@@ -88,6 +89,7 @@ def test_results_that_are_held_are_never_lent_again() -> None:
         thread.join(60)
     assert sorted(int(one[0]) for one in held) == list(range(0, 800, 4))
     assert all((one[1:] == one[1]).all() for one in held)
+    assert sum(address(one) in allocator.made for one in held) > 1
 
 
 def test_it_is_its_node_s_and_goes_with_the_run_and_the_last_result() -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from limadask.errors import ConfigError
-from limadask.memory import PageAllocator, PinnedAllocator
+from limadask.memory import FittedPool, PageAllocator, PinnedAllocator
 from limadask.task.array_function import ArrayCall
 from limadask.task.libraries import library
 from limadask_benchmarks.memory.slots import NBYTES
@@ -59,9 +59,10 @@ def _tasks(say: Say, arrays: str) -> dict[str, Callable[[NDArray[np.uint8]], obj
     except ConfigError as error:
         say(f"gpu: {arrays} is not measured ({error})")
         return {}
+    memory = FittedPool(found.allocator or PageAllocator()).array
     calls = {
-        f"gpu_{arrays}_sum": ArrayCall(found, _sum, {}),
-        f"gpu_{arrays}_frames": ArrayCall(found, _doubled, {}),
+        f"gpu_{arrays}_sum": ArrayCall(found, _sum, {}, memory),
+        f"gpu_{arrays}_frames": ArrayCall(found, _doubled, {}, memory),
     }
     return {what: partial(_called, call) for what, call in calls.items()}
 
