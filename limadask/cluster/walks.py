@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +37,17 @@ class Walks:
         self._pool = pool
         self._ways: dict[tuple[str, int], _Way | Ending] = {}
 
-    def begin(self, uuid: str, ticket: int, walk: Walk, frames: Frames, priority: int) -> None:
-        """Remember a block that has come to this worker now."""
-        way = _Way(walk, frames.born, frames.handed, time.time(), (priority, ticket))
+    def begin(
+        self,
+        uuid: str,
+        ticket: int,
+        walk: Callable[[Frames], Walk],
+        frames: Frames,
+        rank: tuple[int, int],
+    ) -> None:
+        """Begin the walk of a block that has come to this worker now."""
+        taken = time.time()  # the walk's own time begins later
+        way = _Way(walk(frames), frames.born, frames.handed, taken, rank)
         self._ways[uuid, ticket] = way
 
     def end(self, uuid: str, ticket: int, ending: Ending) -> None:

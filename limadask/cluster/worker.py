@@ -164,8 +164,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if isinstance(answer, Ending):
             self._walks.end(uuid, ticket, answer)
         elif station is not None and station.processing is not None:
-            walk = station.processing.walk(answer)
-            self._walks.begin(uuid, ticket, walk, answer, -self._ranks[uuid])
+            rank = -self._ranks[uuid], ticket
+            self._walks.begin(uuid, ticket, station.processing.walk, answer, rank)
 
     async def pass_node(self, uuid: str, ticket: int, label: str) -> None:
         """Take a block through one node, as far as it is here."""
