@@ -275,8 +275,10 @@ EACH = 300
 def room(ledger: Ledger) -> int:
     """Bytes that what is known of all frames takes."""
     gathered = [one for *both, _ in ledger._stamps._gathered for one in both]
-    loose = [one for some in ledger._stamps._loose.values() for *both, _ in some for one in both]
-    return sum(EACH + one.nbytes for one in (*gathered, *loose)) + ledger._fates.size
+    counts = sum(one.counts.nbytes for one in gathered if one.counts is not None)
+    loose = [one for some in ledger._stamps._loose.values() for both in some for one in both]
+    arrays = [*(one.steps for one in gathered), *loose]
+    return counts + sum(EACH + one.nbytes for one in arrays) + ledger._fates.size
 
 
 @pytest.mark.parametrize(("size", "receivers", "most"), [(16, 1, 5.4), (2000, 1, 5.4), (1, 8, 9)])

@@ -136,10 +136,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         elif station is None or station.processing is None:
             receipt = {"ending": Ending.ABSENT.value}
         else:
-            rank = -self._ranks[uuid], ticket
-            receipt = await self._pool.run(
-                rank, functools.partial(station.processing.process, answer, time.time())
-            )
+            work = functools.partial(station.processing.process, answer, time.time())
+            receipt = await self._pool.run(self._rank(uuid, ticket), work)
         self._leave_receipt(uuid, ticket, receipt)
 
     async def process_moved(self, uuid: str, ticket: int, answer: Answer) -> None:
@@ -153,9 +151,8 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         station = self._stations.get(uuid)
         if station is None or station.processing is None:
             return Ending.ABSENT
-        rank = -self._ranks[uuid], ticket
         assemble = functools.partial(station.processing.assemble, parts)
-        answer: Answer = await self._pool.run(rank, assemble)
+        answer: Answer = await self._pool.run(self._rank(uuid, ticket), assemble)
         return answer
 
     def begin(self, uuid: str, ticket: int, answer: Answer) -> None:
@@ -164,8 +161,12 @@ class LimadaskWorker(WorkerPlugin):  # type: ignore[misc]
         if isinstance(answer, Ending):
             self._walks.end(uuid, ticket, answer)
         elif station is not None and station.processing is not None:
-            rank = -self._ranks[uuid], ticket
+            rank = self._rank(uuid, ticket)
             self._walks.begin(uuid, ticket, station.processing.walk, answer, rank)
+
+    def _rank(self, uuid: str, ticket: int) -> tuple[int, int]:
+        """Return a block's place in the order of the threads: its run's, then its own."""
+        return -self._ranks[uuid], ticket
 
     async def pass_node(self, uuid: str, ticket: int, label: str) -> None:
         """Take a block through one node, as far as it is here."""

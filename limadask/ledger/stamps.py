@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from limadask.ledger.steps import Dumped, Steps
 
 LOOSE, FRAMES = 256, 4096
-"""Blocks of a receiver, and frames in these, after which they are gathered."""
-Stamp = tuple[NDArray[np.int64], NDArray[np.int64], str]
-"""Frame numbers, their times, and who took them."""
+"""Blocks of a receiver, and about how many frames in these, after which they are gathered."""
+Block = tuple[NDArray[np.int64], NDArray[np.int64]]
+"""Frame numbers, and their times."""
 Gathered = tuple[Steps, Steps, str]
-"""The same, of many blocks of one receiver."""
+"""The same of many blocks, and who took them."""
 
 
 class Stamps:
@@ -23,17 +23,17 @@ class Stamps:
 
     def __init__(self) -> None:
         self._gathered: list[Gathered] = []
-        self._loose: dict[str, list[Stamp]] = defaultdict(list)
+        self._loose: dict[str, list[Block]] = defaultdict(list)
 
     def add(self, numbers: NDArray[np.int64], timestamps: NDArray[np.int64], receiver: str) -> None:
         """Record when frames were exposed, UTC nanoseconds, and who took them."""
         if not len(numbers):
             return
         loose = self._loose[receiver]
-        loose.append((numbers, timestamps, receiver))
+        loose.append((numbers, timestamps))
         # an array costs ten times what is in it, of a small block
-        if len(loose) >= LOOSE or sum(len(one) for one, *_ in loose) >= FRAMES:
-            self._gathered.append(_together(loose))
+        if len(loose) >= LOOSE or len(loose) * len(numbers) >= FRAMES:
+            self._gathered.append(_together(loose, receiver))
             loose.clear()
 
     def gather(self) -> None:
@@ -45,12 +45,13 @@ class Stamps:
         """Return all who took frames."""
         return {*self._loose, *(receiver for *_, receiver in self._gathered)}
 
-    def __iter__(self) -> Iterator[Stamp]:
+    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], str]]:
         """Yield frame numbers, their times, and who took them."""
         for numbers, times, receiver in self._gathered:
             yield numbers.all(), times.all(), receiver
-        for loose in self._loose.values():
-            yield from loose
+        for receiver, loose in self._loose.items():
+            for block in loose:
+                yield *block, receiver
 
     def dump(self) -> list[tuple[Dumped, Dumped, str]]:
         """Return them as plain data and bytes."""
@@ -67,12 +68,12 @@ class Stamps:
         return made
 
     def _all(self) -> list[Gathered]:
-        return self._gathered + [_together(loose) for loose in self._loose.values() if loose]
+        loose = [_together(blocks, name) for name, blocks in self._loose.items() if blocks]
+        return self._gathered + loose
 
 
-def _together(loose: Sequence[Stamp]) -> Gathered:
-    """Return the stamps of one receiver together, in the order of frames."""
-    numbers = np.concatenate([numbers for numbers, *_ in loose])
-    times = np.concatenate([times for _, times, _ in loose])
+def _together(loose: Sequence[Block], receiver: str) -> Gathered:
+    """Return blocks of one receiver together, in the order of frames."""
+    numbers, times = (np.concatenate(column) for column in zip(*loose, strict=True))
     order = np.argsort(numbers, kind="stable")  # blocks do not come back in order
-    return Steps.of(numbers[order]), Steps.of(times[order]), loose[0][2]
+    return Steps.of(numbers[order]), Steps.of(times[order]), receiver

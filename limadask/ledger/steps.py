@@ -49,11 +49,6 @@ class Steps:
         """How many integers there are."""
         return 1 + (len(self.steps) if self.counts is None else int(self.counts.sum()))
 
-    @property
-    def nbytes(self) -> int:
-        """Bytes of memory that the arrays take."""
-        return self.steps.nbytes + (0 if self.counts is None else self.counts.nbytes)
-
     def all(self) -> NDArray[np.int64]:
         """Return them as they were."""
         steps = self.steps if self.counts is None else np.repeat(self.steps, self.counts)
